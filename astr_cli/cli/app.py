@@ -1,0 +1,95 @@
+"""The command `astr`: its commands, and what becomes of an error.
+
+Nothing heavy is imported here or at the top of a command's module, so that `astr --help` is quick.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from ..errors import AstrError
+from . import console
+
+app = typer.Typer(
+    name="astr",
+    help="Image matching for photogrammetry: photos in, matches and COLMAP models out.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+import importlib
+import importlib.util
+
+for _name in ("match", "colmap_import", "reconstruct", "eval", "train"):  # DEVELOPMENT ONLY, goes when all are there
+    if importlib.util.find_spec(f"astr_cli.cli.{_name}"):
+        app.command(_name.replace("_", "-"))(importlib.import_module(f"astr_cli.cli.{_name}").command)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"astr {version('astr-cli')}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _astr(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit(2)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs one command line and returns its exit code (DESIGN's table); an error is one line on stderr."""
+    try:
+        code = app(args=list(arguments), prog_name="astr", standalone_mode=False)
+    except AstrError as error:
+        console.fail(str(error))
+        return error.exit_code
+    except typer.TyperException as error:
+        console.fail(f"{_sentence(error.format_message())} See {_help_command(arguments)}.")
+        return 2
+    except (KeyboardInterrupt, typer.Abort):
+        return 130
+    except Exception as error:
+        return _report_bug(error)
+    return code if isinstance(code, int) else 0
+
+
+def _sentence(text: str) -> str:
+    """One line that ends as a sentence does."""
+    line = " ".join(text.split())
+    return line if line.endswith((".", "?", "!")) else f"{line}."
+
+
+def _help_command(arguments: Sequence[str]) -> str:
+    names = {command.name for command in app.registered_commands}
+    command = next((argument for argument in arguments if argument in names), None)
+    return f"astr {command} --help" if command else "astr --help"
+
+
+def _report_bug(error: Exception) -> int:
+    if os.environ.get("ASTR_DEBUG"):
+        traceback.print_exception(error)
+    else:
+        what = " ".join(str(error).split()) or "no message"
+        console.fail(
+            f"this is a bug in astr ({type(error).__name__}: {what}); with ASTR_DEBUG=1 set, the command shows where"
+        )
+    return 1

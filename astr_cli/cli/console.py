@@ -1,0 +1,22 @@
+"""What the commands share when they print: results on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+
+
+def warn(message: str) -> None:
+    """One line of warning on stderr."""
+    print(f"astr: warning: {message}", file=sys.stderr, flush=True)
+
+
+def fail(message: str) -> None:
+    """One line of error on stderr."""
+    print(f"astr: {message}", file=sys.stderr, flush=True)
+
+
+def json_line(record: Mapping[str, object]) -> None:
+    """One JSON object on one line of stdout, at once readable by what stands behind a pipe."""
+    print(json.dumps(record, ensure_ascii=False), flush=True)

@@ -1,0 +1,247 @@
+"""What `astr match` prints: Rich progress on a terminal, plain lines elsewhere, JSON lines, or next to nothing."""
+
+import os
+import shlex
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import asdict
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Column
+
+from astr_cli.cli import console
+from astr_cli.errors import Interrupted
+from astr_cli.matching.events import (
+    Event,
+    MatchSummary,
+    Notice,
+    PairDone,
+    PairFailed,
+    Started,
+    StopRequested,
+    Writing,
+)
+
+LISTED = 20  # failed pairs that are written out
+EVERY = 5.0  # seconds between plain lines
+
+
+class Report(AbstractContextManager["Report"]):
+    """Prints failed pairs, and otherwise nothing: `--quiet`. The other reports build on it."""
+
+    def __init__(self) -> None:
+        self._failed = 0
+
+    def __exit__(self, *_: object) -> None:
+        """Leaves the terminal as it was."""
+
+    def event(self, event: Event) -> None:
+        """Takes one event of a run."""
+        if isinstance(event, PairFailed):
+            self._failed += 1
+            if self._failed <= LISTED:
+                self._warn(f"failed: {event.name0} {event.name1}: {event.reason}")
+
+    def summary(self, summary: MatchSummary) -> None:
+        """Tells how a run ended."""
+        count = len(summary.failed)
+        if count > LISTED:
+            self._warn(f"failed: {count - LISTED} more pairs; --json lists them all")
+        if count:
+            self._warn(f"{count} of {summary.pairs + count} pairs failed; the same command tries them again")
+
+    def _warn(self, text: str) -> None:
+        console.warn(text)
+
+
+class JsonReport(Report):
+    """Every event and the summary as one JSON object on a line of standard output."""
+
+    def event(self, event: Event) -> None:
+        self._print(event, _json_name(event))
+
+    def summary(self, summary: MatchSummary) -> None:
+        self._print(summary, "summary")
+
+    def _print(self, record: Event | MatchSummary, name: str) -> None:
+        fields = {key: str(value) if key in ("out", "path") else value for key, value in asdict(record).items()}
+        try:
+            console.json_line({"event": name, **fields})
+        except BrokenPipeError:
+            # Whoever read has gone, as `head` does; without this, Python complains again when it flushes at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise Interrupted("standard output was closed; what is done is kept: the same command goes on") from None
+
+
+class PlainReport(Report):
+    """Lines on standard error, one every few seconds at most; the summary on standard output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._rate = Rate()
+        self._last = 0.0
+
+    def event(self, event: Event) -> None:
+        match event:
+            case Notice():
+                self._warn(event.text)
+            case StopRequested():
+                self._warn(stop_line(event))
+            case Started():
+                self._rate.start()
+                for line in start_lines(event):
+                    self._line(line)
+            case PairDone():
+                self._rate.add(event)
+                now = time.monotonic()
+                if now - self._last >= EVERY or event.finished == event.total:
+                    self._last = now
+                    self._line(f"{event.finished}/{event.total} pairs, {self._rate.text()}, {cache_text(event)}")
+            case Writing():
+                self._line(f"writing {event.path}")
+            case _:
+                super().event(event)
+
+    def summary(self, summary: MatchSummary) -> None:
+        super().summary(summary)
+        for line in summary_lines(summary):
+            print(line, flush=True)
+
+    def _line(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+
+class RichReport(PlainReport):
+    """A progress bar on a terminal."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._console = Console(stderr=True, highlight=False)
+        self._progress = Progress(
+            TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=None, table_column=Column(min_width=4, ratio=1)),
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),
+            TimeRemainingColumn(table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[detail]}", table_column=Column(no_wrap=True)),
+            console=self._console,
+            speed_estimate_period=300.0,
+        )
+        self._task: TaskID | None = None
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def event(self, event: Event) -> None:
+        match event:
+            case Started():
+                super().event(event)
+                self._task = self._progress.add_task("matching", total=event.pairs, completed=event.reused, detail="")
+                self._progress.start()
+            case PairDone() if self._task is not None:
+                self._rate.add(event)
+                detail = f"{self._rate.text()}, {cache_text(event)}"
+                self._progress.update(self._task, completed=event.finished, detail=detail)
+            case Writing() if self._task is not None:
+                self._progress.update(self._task, description="writing")
+            case StopRequested():
+                # Restores the cursor, as a second Ctrl-C ends the process without asking anybody.
+                self._progress.stop()
+                self._warn(stop_line(event))
+            case _:
+                super().event(event)
+
+    def _line(self, text: str) -> None:
+        self._console.print(escape(text), soft_wrap=True)
+
+    def _warn(self, text: str) -> None:
+        self._console.print(f"[yellow]astr: warning:[/] {escape(text)}", soft_wrap=True)
+
+
+class Rate:
+    """Pairs a second and matches a pair of what this run has computed."""
+
+    def __init__(self) -> None:
+        self._start = 0.0
+        self._pairs = 0
+        self._matches = 0
+
+    def start(self) -> None:
+        """Starts the clock."""
+        self._start = time.monotonic()
+
+    def add(self, event: PairDone) -> None:
+        """Counts a pair."""
+        self._pairs += 1
+        self._matches += event.matches
+
+    def text(self) -> str:
+        """Both figures."""
+        speed = self._pairs / max(time.monotonic() - self._start, 1e-9)
+        return f"{speed:.2f} pairs/s, {self._matches / max(self._pairs, 1):.0f} matches each"
+
+
+def make_report(as_json: bool, quiet: bool) -> Report:
+    """The report that the options ask for."""
+    if as_json:
+        return JsonReport()
+    if quiet:
+        return Report()
+    return RichReport() if sys.stderr.isatty() else PlainReport()
+
+
+def start_lines(event: Started) -> Iterator[str]:
+    """What a run is about to do."""
+    yield (
+        f"{event.images} images, {event.pairs} pairs ({event.reused} done before), "
+        f"{event.weights} on {event.device} in {event.precision} at {event.long_side} px"
+    )
+    yield (
+        f"focal length known for {event.known_focals} of {event.images}, "
+        f"expecting {size_text(event.disk_bytes)} on disk, {size_text(event.cache_bytes)} for features"
+    )
+
+
+def stop_line(event: StopRequested) -> str:
+    """What happens after a signal."""
+    return f"{event.signal}: finishing what is in work; once more to quit at once"
+
+
+def cache_text(event: PairDone) -> str:
+    """Cache hits and memory."""
+    hits, uses = event.cache_hits, event.cache_hits + event.cache_misses
+    memory = "" if event.memory_bytes is None else f", {size_text(event.memory_bytes)}"
+    return f"cache {100 * hits / max(uses, 1):.0f}%{memory}"
+
+
+def summary_lines(summary: MatchSummary) -> Iterator[str]:
+    """What a run did, and the command to run next."""
+    yield f"{summary.out}: {summary.pairs} pairs, {summary.reused} of them done before"
+    if summary.matched:
+        mean = summary.matches / summary.matched
+        yield f"matched {summary.matched} in {summary.seconds:.1f} s: {summary.matches} matches, {mean:.0f} a pair"
+        yield f"{summary.cache_misses} images through the backbone, {summary.cache_hits} from the cache"
+    database = shlex.quote(str(summary.out.with_suffix(".db")))
+    yield f"next: astr colmap-import {database} --matches {shlex.quote(str(summary.out))}"
+
+
+def size_text(count: int) -> str:
+    """Bytes as kB, MB or GB."""
+    if count >= 1e9:
+        return f"{count / 1e9:.1f} GB"
+    return f"{count / 1e6:.0f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"
+
+
+def _json_name(event: Event) -> str:
+    names = {
+        Notice: "notice",
+        Started: "started",
+        PairDone: "pair",
+        PairFailed: "failed",
+        StopRequested: "stopping",
+        Writing: "writing",
+    }
+    return names[type(event)]

@@ -1,0 +1,37 @@
+"""`astr train`: parsing and printing only."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def command(
+    photos: Annotated[Path, typer.Option(help="Folder of photos: textures for the rendered scenes.")],
+    out: Annotated[Path | None, typer.Option(help="Folder of a new run: checkpoints, log.csv, exported weights.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Folder of a run to go on with, exactly where it stopped.")] = None,
+    init: Annotated[
+        Path | None, typer.Option(help="Exported weights to start a new run from: their step, fresh moments.")
+    ] = None,
+    preset: Annotated[str, typer.Option(help="Which model: astr or astr-small.")] = "astr-small",
+    steps: Annotated[int | None, typer.Option(min=1, help="Horizon of the schedule; training ends there.")] = None,
+    minutes: Annotated[float | None, typer.Option(min=0.0, help="Stop after this long, with a checkpoint.")] = None,
+    side: Annotated[int | None, typer.Option(help="Side of the rendered images, a multiple of 32.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Pairs a step.")] = None,
+    rate: Annotated[float | None, typer.Option(min=0.0, help="Peak learning rate.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of scenes and sampling.")] = None,
+    every: Annotated[int, typer.Option(min=1, help="Steps between two checkpoints.")] = 250,
+    device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
+) -> None:
+    """Train a model on scenes rendered from photos.
+
+    \b
+    astr train --photos photos/ --out runs/first --minutes 180
+    astr train --photos photos/ --resume runs/first --minutes 60
+    astr train --photos photos/ --init weights/astr-small.safetensors --out runs/second --steps 40000
+    """
+    from astr_cli.train.command import TrainRequest, train
+
+    changes = {"preset": preset, "steps": steps, "side": side, "batch": batch, "rate": rate, "seed": seed}
+    given = tuple((name, value) for name, value in changes.items() if value is not None)
+    train(TrainRequest(photos, out, resume, init, given, minutes, every, device), typer.echo)

@@ -1,0 +1,23 @@
+"""What can go wrong for a user, each with the exit code of DESIGN.md's table.
+
+An `AstrError` carries one line that says which file, what is wrong and what to do. Everything else that reaches the
+command line is a bug and exits with 1.
+"""
+
+
+class AstrError(Exception):
+    """Nothing was started: bad usage or bad input (exit code 2)."""
+
+    exit_code = 2
+
+
+class Stopped(AstrError):
+    """Work stopped half way and can be resumed: disk full, out of memory after back-off (exit code 4)."""
+
+    exit_code = 4
+
+
+class Interrupted(AstrError):
+    """SIGINT or SIGTERM; what is done is kept and the same command goes on (exit code 130)."""
+
+    exit_code = 130

@@ -1,0 +1,82 @@
+"""Pixels: any readable photo to 8-bit grey, in raw orientation."""
+
+import struct
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from .errors import ImageError
+from .opening import one_line, open_image
+from .tiff import is_turned, without_orientation
+
+STRETCH = (0.5, 99.5)  # percentiles of a deep image that become 0 and 255
+DAMAGE = (OSError, ValueError, SyntaxError, EOFError, OverflowError, KeyError, TypeError, struct.error)
+DEEP_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")
+
+
+def read_gray(path: Path) -> NDArray[np.uint8]:
+    """Decode a photo to (height, width) uint8 grey (Rec. 601 luma); EXIF orientation is not applied.
+
+    16-bit, 32-bit and float images are stretched from their 0.5 .. 99.5 percentiles. Alpha is dropped, palettes and
+    CMYK are converted, of several frames the first is taken. Raises ImageError: missing, empty, not an image, cut off
+    (half a photo is never returned), HEIC, camera RAW.
+    """
+    with open_image(path, str(path)) as opened:
+        try:
+            image = Image.open(BytesIO(without_orientation(path.read_bytes()))) if is_turned(opened) else opened
+            deep = image.mode in DEEP_MODES or _deep_colour(image)
+            image.draft("L", image.size)  # JPEG only: takes the luma as stored and skips the colour conversion
+            image.load()
+            if deep:
+                return _stretch(_deep_pixels(path, image))
+            return np.asarray(_luma(image))
+        except DAMAGE as error:
+            raise ImageError(f"{path}: damaged or cut off ({one_line(error)}); copy it again") from None
+
+
+def _luma(image: Image.Image) -> Image.Image:
+    if image.mode == "L":
+        return image
+    if image.mode in ("CMYK", "YCbCr", "HSV", "LAB", "P", "PA", "RGBX", "RGBa", "La"):
+        image = image.convert("RGBA" if image.mode in ("P", "PA", "RGBa", "La") else "RGB")
+    return image.convert("L")
+
+
+def _deep_colour(image: Image.Image) -> bool:
+    """Whether Pillow would drop the lower 8 bits of 16-bit colour (PNG and TIFF): seen from the raw mode it reads."""
+    for tile in getattr(image, "tile", ()):
+        raw = tile.args[0] if isinstance(tile.args, tuple) and tile.args else tile.args
+        if isinstance(raw, str) and ";16" in raw:
+            return True
+    return False
+
+
+def _deep_pixels(path: Path, image: Image.Image) -> NDArray[np.float32]:
+    """(height, width) float32 in the units of the file."""
+    if image.mode in DEEP_MODES:
+        return np.asarray(image).astype(np.float32)
+    import cv2
+
+    data = path.read_bytes()  # cv2 cannot open every name on every system
+    if image.format == "TIFF":
+        data = without_orientation(data)
+    flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    if pixels is None:  # a rare layout that only Pillow knows: its upper 8 bits are better than nothing
+        return np.asarray(_luma(image)).astype(np.float32)
+    return np.asarray(pixels).astype(np.float32)
+
+
+def _stretch(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
+    finite = np.isfinite(pixels)
+    if not finite.all():  # depth maps and orthophotos mark holes with NaN
+        pixels = np.where(finite, pixels, pixels[finite].min() if finite.any() else 0).astype(np.float32)
+    low, high = np.percentile(pixels, STRETCH)
+    if high <= low:  # an almost flat image: keep what contrast there is
+        low, high = float(pixels.min()), float(pixels.max())
+    scale = 255.0 / max(high - low, 1e-12)
+    stretched: NDArray[np.uint8] = np.clip(np.rint((pixels - low) * scale), 0, 255).astype(np.uint8)
+    return stretched

@@ -1,0 +1,79 @@
+"""Opening a photo with Pillow, with one clear line for everything that is not a readable photo."""
+
+import warnings
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+from .errors import ImageError
+
+# What find_images takes; an image listed by name may be anything that Pillow reads.
+# fmt: off
+USUAL = frozenset(
+    {
+        ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".webp", ".bmp", ".pgm", ".ppm",
+        ".pnm", ".jp2", ".avif",
+    }
+)
+HEIF = frozenset({".heic", ".heif", ".hif"})
+RAW = frozenset(
+    {
+        ".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".iiq", ".kdc", ".mef",
+        ".mos", ".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf",
+        ".srw", ".x3f",
+    }
+)
+# fmt: on
+HEIF_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"})
+
+
+def open_image(path: Path, shown: str) -> Image.Image:
+    """Open `path` (header only); `shown` is how messages name it. The caller closes it. Raises ImageError."""
+    refuse_suffix(path, shown)
+    # Pillow warns of medium-format photos (89 megapixels; its limit of twice that is reported below) and broken EXIF.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    try:
+        return Image.open(path)
+    except UnidentifiedImageError:
+        raise ImageError(_not_an_image(path, shown)) from None
+    except Image.DecompressionBombError:
+        raise ImageError(f"{shown}: larger than 178 megapixels; save a smaller copy") from None
+    except FileNotFoundError:
+        raise ImageError(f"{shown}: no such file") from None
+    except IsADirectoryError:
+        raise ImageError(f"{shown}: is a folder, not a photo") from None
+    except PermissionError:
+        reason = "is a folder, not a photo" if path.is_dir() else "no permission to read it"
+        raise ImageError(f"{shown}: {reason}") from None
+    except (OSError, ValueError, SyntaxError, EOFError, OverflowError) as error:
+        raise ImageError(f"{shown}: damaged or cut off ({one_line(error)}); copy it again") from None
+
+
+def refuse_suffix(path: Path, shown: str) -> None:
+    """Raise ImageError for HEIC and camera RAW, by the name: Pillow opens the small preview inside some RAW files."""
+    suffix = path.suffix.lower()
+    if suffix in HEIF:
+        raise ImageError(_heif(shown))
+    if suffix in RAW:
+        raise ImageError(
+            f"{shown}: a camera RAW file ({suffix}) cannot be read; develop it to JPEG or TIFF in full size, uncropped"
+        )
+
+
+def one_line(error: BaseException) -> str:
+    """The message of someone else's exception, on one line."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _heif(shown: str) -> str:
+    return f"{shown}: an HEIC photo cannot be read; convert it to JPEG, for example: magick mogrify -format jpg *.heic"
+
+
+def _not_an_image(path: Path, shown: str) -> str:
+    with path.open("rb") as file:
+        head = file.read(16)
+    if not head:
+        return f"{shown}: the file is empty (0 bytes); copy it again"
+    if head[4:8] == b"ftyp" and head[8:12] in HEIF_BRANDS:  # telephones export HEIC under the name .jpg
+        return _heif(shown)
+    return f"{shown}: not an image that can be read (unknown or damaged format)"

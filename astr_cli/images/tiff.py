@@ -1,0 +1,33 @@
+"""TIFF in raw orientation: Pillow and cv2 both turn its pixels by their tag, and neither can be told not to."""
+
+import struct
+
+from PIL import ExifTags, Image
+
+
+def raw_size(image: Image.Image) -> tuple[int, int]:
+    """(width, height) of the pixels as stored, of an image that was opened and not loaded."""
+    if image.format != "TIFF":
+        return image.size
+    tags = getattr(image, "tag_v2", {})
+    return int(tags[ExifTags.Base.ImageWidth]), int(tags[ExifTags.Base.ImageLength])
+
+
+def is_turned(image: Image.Image) -> bool:
+    """Whether loading this image would turn it."""
+    return image.format == "TIFF" and getattr(image, "tag_v2", {}).get(ExifTags.Base.Orientation, 1) != 1
+
+
+def without_orientation(data: bytes) -> bytes:
+    """The TIFF file `data` with the orientation of its first image set to 1. Raises struct.error when damaged."""
+    order = "<" if data[:2] == b"II" else ">"
+    big = struct.unpack_from(order + "H", data, 2)[0] == 43  # BigTIFF: 64-bit counts
+    (directory,) = struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)
+    (count,) = struct.unpack_from(order + ("Q" if big else "H"), data, directory)
+    changed = bytearray(data)
+    for index in range(count):
+        entry = directory + (8 + 20 * index if big else 2 + 12 * index)
+        tag, kind = struct.unpack_from(order + "HH", data, entry)
+        if tag == ExifTags.Base.Orientation:
+            struct.pack_into(order + ("H" if kind == 3 else "I"), changed, entry + (12 if big else 8), 1)
+    return bytes(changed)

@@ -1,0 +1,110 @@
+"""What a run reports while it works; the command line renders these, other callers may ignore them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something worth knowing that does not stop the run: a duplicate pair, a back-off after running out of memory."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Started:
+    """Every check has passed, nothing is computed yet."""
+
+    images: int
+    """Images in the pairs that are to be matched."""
+    pairs: int
+    """Pairs that matches.h5 will hold when all goes well."""
+    reused: int
+    """Those of them that an earlier run matched already."""
+    known_focals: int
+    """Images whose focal length is known."""
+    disk_bytes: int
+    """Expected size of journal and output together."""
+    cache_bytes: int
+    """Room for features."""
+    weights: str
+    device: str
+    precision: str
+    long_side: int
+    batch: int
+
+
+@dataclass(frozen=True)
+class PairDone:
+    """A pair was matched and is in the journal."""
+
+    name0: str
+    name1: str
+    matches: int
+    """Rows of this pair."""
+    finished: int
+    """Pairs matched, reused and failed so far."""
+    total: int
+    cache_hits: int
+    cache_misses: int
+    memory_bytes: int | None
+    """Memory in use; None where the system does not say."""
+
+
+@dataclass(frozen=True)
+class PairFailed:
+    """A pair could not be matched; the others go on."""
+
+    name0: str
+    name1: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class StopRequested:
+    """SIGINT or SIGTERM came; the run stops after the batch in work."""
+
+    signal: str
+
+
+@dataclass(frozen=True)
+class Writing:
+    """All pairs are done and the output is being written."""
+
+    path: Path
+    pairs: int
+
+
+Event = Notice | Started | PairDone | PairFailed | StopRequested | Writing
+Listener = Callable[[Event], None]
+
+
+@dataclass(frozen=True)
+class FailedPair:
+    """A pair that is not in the output, and why."""
+
+    name0: str
+    name1: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class MatchSummary:
+    """What a run did."""
+
+    out: Path
+    pairs: int
+    """Pairs in the output: `matched + reused`."""
+    matched: int
+    """Pairs that this run computed."""
+    reused: int
+    """Pairs that an earlier run had computed."""
+    failed: tuple[FailedPair, ...]
+    matches: int
+    """Rows of the pairs that this run computed."""
+    images: int
+    cache_hits: int
+    cache_misses: int
+    """Images that went through the backbone."""
+    seconds: float

@@ -1,0 +1,89 @@
+"""What a run is made of, and what an earlier one has left in its place."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeAlias
+
+from astr_cli.matching.prepare import Job
+from astr_cli.pairs import Pair
+from astr_cli.store import ImageStamp, MatchesFile, RunInfo, StoreError, reusable_from_output
+
+Names: TypeAlias = tuple[str, str]
+
+# Sizes of a pair's rows and of what HDF5 adds to them (FORMATS), and the share of cells that match in an easy pair.
+_ROW_BYTES = 21
+_PAIR_BYTES = 3000
+_MATCHED_CELLS = 0.25
+
+
+def names_of(pair: Pair) -> Names:
+    """The two names, in the order of the pairs file."""
+    return pair.name0, pair.name1
+
+
+def run_info(job: Job) -> RunInfo:
+    """What decides the matches of a run: they become the attributes of matches.h5 and the head of the journal."""
+    options, compute = job.options, job.compute
+    return RunInfo(
+        options=(
+            ("images", _root_text(options.root, options.out)),
+            ("model", job.weights.name),
+            ("weights_sha256", job.weights.sha256),
+            ("long_side", str(compute.long_side)),
+            ("threshold", str(options.threshold)),
+            ("max_matches", "all" if options.max_matches is None else str(options.max_matches)),
+            ("one_way", "true" if options.one_way else "false"),
+            ("cameras", job.cameras.name),
+            ("precision", compute.precision),
+        ),
+        images=tuple(
+            ImageStamp(info.name, info.width, info.height, info.mtime_ns, info.file_size) for info in job.infos.values()
+        ),
+    )
+
+
+def is_finished(job: Job, info: RunInfo) -> bool:
+    """Whether matches.h5 holds exactly these pairs already, and no run was interrupted since.
+
+    Raises JournalMismatch when it was made with other options, StoreError when it is not ours or holds pairs that are
+    not listed any more.
+    """
+    out = job.options.out
+    if job.options.overwrite or not out.is_file() or out.with_name(out.name + ".journal").exists():
+        return False
+    reusable = reusable_from_output(out, info)
+    with MatchesFile(out) as file:
+        stored = [(pair.name0, pair.name1) for pair in file.pairs()]
+    refuse_losses(job, stored)
+    return len(stored) == len(job.pairs) and all(names_of(pair) in reusable for pair in job.pairs)
+
+
+def refuse_losses(job: Job, stored: list[Names]) -> None:
+    """Raises StoreError when pairs that were matched before are not listed any more: writing would lose them."""
+    listed = {frozenset(names_of(pair)) for pair in job.pairs}
+    lost = [names for names in stored if frozenset(names) not in listed]
+    if lost:
+        raise StoreError(
+            f"{job.options.out}: holds {len(lost)} pairs that this run would lose, as they are not in "
+            f"{job.options.pairs} or without their photos now (the first: {lost[0][0]} {lost[0][1]}); "
+            "choose another --out, or start anew with --overwrite"
+        )
+
+
+def expected_bytes(job: Job, left: int) -> int:
+    """A guess at what journal and output will take: `left` pairs go to the journal, all of them to the output."""
+    cells = [view.working[0] * view.working[1] / 64 for view in job.views.values()]
+    coarse = _MATCHED_CELLS * sum(cells) / max(len(cells), 1)
+    if job.options.max_matches is not None:
+        coarse = min(coarse, job.options.max_matches)
+    rows = coarse if job.options.one_way else 2 * coarse
+    return int((left + len(job.pairs)) * (rows * _ROW_BYTES + _PAIR_BYTES))
+
+
+def _root_text(root: Path, out: Path) -> str:
+    """The image root as given; an absolute one relative to the output's folder: matches.h5 holds no absolute paths."""
+    if root.is_absolute():
+        with suppress(ValueError):  # another drive
+            root = Path(os.path.relpath(root, out.parent.resolve()))
+    return root.as_posix()

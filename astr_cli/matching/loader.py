@@ -1,0 +1,71 @@
+"""Decode threads: photos are read and resized ahead of the model, a bounded number of them."""
+
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from astr_cli.images import ImageError, ImageInfo, read_gray, resize
+
+Gray = npt.NDArray[np.float32]  # (h, w) in [0, 1]
+
+
+def load_image(info: ImageInfo, working: tuple[int, int]) -> Gray:
+    """Decodes a photo and resizes it to `working` (w, h); (h, w) float32 in [0, 1].
+
+    Raises ImageError when it vanished, cannot be decoded, or is no longer the file that `info` describes.
+    """
+    if changed(info):
+        raise ImageError(f"{info.path}: changed or vanished since the start")
+    gray = read_gray(info.path)
+    if gray.shape != (info.height, info.width):
+        shown = f"{gray.shape[1]}x{gray.shape[0]}"
+        raise ImageError(f"{info.path}: its header says {info.width}x{info.height} but it decodes to {shown}")
+    return resize(gray, working)
+
+
+def changed(info: ImageInfo) -> bool:
+    """Whether the file is gone or differs in time or size from what `info` describes."""
+    try:
+        stat = info.path.stat()
+    except OSError:
+        return True
+    return (stat.st_mtime_ns, stat.st_size) != (info.mtime_ns, info.file_size)
+
+
+class Loader:
+    """Decodes images in `workers` threads; at most `2 * workers` are in work or waiting to be taken."""
+
+    def __init__(self, infos: Mapping[str, ImageInfo], working: Mapping[str, tuple[int, int]], workers: int) -> None:
+        self._infos = infos
+        self._working = working
+        self._room = 2 * workers
+        self._waiting: dict[str, Future[Gray]] = {}
+        # One thread an image is faster than several threads on one image, and leaves the cores to the model.
+        self._cv2_threads = cv2.getNumThreads()
+        cv2.setNumThreads(1)
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="astr-decode")
+
+    def close(self) -> None:
+        """Drops what was not begun and waits for the rest."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        cv2.setNumThreads(self._cv2_threads)
+
+    def full(self) -> bool:
+        """Whether no further image can be asked for until one is taken."""
+        return len(self._waiting) >= self._room
+
+    def prefetch(self, names: Iterable[str]) -> None:
+        """Starts to decode the named images, in this order, as far as there is room."""
+        for name in names:
+            if self.full():
+                return
+            if name not in self._waiting:
+                self._waiting[name] = self._pool.submit(load_image, self._infos[name], self._working[name])
+
+    def take(self, name: str) -> Gray:
+        """The decoded image; decoded now if it was not asked for. Raises what `load_image` raises."""
+        waiting = self._waiting.pop(name, None)
+        return load_image(self._infos[name], self._working[name]) if waiting is None else waiting.result()

@@ -1,0 +1,137 @@
+"""The Python API: two photos in, typed matches out."""
+
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from astr_cli.errors import AstrError
+from astr_cli.images import read_gray, read_info, resize
+from astr_cli.matching.options import OptionError, Precision, default_precision, find_device, parse_precision
+from astr_cli.matching.runner import PairInput, Runner, View, defect
+from astr_cli.matching.views import exif_intrinsics, make_view
+from astr_cli.model import MatchSettings, load_weights
+from astr_cli.resources import weights_path
+
+Photo: TypeAlias = str | PathLike[str] | npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Matches of two photos in pixels of the originals as stored (EXIF orientation not applied).
+
+    The centre of the top-left pixel is at (0, 0). First all rows with `reference` 0, then all with 1, each by falling
+    score.
+    """
+
+    keypoints0: npt.NDArray[np.float32]
+    """(M, 2) x, y in image0."""
+    keypoints1: npt.NDArray[np.float32]
+    """(M, 2) x, y in image1."""
+    scores: npt.NDArray[np.float32]
+    """(M,) coarse confidence in [0, 1]."""
+    reference: npt.NDArray[np.uint8]
+    """(M,) the image whose keypoint is the centre of a grid cell; the other one was refined."""
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+
+class Matcher:
+    """Loaded weights, ready to match two photos at a time.
+
+    >>> matcher = Matcher.load("astr-small")
+    >>> matches = matcher.match("a.jpg", "b.jpg")
+    >>> matches.keypoints0, matches.keypoints1, matches.scores
+    """
+
+    def __init__(self, runner: Runner, long_side: int) -> None:
+        self._runner = runner
+        self._long_side = long_side
+
+    @classmethod
+    def load(
+        cls,
+        weights: str | PathLike[str] = "astr-small",
+        device: str | None = None,
+        *,
+        long_side: int | None = None,
+        threshold: float = 0.2,
+        max_matches: int | None = None,
+        one_way: bool = False,
+        precision: Precision | None = None,
+    ) -> "Matcher":
+        """Loads weights by shipped name or path; the other arguments are those of `astr match`.
+
+        Raises WeightsError for weights that cannot be used and OptionError for a device that is not there.
+        """
+        if not 0.0 <= threshold <= 1.0 or (max_matches or 1) < 1 or (long_side or 64) < 64:
+            raise OptionError("expected a threshold in [0, 1], max_matches of at least 1, long_side of at least 64")
+        where = find_device(device or "auto")
+        loaded = load_weights(weights_path(str(weights)))
+        settings = MatchSettings(threshold=threshold, max_matches=max_matches, one_way=one_way)
+        runner = Runner(loaded.model, where, parse_precision(precision) or default_precision(where), settings)
+        return cls(runner, long_side or (832 if where.type == "cuda" else 640))
+
+    def match(
+        self,
+        image0: Photo,
+        image1: Photo,
+        intrinsics0: npt.ArrayLike | None = None,
+        intrinsics1: npt.ArrayLike | None = None,
+    ) -> Matches:
+        """Matches two photos, each a path or an array: (h, w) grey or (h, w, 3) RGB, uint8 or floats in [0, 1].
+
+        `intrinsics0` and `intrinsics1` are (3, 3) camera matrices in pixels of the originals, None when unknown; for a
+        path the focal length of its EXIF data is used then. Raises ImageError for a file that cannot be read and
+        AstrError for an array or a camera matrix of another form.
+        """
+        gray0, view0 = self._read(image0, intrinsics0, "image0")
+        gray1, view1 = self._read(image1, intrinsics1, "image1")
+        features0, features1 = self._runner.extract(gray0), self._runner.extract(gray1)
+        found = self._runner.match([PairInput(features0, features1, view0, view1)])[0]
+        reason = defect(found, view0, view1)
+        if reason is not None:
+            raise AstrError(f"{reason}; are the weights the right ones?")
+        return Matches(found.keypoints0, found.keypoints1, found.scores, found.reference)
+
+    def _read(self, photo: Photo, intrinsics: npt.ArrayLike | None, name: str) -> tuple[npt.NDArray[np.float32], View]:
+        known = _camera_matrix(intrinsics, name)
+        if isinstance(photo, (str, PathLike)):
+            path = Path(photo)
+            gray = read_gray(path)
+            if known is None:
+                known = exif_intrinsics(read_info(path.parent, path.name))
+        else:
+            gray = _to_gray(np.asarray(photo), name)
+        view = make_view((gray.shape[1], gray.shape[0]), self._long_side, known)
+        return resize(gray, view.working), view
+
+
+def _to_gray(pixels: npt.NDArray[Any], name: str) -> npt.NDArray[np.uint8]:
+    """(h, w) uint8 from grey or RGB, uint8 or floats in [0, 1]; Rec. 601 luma, as for photos on disk."""
+    colour = pixels.ndim == 3 and pixels.shape[2] == 3
+    if not (pixels.ndim == 2 or colour) or pixels.size == 0:
+        raise AstrError(f"{name}: expected an array (h, w) or (h, w, 3), got {pixels.shape}")
+    if np.issubdtype(pixels.dtype, np.floating):
+        if not (np.isfinite(pixels).all() and pixels.min() >= 0 and pixels.max() <= 1):
+            raise AstrError(f"{name}: expected floats in [0, 1]; divide by 255, or give uint8")
+        scaled = pixels * 255.0
+    elif pixels.dtype == np.uint8:
+        scaled = pixels
+    else:
+        raise AstrError(f"{name}: expected uint8 or floats in [0, 1], got {pixels.dtype}")
+    gray = scaled @ np.array([0.299, 0.587, 0.114]) if colour else scaled
+    return np.rint(gray).astype(np.uint8)
+
+
+def _camera_matrix(intrinsics: npt.ArrayLike | None, name: str) -> npt.NDArray[np.float64] | None:
+    if intrinsics is None:
+        return None
+    matrix = np.asarray(intrinsics, np.float64)
+    if matrix.shape != (3, 3) or not np.isfinite(matrix).all() or matrix[0, 0] <= 0 or matrix[1, 1] <= 0:
+        raise AstrError(f"intrinsics of {name}: expected a (3, 3) camera matrix with focal lengths above 0")
+    return matrix

@@ -1,0 +1,146 @@
+"""What a matching run is asked for, and what is filled in by device."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import torch
+
+from astr_cli.errors import AstrError
+from astr_cli.model import MatchSettings
+
+Precision = Literal["fp32", "bf16"]
+
+
+class OptionError(AstrError):
+    """An option that makes no sense or cannot be had on this machine."""
+
+
+@dataclass(frozen=True)
+class MatchOptions:
+    """The options of `astr match`; None stands for a default that depends on the device or on other options.
+
+    What changes a result is recorded in matches.h5 and in the journal: weights, long_side, threshold, max_matches,
+    one_way, cameras, precision. What does not (beyond 1e-3 px) is not: device, batch, workers, memory.
+    """
+
+    pairs: Path
+    """The pairs file; `-` is standard input."""
+    out: Path
+    """The HDF5 file to write."""
+    images: Path | None = None
+    """The folder that image names are relative to; None: the folder of the pairs file."""
+    weights: str = "astr-small"
+    """The name of shipped weights, or a safetensors file."""
+    long_side: int | None = None
+    """Photos are shrunk to this many pixels; None: 832 on a GPU, 640 on a CPU."""
+    threshold: float = 0.2
+    """Matches below this coarse confidence are dropped."""
+    max_matches: int | None = None
+    """Keep this many of the best coarse matches of a pair; None: all."""
+    cameras: str = "exif"
+    """`exif`, `none`, or the path of a COLMAP model folder, database or cameras.txt."""
+    device: str = "auto"
+    """`auto`, `cpu`, `cuda` or `cuda:N`."""
+    precision: Precision | None = None
+    """None: bf16 on a GPU, fp32 on a CPU."""
+    batch: int | None = None
+    """Pairs a batch; None: 8 on a GPU, 1 on a CPU."""
+    workers: int = 2
+    """Threads that decode photos."""
+    one_way: bool = False
+    """Refine only the points of image1: half the fine stage, half the rows."""
+    skip_bad: bool = False
+    """Leave out images that are missing or cannot be read, in place of not starting."""
+    overwrite: bool = False
+    """Start anew, whatever an earlier run left."""
+    memory: int | None = None
+    """Bytes for the feature cache; None: a quarter of free RAM up to 2 GiB, or 80% of free device memory."""
+
+    def __post_init__(self) -> None:
+        if self.long_side is not None and self.long_side < 64:
+            raise OptionError(f"--long-side {self.long_side}: give at least 64 pixels")
+        if not 0.0 <= self.threshold <= 1.0:
+            raise OptionError(f"--threshold {self.threshold:g}: a confidence lies between 0 and 1")
+        for name, value in (("max-matches", self.max_matches), ("batch", self.batch), ("workers", self.workers)):
+            if value is not None and value < 1:
+                raise OptionError(f"--{name} {value}: give at least 1")
+        if self.memory is not None and self.memory < 0:
+            raise OptionError(f"--memory {self.memory}: give bytes, or a size such as 500M or 2G")
+        parse_precision(self.precision)
+
+    @property
+    def root(self) -> Path:
+        """The image root: as given, else the folder of the pairs file, else (standard input) the working folder."""
+        return self.pairs.parent if self.images is None else self.images
+
+    def settings(self) -> MatchSettings:
+        """What the model needs to know of the options."""
+        return MatchSettings(threshold=self.threshold, max_matches=self.max_matches, one_way=self.one_way)
+
+
+class Compute(NamedTuple):
+    """Where and how a run computes: every default filled in."""
+
+    device: torch.device
+    precision: Precision
+    long_side: int
+    batch: int
+
+
+def resolve_compute(options: MatchOptions) -> Compute:
+    """Fills in the defaults that depend on the device; raises OptionError for a device that is not there."""
+    device = find_device(options.device)
+    gpu = device.type == "cuda"
+    return Compute(
+        device,
+        options.precision or default_precision(device),
+        options.long_side or (832 if gpu else 640),
+        options.batch or (8 if gpu else 1),
+    )
+
+
+def find_device(name: str) -> torch.device:
+    """The device of that name (`auto`: a GPU where there is one); raises OptionError when there is none."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise OptionError(f"--device {name}: choose auto, cpu, cuda or cuda:N")
+    device = torch.device(name)
+    if device.type == "cuda":
+        _check_cuda(device)
+    return device
+
+
+def default_precision(device: torch.device) -> Precision:
+    """bf16 where a GPU computes it, fp32 elsewhere."""
+    return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+
+
+def parse_precision(text: str | None) -> Precision | None:
+    """The precision of that name; raises OptionError."""
+    known: dict[str | None, Precision | None] = {None: None, "fp32": "fp32", "bf16": "bf16"}
+    if text in known:
+        return known[text]
+    raise OptionError(f"--precision {text}: choose fp32 or bf16")
+
+
+def parse_size(text: str) -> int:
+    """Bytes from a number with an optional K, M, G or T (powers of 1024): `2G`, `500M`; raises OptionError."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    if found is None:
+        raise OptionError(f"--memory {text}: give bytes, or a size such as 500M or 2G")
+    return int(float(found[1]) * 1024 ** " KMGT".index(found[2].upper() or " "))
+
+
+def _check_cuda(device: torch.device) -> None:
+    if torch.version.cuda is None:
+        raise OptionError(
+            f"--device {device}: this PyTorch ({torch.__version__}) is built without CUDA; "
+            "install a CUDA build, or leave --device out to run on the CPU"
+        )
+    if not torch.cuda.is_available():
+        raise OptionError(f"--device {device}: no NVIDIA GPU was found; leave --device out to run on the CPU")
+    if device.index is not None and device.index >= torch.cuda.device_count():
+        raise OptionError(f"--device {device}: there are {torch.cuda.device_count()} GPUs, counted from cuda:0")

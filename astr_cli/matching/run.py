@@ -1,0 +1,180 @@
+"""`match_pairs`: the whole of `astr match`, from options to a finished matches.h5, resumable at any instant."""
+
+import shutil
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+
+from astr_cli.errors import AstrError, Interrupted
+from astr_cli.matching.cache import FeatureCache
+from astr_cli.matching.engine import Engine
+from astr_cli.matching.events import (
+    Event,
+    FailedPair,
+    Listener,
+    MatchSummary,
+    Notice,
+    PairDone,
+    PairFailed,
+    Started,
+    StopRequested,
+    Writing,
+)
+from astr_cli.matching.identity import Names, expected_bytes, is_finished, names_of, refuse_losses, run_info
+from astr_cli.matching.interrupts import StopFlag, stop_on_signals
+from astr_cli.matching.loader import Loader, changed
+from astr_cli.matching.memory import default_cache_bytes, used_bytes
+from astr_cli.matching.options import MatchOptions
+from astr_cli.matching.prepare import Job, prepare
+from astr_cli.matching.runner import Runner
+from astr_cli.store import Journal
+
+
+def ignore(event: Event) -> None:
+    """The listener of callers that want none."""
+
+
+def match_pairs(options: MatchOptions, listener: Listener = ignore) -> MatchSummary:
+    """Matches the pairs of a file and writes matches.h5 (`MatchOptions` says from what, DESIGN's contracts how).
+
+    What an earlier run with the same options has matched is not matched again. Raises AstrError: nothing was started;
+    Stopped: disk or memory are full; Interrupted: SIGINT or SIGTERM. After the last two the same call goes on. Pairs
+    whose photos break on the way are in the summary's `failed`, and the others are written.
+    """
+    started = time.monotonic()
+    with stop_on_signals(lambda name: listener(StopRequested(name))) as stop:
+        job = prepare(options, listener)
+        for pair in job.skipped:
+            listener(PairFailed(pair.name0, pair.name1, pair.reason))
+        info = run_info(job)
+        if is_finished(job, info):
+            return _summary(job, Progress(reused=len(job.pairs)), started)
+        with Journal.open(options.out, info, options.overwrite) as journal:
+            for note in journal.notes:
+                listener(Notice(note))
+            progress = _match_all(job, journal, listener, stop)
+            failed = {(pair.name0, pair.name1) for pair in progress.failed}
+            complete = [names for pair in job.pairs if (names := names_of(pair)) not in failed]
+            listener(Writing(options.out, len(complete)))
+            journal.finish(complete)
+    return _summary(job, progress, started)
+
+
+@dataclass
+class Progress:
+    """What a run has done so far."""
+
+    reused: int = 0
+    matched: int = 0
+    matches: int = 0
+    cache_hits: int = 0
+    cache_misses: int = 0
+    failed: list[FailedPair] = field(default_factory=list)
+
+
+def _match_all(job: Job, journal: Journal, listener: Listener, stop: StopFlag) -> Progress:
+    """Matches what is not in the journal, and puts it there."""
+    done = journal.completed
+    refuse_losses(job, journal.unlisted(names_of(pair) for pair in job.pairs))
+    progress = Progress(reused=sum(names_of(pair) in done for pair in job.pairs))
+    _check_disk(job, journal, len(job.pairs) - progress.reused)
+    runner = Runner(job.weights.model, job.compute.device, job.compute.precision, job.options.settings())
+    memory = job.options.memory
+    cache = FeatureCache(default_cache_bytes(job.compute.device) if memory is None else memory)
+    listener(_started(job, progress.reused, cache.capacity))
+    working = {name: view.working for name, view in job.views.items()}
+    with closing(Loader(job.infos, working, job.options.workers)) as loader:
+        engine = Engine(job, done, runner, cache, loader, listener)
+        _stop_if_asked(job, progress, stop)
+        for results in engine.run():
+            progress.cache_hits, progress.cache_misses = cache.hits, cache.misses
+            for pair, matches in results:
+                journal.append(pair.name0, pair.name1, matches)
+                progress.matched += 1
+                progress.matches += len(matches)
+                finished = progress.reused + progress.matched + len(engine.failed)
+                listener(_pair_done(job, names_of(pair), len(matches), finished, progress))
+            _stop_if_asked(job, progress, stop)
+    progress.failed = engine.failed + _changed_meanwhile(job, engine.failed, listener)
+    return progress
+
+
+def _stop_if_asked(job: Job, progress: Progress, stop: StopFlag) -> None:
+    finished = progress.reused + progress.matched
+    if stop.requested and finished < len(job.pairs):
+        command = "the same command without --overwrite" if job.options.overwrite else "the same command"
+        raise Interrupted(
+            f"{job.options.out}: stopped; {finished} of {len(job.pairs)} pairs are done and kept: {command} goes on"
+        )
+
+
+def _changed_meanwhile(job: Job, failed: Sequence[FailedPair], listener: Listener) -> list[FailedPair]:
+    """The pairs of photos that were written to after they had been listed: their matches may be of either version."""
+    altered = {name for name, info in job.infos.items() if info.path.exists() and changed(info)}
+    known = {(pair.name0, pair.name1) for pair in failed}
+    found = []
+    for pair in job.pairs:
+        name = next((name for name in names_of(pair) if name in altered), None)
+        if name is not None and names_of(pair) not in known:
+            found.append(FailedPair(pair.name0, pair.name1, f"{name}: changed while the run was under way"))
+            listener(PairFailed(pair.name0, pair.name1, found[-1].reason))
+    return found
+
+
+def _check_disk(job: Job, journal: Journal, left: int) -> None:
+    """Refuses to start on a disk that is obviously too small."""
+    expected = expected_bytes(job, left)
+    free = shutil.disk_usage(job.options.out.parent).free
+    if free < expected // 4:
+        if not journal.completed:
+            journal.remove()
+        raise AstrError(
+            f"{job.options.out}: about {expected / 1e6:.0f} MB are needed and {free / 1e6:.0f} MB are free; "
+            "choose another disk with --out, or give --max-matches"
+        )
+
+
+def _started(job: Job, reused: int, cache_bytes: int) -> Started:
+    return Started(
+        images=len({name for pair in job.pairs for name in names_of(pair)}),
+        pairs=len(job.pairs),
+        reused=reused,
+        known_focals=sum(view.intrinsics is not None for view in job.views.values()),
+        disk_bytes=expected_bytes(job, len(job.pairs) - reused),
+        cache_bytes=cache_bytes,
+        weights=job.weights.name,
+        device=str(job.compute.device),
+        precision=job.compute.precision,
+        long_side=job.compute.long_side,
+        batch=job.compute.batch,
+    )
+
+
+def _pair_done(job: Job, names: Names, matches: int, finished: int, progress: Progress) -> PairDone:
+    return PairDone(
+        name0=names[0],
+        name1=names[1],
+        matches=matches,
+        finished=finished,
+        total=len(job.pairs),
+        cache_hits=progress.cache_hits,
+        cache_misses=progress.cache_misses,
+        memory_bytes=used_bytes(job.compute.device),
+    )
+
+
+def _summary(job: Job, progress: Progress, started: float) -> MatchSummary:
+    failed = job.skipped + tuple(progress.failed)
+    return MatchSummary(
+        out=job.options.out,
+        pairs=len(job.pairs) - len(progress.failed),
+        matched=progress.matched,
+        reused=progress.reused,
+        failed=failed,
+        matches=progress.matches,
+        images=len({name for pair in job.pairs for name in names_of(pair)}),
+        cache_hits=progress.cache_hits,
+        cache_misses=progress.cache_misses,
+        seconds=time.monotonic() - started,
+    )

@@ -1,0 +1,198 @@
+"""The spot-guided aggregation module (paper figure 2): two levels of cross attention that exchange what they know."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from astr_cli.model.backbone import Features
+from astr_cli.model.config import AstrConfig
+from astr_cli.model.layers import (
+    MapNorm,
+    apply_mask,
+    both,
+    full_attention,
+    join_heads,
+    linear_attention,
+    split_heads,
+    to_map,
+    to_tokens,
+)
+from astr_cli.model.positions import positional_encoding
+from astr_cli.model.spots import select_spots
+from astr_cli.ops import DualSoftmax, dual_softmax, spot_attention
+
+Attend = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
+
+
+class SpotRound(NamedTuple):
+    """What one spot-guided round looked at; the trainer supervises and logs it."""
+
+    matching: DualSoftmax  # the round's matching matrix P_s
+    centres0: Tensor  # (B, N0, 1 + k) window centres in image1 for the cells of image0, -1 = none
+    centres1: Tensor  # (B, N1, 1 + k) the same with the roles swapped
+
+
+class Aggregated(NamedTuple):
+    """Both images' coarse features after aggregation, and how they match."""
+
+    coarse0: Tensor  # (B, C, H0/8, W0/8)
+    coarse1: Tensor  # (B, C, H1/8, W1/8)
+    matching: DualSoftmax  # the final matching matrix P_c
+    rounds: tuple[SpotRound, ...]  # empty unless asked for
+
+
+class CrossLayer(nn.Module):
+    """Cross attention of two maps, both updated from their old values; a 3x3 convolution in place of self attention
+    and MLP (supplement 2.2)."""
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.project = nn.Linear(channels, 3 * channels, bias=False)
+        self.merge = nn.Linear(channels, channels, bias=False)
+        self.norm_message = nn.LayerNorm(channels)
+        self.conv = nn.Conv2d(2 * channels, channels, 3, padding=1, bias=False)
+        self.norm = MapNorm(channels)
+
+    def forward(
+        self, x0: Tensor, x1: Tensor, mask0: Tensor | None, mask1: Tensor | None, attend0: Attend, attend1: Attend
+    ) -> tuple[Tensor, Tensor]:
+        """Maps (B, C, H, W) and masks (B, H, W) in, updated maps out; `attend0` serves the queries of image0."""
+        qkv0, qkv1 = both(lambda x: self.project(to_tokens(x)), (x0,), (x1,))
+        q0, k0, v0 = (split_heads(part, self.heads) for part in qkv0.chunk(3, dim=2))
+        q1, k1, v1 = (split_heads(part, self.heads) for part in qkv1.chunk(3, dim=2))
+        keys0 = None if mask0 is None else mask0.flatten(1)
+        keys1 = None if mask1 is None else mask1.flatten(1)
+        message0 = join_heads(attend0(q0, k1, v1, keys1))
+        message1 = join_heads(attend1(q1, k0, v0, keys0))
+        y0, y1 = both(self.update, (x0, message0), (x1, message1))
+        return x0 + apply_mask(y0, mask0), x1 + apply_mask(y1, mask1)
+
+    def update(self, x: Tensor, message: Tensor) -> Tensor:
+        """What the attended message (B, N, C) changes of x (B, C, H, W)."""
+        merged = to_map(self.norm_message(self.merge(message)), (x.shape[2], x.shape[3]))
+        return self.norm(self.conv(torch.cat([x, merged.to(x.dtype)], dim=1)))
+
+
+class Fuse(nn.Module):
+    """Adds one level's map to the other's: bilinear x4 upwards, 4x4 average downwards, then a 3x3 convolution."""
+
+    def __init__(self, channels: int, upwards: bool) -> None:
+        super().__init__()
+        self.upwards = upwards
+        self.project = nn.Conv2d(channels, channels, 1, bias=False)
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+
+    def forward(self, x: Tensor, other: Tensor, mask: Tensor | None) -> Tensor:
+        other = self.project(other)
+        if self.upwards:
+            other = F.interpolate(other, scale_factor=4, mode="bilinear", align_corners=False)
+        else:
+            other = F.avg_pool2d(other, 4)
+        return apply_mask(self.conv(apply_mask(x + other, mask)), mask)
+
+
+class Aggregation(nn.Module):
+    """One plain round, then `rounds` of exchange, full attention at 1/32 and spot-guided attention at 1/8."""
+
+    def __init__(self, config: AstrConfig) -> None:
+        super().__init__()
+        self.config = config
+        c, heads = config.channels, config.heads
+        sets = 1 if config.shared_rounds else config.rounds
+        self.first32 = CrossLayer(c, heads)
+        self.first8 = CrossLayer(c, heads)
+        self.cross32 = nn.ModuleList(CrossLayer(c, heads) for _ in range(sets))
+        self.spot8 = nn.ModuleList(CrossLayer(c, heads) for _ in range(sets))
+        self.up = nn.ModuleList(Fuse(c, upwards=True) for _ in range(sets))
+        self.down = nn.ModuleList(Fuse(c, upwards=False) for _ in range(sets))
+        self.last_up = Fuse(c, upwards=True)
+        start = torch.tensor(config.temperature).log()
+        self.log_temperature = nn.Parameter(start.repeat(config.rounds + 1))
+
+    def forward(self, features0: Features, features1: Features, keep_rounds: bool = False) -> Aggregated:
+        """Features of B pairs in, `Aggregated` out; `keep_rounds` keeps each round's matrix and spots."""
+        low0, high0 = self.encode(features0)
+        low1, high1 = self.encode(features1)
+        m8 = (features0.mask8, features1.mask8)
+        m32 = (_shrink(features0.mask8), _shrink(features1.mask8))
+        low0, low1 = self.first32(low0, low1, *m32, full_attention, full_attention)
+        high0, high1 = self.first8(high0, high1, *m8, linear_attention, linear_attention)
+        kept = []
+        for index in range(self.config.rounds):
+            weights = 0 if self.config.shared_rounds else index
+            # Both directions of the exchange start from the values before it (figure 2).
+            raised = self.fuse(self.up[weights], (high0, high1), (low0, low1), m8)
+            lowered = self.fuse(self.down[weights], (low0, low1), (high0, high1), m32)
+            (high0, high1), (low0, low1) = raised, lowered
+            low0, low1 = self.cross32[weights](low0, low1, *m32, full_attention, full_attention)
+            spots = self.spots(high0, high1, *m8, index)
+            attend0 = self.spot_attend(spots.centres0, high1)
+            attend1 = self.spot_attend(spots.centres1, high0)
+            high0, high1 = self.spot8[weights](high0, high1, *m8, attend0, attend1)
+            if keep_rounds:
+                kept.append(spots)
+        high0, high1 = self.fuse(self.last_up, (high0, high1), (low0, low1), m8)
+        return Aggregated(high0, high1, self.matching(high0, high1, *m8, self.config.rounds), tuple(kept))
+
+    def encode(self, features: Features) -> tuple[Tensor, Tensor]:
+        """Add the positional encoding to F32 and F8, once."""
+        encoded = []
+        for x, stride, mask in (
+            (features.coarse32, 32, _shrink(features.mask8)),
+            (features.coarse8, 8, features.mask8),
+        ):
+            grid = (x.shape[2], x.shape[3])
+            position = positional_encoding(x.shape[1], grid, stride, self.config.train_side, x.device, x.dtype)
+            encoded.append(apply_mask(x + position, mask))
+        return encoded[0], encoded[1]
+
+    def fuse(
+        self,
+        layer: nn.Module,
+        maps: tuple[Tensor, Tensor],
+        others: tuple[Tensor, Tensor],
+        masks: tuple[Tensor | None, Tensor | None],
+    ) -> tuple[Tensor, Tensor]:
+        """Run one `Fuse` on both images."""
+        if masks[0] is None and masks[1] is None:
+            return both(lambda x, other: layer(x, other, None), (maps[0], others[0]), (maps[1], others[1]))
+        return layer(maps[0], others[0], masks[0]), layer(maps[1], others[1], masks[1])
+
+    def matching(
+        self, x0: Tensor, x1: Tensor, mask0: Tensor | None, mask1: Tensor | None, index: int
+    ) -> DualSoftmax:
+        """Matching matrix `index`: dual softmax of f.f / (C T)."""
+        scale = (-self.log_temperature[index]).exp() / x0.shape[1]
+        flat0 = None if mask0 is None else mask0.flatten(1)
+        flat1 = None if mask1 is None else mask1.flatten(1)
+        return dual_softmax(to_tokens(x0), to_tokens(x1), scale, flat0, flat1)
+
+    def spots(self, x0: Tensor, x1: Tensor, mask0: Tensor | None, mask1: Tensor | None, index: int) -> SpotRound:
+        """Matching matrix and spots of both directions for one round."""
+        matching = self.matching(x0, x1, mask0, mask1, index)
+        best0, best1 = matching.best()
+        window, top_k = self.config.window, self.config.top_k
+        centres0 = select_spots(best0, x0, window, top_k, mask0)
+        centres1 = select_spots(best1, x1, window, top_k, mask1)
+        return SpotRound(matching, centres0, centres1)
+
+    def spot_attend(self, centres: Tensor, keys: Tensor) -> Attend:
+        """Attention restricted to the windows around `centres` of the image whose map is `keys`."""
+        grid = (keys.shape[2], keys.shape[3])
+        return partial(_spot_attend, centres=centres, grid=grid, window=self.config.window)
+
+
+def _spot_attend(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, centres: Tensor, grid: tuple[int, int], window: int
+) -> Tensor:
+    return spot_attention(query, key, value, centres, grid, window, mask)
+
+
+def _shrink(mask8: Tensor | None) -> Tensor | None:
+    """Mask at 1/32 from the one at 1/8: valid as soon as one cell is."""
+    return None if mask8 is None else F.max_pool2d(mask8.float()[:, None], 4)[:, 0] > 0

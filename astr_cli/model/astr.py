@@ -1,0 +1,150 @@
+"""ASTR, top to bottom: backbone, aggregation, coarse matches, adaptive scaling, fine stage."""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from astr_cli.model.aggregation import Aggregation
+from astr_cli.model.backbone import Backbone, Features
+from astr_cli.model.coarse import CoarseMatches, cell_centres, coarse_matches
+from astr_cli.model.config import AstrConfig
+from astr_cli.model.fine import FineStage, Windows
+from astr_cli.model.layers import to_tokens
+from astr_cli.model.scaling import scale_ratios
+from astr_cli.ops import BestMatches
+
+
+@dataclass(frozen=True)
+class MatchSettings:
+    """What of the options changes a result."""
+
+    threshold: float = 0.2  # on P_c
+    max_matches: int | None = None  # coarse matches kept, the best first
+    one_way: bool = False  # only rows with image0 on the grid
+    scaling: Literal["auto", "off"] = "auto"  # auto: intrinsics where both are known, else local affine
+
+
+class RawMatches(NamedTuple):
+    """Matches of one pair in working pixels, centre of the top-left pixel at (0, 0).
+
+    All rows with `reference` 0 (score falling, ties by cell), then those with 1; both from the same coarse matches.
+    """
+
+    keypoints0: Tensor  # (M, 2) float32
+    keypoints1: Tensor  # (M, 2) float32
+    scores: Tensor  # (M,) float32, coarse confidence
+    reference: Tensor  # (M,) uint8: the image whose keypoint is a cell centre; the other one was refined
+
+
+class Astr(nn.Module):
+    """The matcher. `extract` once for each image, `match` once for each pair; `folded` is the exported form."""
+
+    def __init__(self, config: AstrConfig, folded: bool = False) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = Backbone(config, folded)
+        self.aggregation = Aggregation(config)
+        self.fine = FineStage(config)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def extract(self, images: Tensor, masks: Tensor | None = None) -> Features:
+        """Grey images (B, 1, H, W) float32 in [0, 1], sides multiples of 32; masks (B, H, W) bool, True = valid.
+
+        Raises ValueError on other shapes.
+        """
+        if images.ndim != 4 or images.shape[1] != 1 or images.shape[2] % 32 or images.shape[3] % 32:
+            raise ValueError(f"expected images (B, 1, 32 m, 32 n), got {tuple(images.shape)}")
+        if masks is not None and masks.shape != (images.shape[0], *images.shape[2:]):
+            raise ValueError(f"expected masks {(images.shape[0], *images.shape[2:])}, got {tuple(masks.shape)}")
+        return self.backbone(images, masks)
+
+    def match(
+        self,
+        features0: Features,
+        features1: Features,
+        intrinsics0: Tensor | None = None,  # (B, 3, 3) of the working images; NaN or None = unknown
+        intrinsics1: Tensor | None = None,
+        settings: MatchSettings = MatchSettings(),
+    ) -> list[RawMatches]:
+        """Match B pairs; image0s share one shape and image1s share one, which may differ from the other."""
+        aggregated = self.aggregation(features0, features1)
+        best0, best1 = aggregated.matching.best()
+        results = []
+        for index in range(len(best0.cells)):
+            coarse = coarse_matches(
+                BestMatches(best0.cells[index], best0.log_p[index]),
+                BestMatches(best1.cells[index], best1.log_p[index]),
+                _grid(features0),
+                _grid(features1),
+                settings.threshold,
+                self.config.border,
+                settings.max_matches,
+            )
+            points0 = cell_centres(coarse.cells0, features0.coarse8.shape[3])
+            points1 = cell_centres(coarse.cells1, features1.coarse8.shape[3])
+            ratios = self.ratios(points0, points1, _known(intrinsics0, index), _known(intrinsics1, index), settings)
+            windows = Windows(
+                points0,
+                points1,
+                ratios,
+                to_tokens(aggregated.coarse0[index : index + 1])[0, coarse.cells0],
+                to_tokens(aggregated.coarse1[index : index + 1])[0, coarse.cells1],
+            )
+            results.append(self.refined(features0.fine[index], features1.fine[index], windows, coarse, settings))
+        return results
+
+    def ratios(
+        self,
+        points0: Tensor,
+        points1: Tensor,
+        intrinsics0: Tensor | None,
+        intrinsics1: Tensor | None,
+        settings: MatchSettings,
+    ) -> Tensor:
+        """Scale ratio of each match, (M,) float32: size of a thing in image1 over its size in image0."""
+        if settings.scaling == "off":
+            return torch.ones(len(points0), device=points0.device)
+        ratios = scale_ratios(
+            points0.cpu().numpy(),
+            points1.cpu().numpy(),
+            None if intrinsics0 is None else intrinsics0.double().cpu().numpy(),
+            None if intrinsics1 is None else intrinsics1.double().cpu().numpy(),
+            self.config.ratio_limit,
+            self.config.focal_ratio,
+        )
+        return torch.from_numpy(ratios).float().to(points0.device)
+
+    def refined(
+        self, fine0: Tensor, fine1: Tensor, windows: Windows, coarse: CoarseMatches, settings: MatchSettings
+    ) -> RawMatches:
+        """Run the fine stage and lay the rows out, image0 on the grid first."""
+        moved = self.fine.refine(fine0, fine1, windows)
+        high0, high1 = _last_pixel(fine0), _last_pixel(fine1)
+        target1 = torch.minimum((windows.points1 + moved.offsets1).clamp(min=0), high1)
+        target0 = torch.minimum((windows.points0 + moved.offsets0).clamp(min=0), high0)
+        reference = torch.zeros(len(coarse.scores), dtype=torch.uint8, device=fine0.device)
+        if settings.one_way:
+            return RawMatches(windows.points0, target1, coarse.scores, reference)
+        return RawMatches(
+            torch.cat([windows.points0, target0]),
+            torch.cat([target1, windows.points1]),
+            coarse.scores.repeat(2),
+            torch.cat([reference, reference + 1]),
+        )
+
+
+def _grid(features: Features) -> tuple[int, int]:
+    return features.coarse8.shape[2], features.coarse8.shape[3]
+
+
+def _known(intrinsics: Tensor | None, index: int) -> Tensor | None:
+    if intrinsics is None or not bool(torch.isfinite(intrinsics[index]).all()):
+        return None
+    return intrinsics[index]
+
+
+def _last_pixel(fine: Tensor) -> Tensor:
+    """x, y of the bottom-right pixel's centre in the working image that F2 (C, H/2, W/2) stands for."""
+    return torch.tensor([fine.shape[2] * 2 - 1, fine.shape[1] * 2 - 1], dtype=torch.float32, device=fine.device)

@@ -1,0 +1,47 @@
+"""The model as data: one frozen config, two presets."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class AstrConfig:
+    """Every number that shapes the network. Sections are those of the paper (CVPR 2023) and its supplement."""
+
+    preset: str
+    stem: int = 128  # supplement 2.3
+    stages: tuple[int, ...] = (128, 196, 256, 256, 256)  # 1/2, 1/4, 1/8, 1/16, 1/32; supplement 2.3
+    blocks: int = 2  # residual blocks a stage, as LoFTR
+    heads: int = 8  # of 32 channels
+    rounds: int = 4  # spot-guided rounds; figure 2
+    shared_rounds: bool = False  # one set of weights for all rounds: what keeps astr-small under 5 M parameters
+    window: int = 5  # l, side of the similarity neighbourhood and of a spot window; section 3.2
+    top_k: int = 4  # neighbours whose windows join the spot; section 3.2
+    temperature: float = 0.1  # start of the learned temperature of every matching matrix
+    train_side: int = 832  # W_train = H_train of the normalised positional encoding; supplement 2.2
+    border: int = 2  # cells at the image border that give no match, as LoFTR
+    fine_map: int = 128  # channels of F2
+    fine_width: int = 128  # channels of the fine layers
+    fine_heads: int = 8
+    fine_tokens: int = 5  # tokens along a window's side; s = 5 at ratio 1, section 3.3
+    ratio_limit: float = 3.0  # scale ratios are clamped to [1/limit, limit]
+    focal_ratio: bool = True  # NOTE the paper's figure leaves the focal lengths out of s_i / s_j = d_j / d_i
+
+    @property
+    def channels(self) -> int:
+        """C, the width of F8 and F32."""
+        return self.stages[-1]
+
+
+PRESETS: dict[str, AstrConfig] = {
+    "astr": AstrConfig(preset="astr"),
+    "astr-small": AstrConfig(
+        preset="astr-small",
+        stem=32,
+        stages=(32, 48, 96, 128, 128),
+        heads=4,
+        shared_rounds=True,
+        fine_map=48,
+        fine_width=64,
+        fine_heads=4,
+    ),
+}

@@ -1,0 +1,106 @@
+"""Adaptive scaling (paper section 3.3): how much larger a thing appears in image1 than in image0, match by match.
+
+Three ways, tried in this order: two-view geometry when both intrinsics are known, the affine map of each match's
+neighbourhood, and 1.
+"""
+
+import cv2
+import numpy as np
+from scipy.spatial import cKDTree
+
+MIN_INLIERS = 20  # fewer than this and the essential matrix is not trusted
+RANSAC_PIXELS = 3.0  # coarse points are off by up to 4 px, so the customary 0.5 px would reject nearly all
+NEIGHBOURS = 16  # matches in a local affine fit, itself included
+MIN_NEIGHBOURS = 6
+NEIGHBOURHOOD = 48.0  # pixels: beyond this a match says nothing about the local scale
+
+
+def scale_ratios(
+    points0: np.ndarray,
+    points1: np.ndarray,
+    intrinsics0: np.ndarray | None,
+    intrinsics1: np.ndarray | None,
+    limit: float,
+    focal_ratio: bool = True,
+) -> np.ndarray:
+    """Scale ratio of each match, (M,) float64 in [1/limit, limit].
+
+    points (M, 2) in working pixels; intrinsics (3, 3) of the working images, None when unknown. A match for which the
+    geometry gives nothing falls back to its neighbourhood's affine map, and that to 1.
+    """
+    points0, points1 = points0.astype(np.float64), points1.astype(np.float64)
+    ratios = np.full(len(points0), np.nan)
+    if intrinsics0 is not None and intrinsics1 is not None:
+        ratios = geometric_ratios(points0, points1, intrinsics0, intrinsics1, focal_ratio)
+    unknown = ~np.isfinite(ratios)
+    if unknown.any():
+        ratios[unknown] = affine_ratios(points0, points1)[unknown]
+    ratios[~np.isfinite(ratios)] = 1.0
+    return np.clip(ratios, 1.0 / limit, limit)
+
+
+def geometric_ratios(
+    points0: np.ndarray, points1: np.ndarray, intrinsics0: np.ndarray, intrinsics1: np.ndarray, focal_ratio: bool
+) -> np.ndarray:
+    """(f1 / f0) * (depth0 / depth1) from the relative pose; NaN where the geometry says nothing."""
+    unknown = np.full(len(points0), np.nan)
+    if len(points0) < MIN_INLIERS:
+        return unknown
+    rays0, rays1 = to_rays(points0, intrinsics0), to_rays(points1, intrinsics1)
+    focal0 = (intrinsics0[0, 0] + intrinsics0[1, 1]) / 2
+    focal1 = (intrinsics1[0, 0] + intrinsics1[1, 1]) / 2
+    essential, inliers = cv2.findEssentialMat(
+        rays0[:, :2],
+        rays1[:, :2],
+        np.eye(3),
+        method=cv2.RANSAC,
+        prob=0.999,
+        threshold=RANSAC_PIXELS / ((focal0 + focal1) / 2),
+    )
+    if essential is None or essential.shape != (3, 3) or int(inliers.sum()) < MIN_INLIERS:
+        return unknown
+    found, rotation, translation, _ = cv2.recoverPose(
+        essential, rays0[:, :2], rays1[:, :2], np.eye(3), mask=inliers.copy()
+    )
+    if found < MIN_INLIERS:
+        return unknown
+    ratio = depth_ratios(rays0, rays1, rotation, translation[:, 0])
+    return ratio * (focal1 / focal0) if focal_ratio else ratio
+
+
+def depth_ratios(rays0: np.ndarray, rays1: np.ndarray, rotation: np.ndarray, translation: np.ndarray) -> np.ndarray:
+    """Depth in image0 over depth in image1 of matched rays (M, 3), from X1 = R X0 + t; NaN near the epipoles."""
+    # d1 r1 = d0 R r0 + t; the cross product with t removes it, and with it the unknown scale.
+    above = np.linalg.norm(np.cross(rays1, translation), axis=1)
+    below = np.linalg.norm(np.cross(rays0 @ rotation.T, translation), axis=1)
+    valid = (above > 1e-3) & (below > 1e-3)
+    return np.where(valid, above / np.where(valid, below, 1.0), np.nan)
+
+
+def affine_ratios(points0: np.ndarray, points1: np.ndarray) -> np.ndarray:
+    """sqrt |det| of the affine map that fits each match and its nearest neighbours; NaN where too few are near."""
+    count = len(points0)
+    if count < MIN_NEIGHBOURS:
+        return np.full(count, np.nan)
+    neighbours = min(NEIGHBOURS, count)
+    distance, index = cKDTree(points0).query(points0, k=neighbours, distance_upper_bound=NEIGHBOURHOOD)
+    weight = np.isfinite(distance).astype(np.float64)
+    index = np.where(np.isfinite(distance), index, 0)
+    total = weight.sum(axis=1)
+    centred = []
+    for points in (points0, points1):
+        near = points[index]
+        mean = (near * weight[..., None]).sum(axis=1) / total[:, None]
+        centred.append((near - mean[:, None]) * weight[..., None])
+    spread = np.einsum("mki,mkj->mij", centred[0], centred[0])
+    moved = np.einsum("mki,mkj->mij", centred[1], centred[0])
+    determinant = np.linalg.det(spread)
+    # A line of points fixes no area: demand a spread of at least one cell in each direction.
+    valid = (total >= MIN_NEIGHBOURS) & (determinant > (8.0**2 * total) ** 2 * 0.05)
+    ratio = np.sqrt(np.abs(np.linalg.det(moved)) / np.where(valid, determinant, 1.0))
+    return np.where(valid, ratio, np.nan)
+
+
+def to_rays(points: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
+    """Pixels (M, 2) to rays K^-1 x, (M, 3) with z = 1."""
+    return np.column_stack([points, np.ones(len(points))]) @ np.linalg.inv(intrinsics).T

@@ -1,0 +1,129 @@
+"""Which two cameras look at a photo's rectangle: candidates are drawn wide, and one of a wished overlap is kept."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from astr_cli.scenes.geometry import (
+    Cameras,
+    chance,
+    intrinsics_matrix,
+    look_at,
+    pixel_grid,
+    pixel_rays,
+    project,
+    uniform,
+)
+
+CANDIDATES = 32
+OVERLAP_GRID = 12
+MAX_TILT = math.radians(60)
+USUAL_LEVEL = 0.35  # of the greatest height: where most of a relief is
+CLEARANCE = 0.5  # the highest point reaches this share of the lower camera's height at most
+MIN_SHARE = 0.08  # of either image's pixels that the other must see, whatever the wished overlap
+
+
+class ViewPair(NamedTuple):
+    cameras0: Cameras
+    cameras1: Cameras
+
+
+def draw_views(
+    count: int,
+    size: tuple[int, int],
+    extents: tuple[float, float],
+    generator: torch.Generator,
+    heights: Tensor | None = None,
+) -> ViewPair:
+    """Two cameras for each of `count` rectangles of half `extents`, for images of `size` (H, W).
+
+    `heights` (count, 1) is how high the surface rises: overlap is that of its usual level, and cameras well above it
+    are preferred.
+
+    Overlap (geometric mean of the shares of each image that the other sees) is drawn from 0.1 to 0.9, and the
+    candidate that comes nearest is kept, so no pair is empty.
+    """
+    shape = (count, CANDIDATES)
+    focal0 = size[1] * torch.exp(uniform(generator, shape, math.log(0.6), math.log(1.6)))
+    other = torch.exp(uniform(generator, shape, -math.log(1.5), math.log(1.5)))
+    focal1 = torch.where(chance(generator, shape, 0.5), focal0, focal0 * other)
+    focal1 = focal1.clamp(0.6 * size[1], 1.6 * size[1])
+    reach0 = torch.exp(uniform(generator, shape, math.log(0.85), math.log(2.5)))
+    reach1 = (reach0 * _scale_ratio(shape, generator)).clamp(0.5, 4.5)
+
+    scale = torch.tensor(extents, device=generator.device)
+    target0 = uniform(generator, (*shape, 2), -0.7, 0.7) * scale
+    target1 = target0 + torch.randn((*shape, 2), generator=generator, device=generator.device) * 0.35
+    target1 = target1.clamp(-0.9 * scale, 0.9 * scale)
+    tilt0, tilt1 = _tilts(shape, generator)
+    cameras0 = _cameras(size, focal0, reach0, target0, tilt0, generator)
+    cameras1 = _cameras(size, focal1, reach1, target1, tilt1, generator)
+
+    heights = torch.zeros(count, 1, device=generator.device) if heights is None else heights
+    level = (USUAL_LEVEL * heights)[..., None]
+    share01 = _shares(cameras0, cameras1, size, scale, level)
+    share10 = _shares(cameras1, cameras0, size, scale, level)
+    overlap = (share01 * share10).sqrt()
+    wished = uniform(generator, (count, 1), 0.1, 0.9)
+    miss = (overlap - wished).abs() + 10.0 * (torch.minimum(share01, share10) < MIN_SHARE)
+    miss += (torch.maximum(cameras0.position[..., 2], cameras1.position[..., 2]) > -heights / CLEARANCE).float()
+    best = (miss - 1e-3 * overlap).argmin(dim=1)
+    return ViewPair(cameras0.select(best), cameras1.select(best))
+
+
+def _scale_ratio(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """Ratio of the two footprints: mostly 0.6 to 1.7, sometimes up to 3 either way."""
+    usual = torch.exp(uniform(generator, shape, math.log(0.6), math.log(1.7)))
+    wide = torch.exp(uniform(generator, shape, -math.log(3.0), math.log(3.0)))
+    return torch.where(chance(generator, shape, 0.2), wide, usual)
+
+
+def _tilts(shape: tuple[int, ...], generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Viewing directions as 2-vectors: length = angle off the normal, direction = where the camera leans to."""
+    device = generator.device
+
+    def anywhere() -> Tensor:
+        angle = uniform(generator, shape, 0.0, MAX_TILT)
+        towards = uniform(generator, shape, 0.0, 2 * math.pi)
+        return torch.stack((angle * towards.cos(), angle * towards.sin()), dim=-1)
+
+    first = anywhere()
+    near = first + torch.randn((*shape, 2), generator=generator, device=device) * math.radians(20)
+    second = torch.where(chance(generator, (*shape, 1), 0.3), anywhere(), near)
+    return first, second * (MAX_TILT / second.norm(dim=-1, keepdim=True).clamp(min=MAX_TILT))
+
+
+def _cameras(
+    size: tuple[int, int], focal: Tensor, reach: Tensor, target: Tensor, tilt: Tensor, generator: torch.Generator
+) -> Cameras:
+    """Cameras whose image width spans `reach` world units at the target, leaning by `tilt`, mostly upright."""
+    shape = tuple(focal.shape)
+    distance = reach * focal / size[1]
+    angle = tilt.norm(dim=-1, keepdim=True)
+    sideways = tilt / angle.clamp(min=1e-6) * angle.sin()
+    aim = torch.cat((target, torch.zeros_like(angle)), dim=-1)
+    position = aim + distance[..., None] * torch.cat((sideways, -angle.cos()), dim=-1)
+    small = torch.randn(shape, generator=generator, device=generator.device).clamp(-2, 2) * math.radians(15)
+    large = uniform(generator, shape, -math.pi / 2, math.pi / 2)
+    roll = torch.where(chance(generator, shape, 0.1), large, small)
+    off_x = uniform(generator, shape, -0.04, 0.04) * size[1]
+    off_y = uniform(generator, shape, -0.04, 0.04) * size[0]
+    intrinsics = intrinsics_matrix(focal, (size[1] - 1) / 2 + off_x, (size[0] - 1) / 2 + off_y)
+    return Cameras(intrinsics, look_at(position, aim, roll), position)
+
+
+def _shares(seen_by: Cameras, other: Cameras, size: tuple[int, int], extents: Tensor, level: Tensor) -> Tensor:
+    """Share of the pixels of `seen_by` whose point of the rectangle, raised to `level`, is in the image of `other`."""
+    pixels = pixel_grid((OVERLAP_GRID, OVERLAP_GRID), extents.device)
+    spread = extents.new_tensor((size[1] / OVERLAP_GRID, size[0] / OVERLAP_GRID))
+    pixels[:2] = (pixels[:2] + 0.5) * spread[:, None] - 0.5
+    rays = pixel_rays(seen_by, pixels)
+    depth = (-level - rays.origin[..., 2, :]) / rays.direction[..., 2, :].clamp(min=1e-6)
+    points = rays.origin + depth[..., None, :] * rays.direction
+    on_photo = (rays.direction[..., 2, :] > 1e-3) & (points[..., :2, :].abs() <= extents[:, None]).all(dim=-2)
+    pixels, other_depth = project(other, points)
+    x, y = pixels.unbind(-2)
+    inside = (x > -0.5) & (x < size[1] - 0.5) & (y > -0.5) & (y < size[0] - 0.5) & (other_depth > 1e-3)
+    return (on_photo & inside).float().mean(dim=-1)

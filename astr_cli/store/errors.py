@@ -1,0 +1,32 @@
+"""Errors of the files that astr writes, and the one test for "the disk is full"."""
+
+import errno
+import re
+
+from astr_cli.errors import AstrError, Stopped
+
+# EFBIG: a size limit of the shell (ulimit -f) or of the file system; to the user it is the same.
+FULL = frozenset(
+    code for name in ("ENOSPC", "EDQUOT", "EFBIG") if (code := getattr(errno, name, None)) is not None
+)  # Windows lacks EDQUOT
+
+
+class StoreError(AstrError):
+    """A file of ours that is missing, damaged, locked or not ours; the message says which and what to do."""
+
+
+class JournalMismatch(StoreError):
+    """What was matched before was matched with other options or weights; each difference is in the message."""
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether an OSError, or the RuntimeError that h5py makes of it, means that the disk is full."""
+    if isinstance(error, OSError) and error.errno in FULL:
+        return True
+    found = re.search(r"errno = (\d+)", str(error))
+    return found is not None and int(found.group(1)) in FULL
+
+
+def disk_full(name: str) -> Stopped:
+    """The error (exit 4) for a full disk while writing `name`."""
+    return Stopped(f"{name}: the disk is full; free some space and run the same command again: it goes on from here")

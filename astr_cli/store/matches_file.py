@@ -1,0 +1,143 @@
+"""Reading matches.h5, trusting nothing in it."""
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from .errors import JournalMismatch, StoreError
+from .run_info import RunInfo, require_same
+from .types import ARRAYS, PairMatches, StoredPair, problem_of
+from .writer import FORMAT, pair_group
+
+
+class MatchesFile:
+    """A matches.h5 open for reading, as `write_matches` makes them. Raises StoreError when it is anything else."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._file = h5py.File(path, "r", locking="best-effort")
+        except FileNotFoundError:
+            raise StoreError(f"{path}: no such file; astr match makes it") from None
+        except IsADirectoryError:
+            raise StoreError(f"{path}: is a folder, not a matches file") from None
+        except OSError as error:
+            raise StoreError(f"{path}: not a whole HDF5 file ({_first_line(error)})") from None
+        try:
+            self.attributes = self._attributes()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def pairs(self) -> list[StoredPair]:
+        """All pairs, sorted by their key. Raises StoreError for a file without our attributes."""
+        try:
+            return [self._pair(outer, inner) for outer in self._file for inner in self._group(outer)]
+        except (OSError, RuntimeError, KeyError) as error:
+            raise self._damaged(error) from None
+
+    def read(self, name0: str, name1: str) -> PairMatches:
+        """The matches of a pair, the names in the order stored. Raises StoreError: no such pair, or damaged arrays."""
+        key = pair_group(name0, name1)
+        try:
+            group = self._file.get(key)
+            if not isinstance(group, h5py.Group):
+                raise StoreError(f"{self.path}: has no pair {name0} {name1}")
+            arrays = [np.asarray(group[spec.name]) for spec in ARRAYS]
+        except KeyError:
+            raise StoreError(f"{self.path}: pair {key} lacks an array; make the file again with astr match") from None
+        except (OSError, RuntimeError) as error:
+            raise self._damaged(error) from None
+        problem = problem_of(arrays)
+        if problem is not None:
+            raise StoreError(f"{self.path}: pair {key}: {problem}; make the file again with astr match")
+        return PairMatches(*arrays)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> "MatchesFile":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _attributes(self) -> dict[str, str]:
+        try:
+            attributes = {name: _text(value) for name, value in self._file.attrs.items()}
+        except (OSError, RuntimeError) as error:
+            raise self._damaged(error) from None
+        if attributes.get("format") != FORMAT:
+            found = attributes.get("format")
+            kind = f"has format {found}" if found else "was not written by astr match (hloc's own files lack the names)"
+            raise StoreError(f"{self.path}: {kind}; this astr reads {FORMAT}: make it with astr match")
+        return attributes
+
+    def _group(self, name: str) -> h5py.Group:
+        group = self._file[name]
+        if not isinstance(group, h5py.Group):
+            raise StoreError(f"{self.path}: {name} is not a pair; make the file again with astr match")
+        return group
+
+    def _pair(self, outer: str, inner: str) -> StoredPair:
+        key = f"{outer}/{inner}"
+        attributes = self._file[key].attrs
+        missing = [name for name in ("name0", "name1", "size0", "size1") if name not in attributes]
+        if missing:
+            raise StoreError(f"{self.path}: pair {key} lacks the attribute {missing[0]}; make it again with astr match")
+        pair = StoredPair(
+            _text(attributes["name0"]),
+            _text(attributes["name1"]),
+            self._size(key, attributes["size0"]),
+            self._size(key, attributes["size1"]),
+        )
+        if pair_group(pair.name0, pair.name1) != key:
+            raise StoreError(
+                f"{self.path}: pair {key} is named {pair.name0} {pair.name1}; make it again with astr match"
+            )
+        return pair
+
+    def _size(self, key: str, value: Any) -> tuple[int, int]:
+        size = np.asarray(value)
+        if size.shape != (2,) or size.dtype.kind not in "iu" or int(size.min()) < 1:
+            raise StoreError(f"{self.path}: pair {key}: image size {value} is not (width, height)")
+        return int(size[0]), int(size[1])
+
+    def _damaged(self, error: BaseException) -> StoreError:
+        return StoreError(f"{self.path}: damaged ({_first_line(error)}); make it again with astr match")
+
+
+def reusable_from_output(path: Path, run: RunInfo) -> frozenset[tuple[str, str]]:
+    """The pairs (name0, name1) of a finished `path` that need not be matched again for `run`; empty without a file.
+
+    A pair serves when both images have the size stored and are older than the file. matches.h5 holds no times of
+    images (equal results shall be equal bytes), so its own time is the measure: a photo changed or copied in after it
+    is matched again. Raises JournalMismatch: other options; StoreError: damaged, or not ours.
+    """
+    if not path.exists():
+        return frozenset()
+    written = path.stat().st_mtime_ns
+    sizes = {stamp.name: (stamp.width, stamp.height) for stamp in run.images if stamp.mtime_ns < written}
+    try:
+        with MatchesFile(path) as file:
+            require_same(str(path), {k: v for k, v in file.attributes.items() if k != "format"}, run)
+            return frozenset(
+                (pair.name0, pair.name1)
+                for pair in file.pairs()
+                if sizes.get(pair.name0) == pair.size0 and sizes.get(pair.name1) == pair.size1
+            )
+    except JournalMismatch:
+        raise
+    except StoreError as error:
+        raise StoreError(f"{str(error).split(';')[0]}; choose another --out, or replace it with --overwrite") from None
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip("'\"").splitlines() or [type(error).__name__])[0]

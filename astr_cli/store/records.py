@@ -1,0 +1,117 @@
+"""Records of a journal segment: one pair each, found whole or not at all.
+
+    magic (4) | length of the pair (u32) | length of the arrays (u64) | CRC32 (u32) of all else | pair | arrays
+
+Little endian. The pair is JSON: both image stamps (name, width, height, mtime_ns, file_size). The arrays are those of
+`types.ARRAYS`, raw, one after another; their length gives the number of rows.
+"""
+
+import json
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+
+from .run_info import ImageStamp
+from .types import ARRAYS, PairMatches
+
+MAGIC = b"aPR1"
+_LENGTHS = struct.Struct("<4sIQ")
+_CRC = struct.Struct("<I")
+HEADER = _LENGTHS.size + _CRC.size
+ROW_BYTES = sum(np.dtype(spec.dtype).itemsize * max(1, spec.columns) for spec in ARRAYS)
+LONGEST_PAIR = 1 << 20  # two paths: far less; a longer one is a damaged header
+
+
+class Found(NamedTuple):
+    """Where in its segment a whole record lies, and what of."""
+
+    stamp0: ImageStamp
+    stamp1: ImageStamp
+    offset: int
+    length: int
+
+
+class Scan(NamedTuple):
+    """All of a segment."""
+
+    records: list[Found]
+    end: int  # of the last whole record; what follows is torn
+    damaged: int  # records in between whose CRC is wrong
+
+
+def encode(stamp0: ImageStamp, stamp1: ImageStamp, matches: PairMatches) -> bytes:
+    """The bytes of one record."""
+    pair = json.dumps([stamp0, stamp1], ensure_ascii=False, separators=(",", ":")).encode()
+    arrays = b"".join(np.ascontiguousarray(getattr(matches, a.name), dtype=a.dtype).tobytes() for a in ARRAYS)
+    lengths = _LENGTHS.pack(MAGIC, len(pair), len(arrays))
+    crc = zlib.crc32(arrays, zlib.crc32(pair, zlib.crc32(lengths)))
+    return b"".join((lengths, _CRC.pack(crc), pair, arrays))
+
+
+def decode(record: bytes) -> tuple[ImageStamp, ImageStamp, PairMatches] | None:
+    """The content of one record; None when it is not whole."""
+    parsed = _check(record)
+    if parsed is None:
+        return None
+    pair, start = parsed
+    rows = (len(record) - start) // ROW_BYTES
+    arrays = []
+    for spec in ARRAYS:
+        count = rows * max(1, spec.columns)
+        values = np.frombuffer(record, spec.dtype, count, start).reshape(spec.shape(rows))
+        arrays.append(values.astype(np.dtype(spec.dtype).newbyteorder("=")))  # a copy: writable, native
+        start += values.nbytes
+    return *pair, PairMatches(*arrays)
+
+
+def scan(path: Path) -> Scan:
+    """Find the whole records of a segment. Raises OSError.
+
+    A record with a wrong CRC is passed over when another one, or the end of the file, follows exactly behind it: then
+    its lengths are right and only it is lost. Otherwise nothing behind it can be found again.
+    """
+    records: list[Found] = []
+    damaged = pending = end = 0
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        for offset, record in _walk(file, size):
+            parsed = _check(record)
+            if parsed is None:
+                pending += 1
+                continue
+            damaged, pending = damaged + pending, 0
+            end = offset + len(record)
+            records.append(Found(*parsed[0], offset, len(record)))
+    return Scan(records, end, damaged)
+
+
+def _walk(file: BinaryIO, size: int) -> Iterator[tuple[int, bytes]]:
+    """(offset, bytes) of everything that has the lengths of a record, whatever its CRC."""
+    offset = 0
+    while offset + HEADER <= size:
+        file.seek(offset)
+        magic, pair_length, arrays_length = _LENGTHS.unpack(file.read(_LENGTHS.size))
+        length = HEADER + pair_length + arrays_length
+        if magic != MAGIC or pair_length > LONGEST_PAIR or offset + length > size:
+            return
+        file.seek(offset)
+        yield offset, file.read(length)
+        offset += length
+
+
+def _check(record: bytes) -> tuple[tuple[ImageStamp, ImageStamp], int] | None:
+    """The stamps of a record and where its arrays begin; None when its lengths or its CRC are wrong."""
+    if len(record) < HEADER:
+        return None
+    magic, pair_length, arrays_length = _LENGTHS.unpack_from(record)
+    if magic != MAGIC or len(record) != HEADER + pair_length + arrays_length or arrays_length % ROW_BYTES:
+        return None
+    view = memoryview(record)
+    if zlib.crc32(view[HEADER:], zlib.crc32(view[: _LENGTHS.size])) != _CRC.unpack_from(record, _LENGTHS.size)[0]:
+        return None
+    stamps = json.loads(record[HEADER : HEADER + pair_length])
+    return (ImageStamp(*stamps[0]), ImageStamp(*stamps[1])), HEADER + pair_length

@@ -1,0 +1,119 @@
+"""What a run is made of: when two runs agree on it, the results of one serve the other."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from .errors import JournalMismatch, StoreError
+
+JOURNAL_FORMAT = "1"
+
+
+class ImageStamp(NamedTuple):
+    """Which version of an image was matched."""
+
+    name: str
+    width: int  # raw pixels
+    height: int
+    mtime_ns: int
+    file_size: int  # bytes
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """Everything that decides a pair's matches.
+
+    `options` hold, in a fixed order and as text, each option that changes a result, with the image root as given, the
+    model's name and the weights' sha256; matches.h5 gets them as file attributes, in this order.
+    """
+
+    options: tuple[tuple[str, str], ...]
+    images: tuple[ImageStamp, ...]
+
+    def stamps(self) -> dict[str, ImageStamp]:
+        """The images by name."""
+        return {stamp.name: stamp for stamp in self.images}
+
+
+class SavedRun(NamedTuple):
+    """run.json of an interrupted run."""
+
+    options: dict[str, str]
+    fresh: bool  # begun with --overwrite: an older matches.h5 beside it is not to be used
+    images: tuple[ImageStamp, ...]
+
+
+def difference(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+    """The options that differ, as 'name: old -> new', in the order of `new`."""
+    names = [*new, *(name for name in old if name not in new)]
+    return [
+        f"{name}: {_shown(old.get(name))} -> {_shown(new.get(name))}"
+        for name in names
+        if old.get(name) != new.get(name)
+    ]
+
+
+def require_same(shown: str, old: Mapping[str, str], run: RunInfo) -> None:
+    """Raise JournalMismatch naming each option of `run` that differs from `old`; `shown` is the file it came from."""
+    lines = difference(old, dict(run.options))
+    if lines:
+        raise JournalMismatch(
+            f"{shown}: was matched with other options ({'; '.join(lines)}); use those, choose another --out, "
+            "or start anew with --overwrite"
+        )
+
+
+def save_run(path: Path, run: RunInfo, fresh: bool) -> None:
+    """Write run.json, in one step: after a kill there is the old one or the new one. Raises OSError."""
+    content = {
+        "format": JOURNAL_FORMAT,
+        "options": dict(run.options),
+        "fresh": fresh,
+        "images": [list(stamp) for stamp in run.images],
+    }
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("w", encoding="utf-8", newline="\n") as file:
+        json.dump(content, file, ensure_ascii=False, indent=0)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    sync_folder(path.parent)
+
+
+def load_run(path: Path) -> SavedRun | None:
+    """Read run.json; None when there is none. Raises StoreError: damaged; JournalMismatch: other format."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["format"] != JOURNAL_FORMAT:
+            raise JournalMismatch(
+                f"{path}: journal format {content['format']}, this astr writes {JOURNAL_FORMAT}; "
+                "start anew with --overwrite"
+            )
+        options = {str(name): str(value) for name, value in content["options"].items()}
+        return SavedRun(options, bool(content["fresh"]), tuple(ImageStamp(*stamp) for stamp in content["images"]))
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise StoreError(f"{path}: damaged; start anew with --overwrite") from None
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames and new files in `folder` survive a power cut, where the system can."""
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError:
+        pass  # some network file systems cannot; the content itself is synced
+    finally:
+        os.close(handle)
+
+
+def _shown(value: str | None) -> str:
+    if value is None:
+        return "(not set)"
+    return value[:12] if len(value) == 64 and not value.strip("0123456789abcdef") else value or "(empty)"

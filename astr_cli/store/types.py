@@ -1,0 +1,86 @@
+"""The matches of one pair, as every file of this part holds them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class PairMatches:
+    """M matches of a pair, rows by falling score within each reference.
+
+    Coordinates are float32 pixels of the original raw images (EXIF orientation not applied), the centre of the
+    top-left pixel at (0, 0).
+    """
+
+    keypoints0: NDArray[np.float32]  # (M, 2) x, y in image0
+    keypoints1: NDArray[np.float32]  # (M, 2) x, y in image1
+    scores: NDArray[np.float32]  # (M,) coarse confidence
+    reference: NDArray[np.uint8]  # (M,) which image's point is the centre of a grid cell: 0 or 1
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    @staticmethod
+    def empty() -> "PairMatches":
+        """No matches."""
+        points, scores = np.zeros((0, 2), np.float32), np.zeros(0, np.float32)
+        return PairMatches(points, points, scores, np.zeros(0, np.uint8))
+
+
+class ArraySpec(NamedTuple):
+    """Name, little-endian type and length of a row of one array of a pair."""
+
+    name: str
+    dtype: str
+    columns: int  # 0: one-dimensional
+
+    def shape(self, rows: int) -> tuple[int, ...]:
+        """The full shape of `rows` rows."""
+        return (rows, self.columns) if self.columns else (rows,)
+
+
+# The order of the arrays in a journal record and in a group of matches.h5.
+ARRAYS = (
+    ArraySpec("keypoints0", "<f4", 2),
+    ArraySpec("keypoints1", "<f4", 2),
+    ArraySpec("scores", "<f4", 0),
+    ArraySpec("reference", "|u1", 0),
+)
+
+
+class StoredPair(NamedTuple):
+    """A pair in matches.h5: names and raw image sizes (width, height)."""
+
+    name0: str
+    name1: str
+    size0: tuple[int, int]
+    size1: tuple[int, int]
+
+
+class MatchEntry(NamedTuple):
+    """A pair to be written to matches.h5."""
+
+    name0: str
+    name1: str
+    size0: tuple[int, int]  # raw (width, height)
+    size1: tuple[int, int]
+    matches: PairMatches
+
+
+def problem_of(arrays: Sequence[NDArray[np.generic]]) -> str | None:
+    """What is wrong with the four arrays of a pair (in the order of ARRAYS), or None: types, shapes, finite values."""
+    rows = len(arrays[2]) if arrays[2].ndim else 0
+    for spec, array in zip(ARRAYS, arrays, strict=True):
+        if array.dtype != np.dtype(spec.dtype):
+            return f"{spec.name} is {array.dtype} where {np.dtype(spec.dtype)} is needed"
+        if array.shape != spec.shape(rows):
+            return f"{spec.name} has shape {array.shape} where {spec.shape(rows)} is needed"
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            return f"{spec.name} holds values that are not finite"
+    if rows and int(arrays[3].astype(np.uint8).max()) > 1:
+        return "reference holds values other than 0 and 1"
+    return None

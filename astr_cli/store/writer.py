@@ -1,0 +1,70 @@
+"""Writing matches.h5: complete, or not at all."""
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from .errors import StoreError, disk_full, is_full
+from .run_info import sync_folder
+from .types import ARRAYS, MatchEntry, problem_of
+
+FORMAT = "astr-matches-1"
+
+
+def pair_group(name0: str, name1: str) -> str:
+    """The HDF5 group of a pair: hloc's key (FORMATS 2.1)."""
+    return f"{name0.replace('/', '-')}/{name1.replace('/', '-')}"
+
+
+def write_matches(
+    path: Path,
+    options: Iterable[tuple[str, str]],
+    entries: Iterable[MatchEntry],
+    before_rename: Callable[[], None] | None = None,
+) -> None:
+    """Write `entries`, in their order, to `path` (hloc's dense layout), with `options` as file attributes.
+
+    The file is made as `path`.tmp, synced and renamed, so `path` is always the old file or the new one; equal input
+    gives equal bytes. Entries are taken one by one; `before_rename` runs once all are written (to close an old `path`
+    that they are read from). Raises Stopped: disk full; StoreError: cannot be written; ValueError: two entries with
+    one key, arrays of a wrong type or shape, values that are not finite.
+    """
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        with h5py.File(temporary, "w", track_order=False, locking="best-effort") as file:
+            file.attrs["format"] = FORMAT
+            for name, value in options:
+                file.attrs[name] = value
+            for entry in entries:
+                _write_entry(file, entry)
+        with temporary.open("rb+") as raw:
+            os.fsync(raw.fileno())
+        if before_rename is not None:
+            before_rename()
+        temporary.replace(path)
+        sync_folder(path.parent)
+    except (OSError, RuntimeError) as error:
+        temporary.unlink(missing_ok=True)
+        if is_full(error):
+            raise disk_full(str(path)) from None
+        raise StoreError(f"{path}: cannot be written ({getattr(error, 'strerror', None) or error})") from None
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _write_entry(file: h5py.File, entry: MatchEntry) -> None:
+    arrays = [getattr(entry.matches, spec.name) for spec in ARRAYS]
+    problem = problem_of(arrays)
+    if problem is not None:
+        raise ValueError(f"{entry.name0} {entry.name1}: {problem}")
+    group = file.create_group(pair_group(entry.name0, entry.name1))
+    group.attrs["name0"] = entry.name0
+    group.attrs["name1"] = entry.name1
+    group.attrs["size0"] = np.array(entry.size0, np.int32)
+    group.attrs["size1"] = np.array(entry.size1, np.int32)
+    for spec, array in zip(ARRAYS, arrays, strict=True):
+        group.create_dataset(spec.name, data=array, dtype=spec.dtype, track_times=False)

@@ -1,0 +1,1 @@
+"""Training: supervision from rendered geometry, losses, the loop and its checkpoints."""

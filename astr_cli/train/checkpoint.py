@@ -1,0 +1,117 @@
+"""A run's folder: its config, its log, and checkpoints that a kill cannot leave half written."""
+
+import csv
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from astr_cli.errors import AstrError
+from astr_cli.model.astr import Astr
+from astr_cli.model.checkpoint import config_difference, load_for_training, read_tensors, save_weights, write_tensors
+from astr_cli.model.config import PRESETS
+from astr_cli.train.config import TrainConfig
+from astr_cli.train.loop import StepReport, TrainState, fresh_state
+
+FORMAT = "astr-run-1"
+CHECKPOINT = "checkpoint.safetensors"
+LOG = "log.csv"
+
+
+def save_run(folder: Path, state: TrainState, config: TrainConfig) -> None:
+    """Write the exact state to folder/checkpoint.safetensors and the average, exported, to folder/PRESET.safetensors."""
+    tensors: dict[str, Tensor] = {}
+    for prefix, model in (("model.", state.model), ("average.", state.average)):
+        tensors.update({prefix + name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()})
+    for index, moments in state.optimizer.state_dict()["state"].items():
+        tensors.update({f"optimizer.{index}.{key}": value.cpu().contiguous() for key, value in moments.items()})
+    header = {
+        "train": config.to_json(),
+        "step": str(state.step),
+        "warm": str(state.warm),
+        "pairs": str(state.pairs),
+        "hours": repr(state.hours),
+    }
+    write_tensors(folder / CHECKPOINT, FORMAT, header, tensors)
+    save_weights(folder / f"{config.preset}.safetensors", state.average, export_header(state, config))
+
+
+def export_header(state: TrainState, config: TrainConfig) -> dict[str, str]:
+    """What an exported file says of its training."""
+    return {
+        "step": str(state.step),
+        "pairs": str(state.pairs),
+        "hours": f"{state.hours:.3f}",
+        "train": config.to_json(),
+    }
+
+
+def resume_run(folder: Path, device: torch.device) -> tuple[TrainState, TrainConfig]:
+    """Read a run back, bit by bit. Raises AstrError when the checkpoint is damaged or of another model."""
+    path = folder / CHECKPOINT
+    if not path.exists():
+        raise AstrError(f"{folder}: no {CHECKPOINT} there; name the folder that `astr train --out` wrote")
+    header, tensors = read_tensors(path, FORMAT)
+    config = TrainConfig.from_json(header["train"])
+    model = Astr(PRESETS[config.preset]).to(device)
+    state = fresh_state(model, config)
+    state.average.to(device)
+    _load(path, model, tensors, "model.")
+    _load(path, state.average, tensors, "average.")
+    packed = state.optimizer.state_dict()
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        if name.startswith("optimizer."):
+            _, index, key = name.split(".")
+            moments.setdefault(int(index), {})[key] = tensor
+    packed["state"] = moments
+    state.optimizer.load_state_dict(packed)
+    state.step, state.warm, state.pairs = int(header["step"]), int(header["warm"]), int(header["pairs"])
+    state.hours = float(header["hours"])
+    return state, config
+
+
+def start_run(config: TrainConfig, device: torch.device, init: Path | None = None) -> TrainState:
+    """A new run: from nothing, or warm from exported weights (their step, fresh moments, a short warm-up)."""
+    if init is None:
+        torch.manual_seed(config.seed)
+        return fresh_state(Astr(PRESETS[config.preset]).to(device), config)
+    model, header = load_for_training(init, PRESETS[config.preset])
+    state = fresh_state(
+        model.to(device),
+        config,
+        int(header.get("step", 0)),
+        int(header.get("pairs", 0)),
+        float(header.get("hours", 0)),
+    )
+    state.average.to(device)
+    return state
+
+
+class Log:
+    """Appends one row a report to folder/log.csv."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / LOG
+
+    def append(self, report: StepReport) -> None:
+        """Write one row, with a header before the first."""
+        rounds = [f"inside{index + 1}" for index in range(len(report.inside))]
+        names = [name for name in report._fields if name != "inside"] + rounds
+        values = [getattr(report, name) for name in report._fields if name != "inside"] + list(report.inside)
+        new = not self.path.exists()
+        with self.path.open("a", newline="") as file:
+            writer = csv.writer(file)
+            if new:
+                writer.writerow(names)
+            writer.writerow([value if isinstance(value, int) else f"{value:.6g}" for value in values])
+
+
+def _load(path: Path, model: Astr, tensors: dict[str, Tensor], prefix: str) -> None:
+    state = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    missing = sorted(model.state_dict().keys() ^ state.keys())
+    if missing:
+        preset = PRESETS[model.config.preset]
+        difference = config_difference(model.config, preset) or f"{missing[0]} is not in both"
+        raise AstrError(f"{path}: a checkpoint of another model: {difference}")
+    model.load_state_dict(state)

@@ -1,0 +1,140 @@
+"""What `astr train` does: start or resume a run, train, keep checkpoints, print a line now and then."""
+
+import dataclasses
+import math
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from astr_cli.errors import AstrError, Interrupted
+from astr_cli.model.config import PRESETS
+from astr_cli.train.checkpoint import Log, resume_run, save_run, start_run
+from astr_cli.train.config import TrainConfig
+from astr_cli.train.loop import StepReport, TrainState, run
+from astr_cli.train.parallel import process_rank, run_processes
+from astr_cli.train.photos import load_photos
+
+PRINT_EVERY = 25
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """The command line of `astr train`."""
+
+    photos: Path
+    out: Path | None
+    resume: Path | None
+    init: Path | None
+    changes: tuple[tuple[str, int | float | str], ...]  # of TrainConfig's defaults
+    minutes: float | None
+    every: int
+    device: str
+
+
+def train(request: TrainRequest, echo: Callable[[str], None]) -> None:
+    """Run the request. Raises AstrError on bad usage, Interrupted (after a checkpoint) on a signal."""
+    device = pick_device(request.device)
+    folder, _, config = prepare(request, device)
+    run_processes(config.processes, _train_process, request, folder, echo)
+
+
+def _train_process(request: TrainRequest, folder: Path, echo: Callable[[str], None]) -> None:
+    """One process of a run; the first one keeps the log and the checkpoints."""
+    device = pick_device(request.device)
+    _, state, config = prepare(request, device)
+    photos = load_photos(request.photos, validation=False)
+    first = process_rank() == 0
+    if first:
+        folder.mkdir(parents=True, exist_ok=True)
+        echo(f"{len(photos.photos)} photos, {config.preset}, step {state.step} of {config.steps}, {device}")
+    log, rows = Log(folder), []
+    deadline = math.inf if request.minutes is None else time.monotonic() + 60 * request.minutes
+
+    def listen(report: StepReport) -> None:
+        if not first:
+            return
+        log.append(report)
+        rows.append(report)
+        if report.step % PRINT_EVERY == 0:
+            echo(line(rows, config))
+            rows.clear()
+        if report.step % request.every == 0:
+            save_run(folder, state, config)
+
+    with _StopFlag() as stop:
+        run(state, config, photos, device, config.steps, lambda: stop.asked or time.monotonic() > deadline, listen)
+    if first:
+        save_run(folder, state, config)
+        echo(f"step {state.step}: {folder / config.preset}.safetensors")
+    if stop.asked:
+        raise Interrupted(f"stopped at step {state.step}; go on with: astr train --resume {folder} --photos ...")
+
+
+def prepare(request: TrainRequest, device: torch.device) -> tuple[Path, TrainState, TrainConfig]:
+    """The run's folder, state and config. Raises AstrError when the options contradict each other."""
+    if (request.out is None) == (request.resume is None):
+        raise AstrError("name a new run with --out RUN_DIR, or an old one with --resume RUN_DIR")
+    if request.resume is not None:
+        state, stored = resume_run(request.resume, device)
+        wanted = dataclasses.replace(stored, **dict(request.changes))
+        if stored.differences(wanted):
+            raise AstrError(
+                f"{request.resume}: --resume goes on exactly as before, but the options differ: "
+                f"{stored.differences(wanted)}; use --init for a new run from its weights"
+            )
+        return request.resume, state, stored
+    config = dataclasses.replace(TrainConfig(), **dict(request.changes))
+    if config.preset not in PRESETS:
+        raise AstrError(f"no preset '{config.preset}': choose from {', '.join(PRESETS)}")
+    if config.side % 32:
+        raise AstrError(f"--side {config.side}: not a multiple of 32")
+    if request.out is None or (request.out / "checkpoint.safetensors").exists():
+        raise AstrError(f"{request.out}: holds a run already; go on with --resume {request.out}, or name another folder")
+    return request.out, start_run(config, device, request.init), config
+
+
+def pick_device(name: str) -> torch.device:
+    """'auto' takes CUDA where there is one. Raises AstrError when CUDA is asked for and absent."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise AstrError("--device cuda: PyTorch finds no CUDA device here")
+    return torch.device(name)
+
+
+def line(rows: list[StepReport], config: TrainConfig) -> str:
+    """One printed line: means over the last rows."""
+
+    def mean(values: list[float]) -> float:
+        known = [value for value in values if math.isfinite(value)]
+        return sum(known) / max(len(known), 1)
+
+    pairs = config.batch * config.processes
+    inside = "/".join(f"{100 * mean([row.inside[k] for row in rows]):.0f}" for k in range(len(rows[-1].inside)))
+    return (
+        f"step {rows[-1].step:6d}  loss {mean([r.loss for r in rows]):6.3f}  coarse {mean([r.coarse for r in rows]):6.3f}"
+        f"  right {100 * mean([r.accuracy for r in rows]):5.1f}%  in spot {inside}%"
+        f"  fine {mean([r.fine_error for r in rows]):5.2f} px  {pairs / mean([r.seconds for r in rows]):5.1f} pairs/s"
+    )
+
+
+class _StopFlag:
+    """Notes SIGINT and SIGTERM instead of dying in the middle of a step."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __enter__(self) -> "_StopFlag":
+        self.previous = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self.previous.items():
+            signal.signal(number, handler)
+
+    def _note(self, *_: object) -> None:
+        self.asked = True

@@ -1,0 +1,48 @@
+"""What a training run is made of, as data; stored with every checkpoint."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Recipe of a run. Where it departs from the paper (ASTR, CVPR 2023) the comment says why."""
+
+    preset: str = "astr-small"
+    seed: int = 1
+    side: int = 192  # pixels; the paper trains at 832, which no CPU can
+    batch: int = 8  # pairs of one process; the paper's total batch
+    processes: int = 1  # on one machine, gradients averaged; on a CPU two of one thread beat one of two
+    steps: int = 20_000  # horizon of the schedule
+    warmup: int = 400  # steps; the paper's 15,000 are of a longer run
+    rate: float = 1e-3  # peak, as the paper
+    last_rate: float = 3e-5  # NOTE cosine to here: a short run gains more from it than from the paper's halvings
+    weight_decay: float = 0.1  # LoFTR's
+    clip: float = 0.5  # gradient norm, LoFTR's
+    sampled: float = 0.5  # share of the true matches that supervises the matrices, supplement 2.1
+    fine_share: float = 0.2  # share of the cells whose true matches go to the fine stage, supplement 2.1
+    fine_least: int = 200  # but at least this many a batch, where there are as many
+    spot_weight: float = 0.5  # of the mean loss of the spot rounds' matrices
+    alone_weight: float = 0.2  # NOTE cells known to have no partner are told so; the paper has no such term
+    fine_weight: float = 1.0
+    focal: float = 2.0  # gamma; 0 is the plain negative log likelihood
+    ratio_jitter: float = 0.15  # sigma of the log-normal noise on the true scale ratio
+    ratio_plain: float = 0.3  # share of windows that train at ratio 1
+    relief_share: float = 0.6  # of the scenes; the rest are planes (homographies)
+    ema: float = 0.999
+    autocast: bool = True  # bf16 for convolutions and products
+
+    def to_json(self) -> str:
+        """Canonical JSON."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+    @staticmethod
+    def from_json(text: str) -> "TrainConfig":
+        """The inverse of `to_json`."""
+        return TrainConfig(**json.loads(text))
+
+    def differences(self, other: "TrainConfig") -> str:
+        """'rate 0.001 -> 0.002, ...', empty when equal."""
+        pairs = ((f.name, getattr(self, f.name), getattr(other, f.name)) for f in dataclasses.fields(self))
+        return ", ".join(f"{name} {a} -> {b}" for name, a, b in pairs if a != b)

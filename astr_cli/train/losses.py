@@ -1,0 +1,139 @@
+"""Losses and what a run is judged by (paper section 3.4; sampling from supplement 2.1)."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from astr_cli.model.aggregation import Aggregated, SpotRound
+from astr_cli.model.astr import Astr
+from astr_cli.model.backbone import Features
+from astr_cli.model.coarse import cell_centres
+from astr_cli.model.fine import Refined, Windows, window_scales
+from astr_cli.model.layers import to_tokens
+from astr_cli.ops import DualSoftmax
+from astr_cli.train.config import TrainConfig
+from astr_cli.train.supervision import Supervision
+
+
+class Losses(NamedTuple):
+    """Loss of one batch, its parts, and the curves worth watching; all scalars."""
+
+    total: Tensor
+    coarse: Tensor
+    spots: Tensor
+    fine: Tensor
+    accuracy: Tensor  # share of the true matches that are the row's maximum of P_c
+    inside: tuple[Tensor, ...]  # share of the true matches inside their spot, round by round
+    fine_error: Tensor  # median pixels
+
+
+def batch_losses(
+    model: Astr,
+    features: tuple[Features, Features],
+    aggregated: Aggregated,
+    truth: Supervision,
+    config: TrainConfig,
+    generator: torch.Generator,
+) -> Losses:
+    """All losses of one batch of pairs."""
+    order = torch.randperm(len(truth.batch), generator=generator).to(truth.batch.device)
+    chosen = order[: max(1, int(config.sampled * len(truth.batch)))]
+    coarse = matrix_loss(aggregated.matching, truth, chosen, config)
+    spots = torch.stack([matrix_loss(item.matching, truth, chosen, config) for item in aggregated.rounds]).mean()
+    fine, fine_error = fine_loss(model, features, aggregated, truth, config, generator)
+    total = coarse + config.spot_weight * spots + config.fine_weight * fine
+    with torch.no_grad():
+        best = aggregated.matching.best()[0].cells[truth.batch, truth.cells0]
+        accuracy = (best == truth.cells1).float().mean()
+        grid = (aggregated.coarse1.shape[2], aggregated.coarse1.shape[3])
+        inside = tuple(inside_spot(item, truth, grid, model.config.window) for item in aggregated.rounds)
+    return Losses(total, coarse, spots, fine, accuracy, inside, fine_error)
+
+
+def matrix_loss(matching: DualSoftmax, truth: Supervision, chosen: Tensor, config: TrainConfig) -> Tensor:
+    """Focal negative log likelihood at the chosen true matches, plus the cells that are known to be alone."""
+    best0, best1 = matching.best()
+    alone0, cells0 = truth.alone0.nonzero(as_tuple=True)
+    alone1, cells1 = truth.alone1.nonzero(as_tuple=True)
+    # One look-up for all: each costs a gradient of the whole matrix's size.
+    log_p = matching.at(
+        torch.cat([truth.batch[chosen], alone0, alone1]),
+        torch.cat([truth.cells0[chosen], cells0, best1.cells[alone1, cells1]]),
+        torch.cat([truth.cells1[chosen], best0.cells[alone0, cells0], cells1]),
+    )
+    log_true, log_false = log_p[: len(chosen)], log_p[len(chosen) :]
+    loss = -((1 - log_true.exp()) ** config.focal * log_true).mean()
+    if len(log_false) == 0 or config.alone_weight == 0:
+        return loss
+    p = log_false.exp().clamp(max=1 - 1e-4)
+    return loss - config.alone_weight * (p**config.focal * (1 - p).log()).mean()
+
+
+def fine_loss(
+    model: Astr,
+    features: tuple[Features, Features],
+    aggregated: Aggregated,
+    truth: Supervision,
+    config: TrainConfig,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor]:
+    """Squared error of the expected offsets, both ways, weighted by the inverse spread; and the median error in px."""
+    cells = aggregated.matching.rows.numel()
+    count = min(len(truth.batch), max(config.fine_least, int(config.fine_share * cells)))
+    chosen = torch.randperm(len(truth.batch), generator=generator)[:count].sort().values.to(truth.batch.device)
+    batch, cells0, cells1 = truth.batch[chosen], truth.cells0[chosen], truth.cells1[chosen]
+    windows = Windows(
+        cell_centres(cells0, aggregated.coarse0.shape[3]),
+        cell_centres(cells1, aggregated.coarse1.shape[3]),
+        jittered(truth.ratios[chosen], model.config.ratio_limit, config, generator),
+        to_tokens(aggregated.coarse0)[batch, cells0],
+        to_tokens(aggregated.coarse1)[batch, cells1],
+    )
+    scale0, scale1 = window_scales(windows.ratios)
+    counts = torch.bincount(batch, minlength=len(features[0].fine)).tolist()
+    tokens = [
+        torch.cat([model.fine.tokens(*arguments) for arguments in zip(maps, *parts, strict=True)])
+        for maps, parts in (
+            (features[0].fine, [part.split(counts) for part in (windows.points0, scale0, windows.coarse0)]),
+            (features[1].fine, [part.split(counts) for part in (windows.points1, scale1, windows.coarse1)]),
+        )
+    ]
+    refined = model.fine.attend(tokens[0], tokens[1], scale0, scale1)
+    losses, errors = offset_loss(refined, windows, truth.offsets0[chosen], truth.offsets1[chosen], model)
+    return losses.mean(), errors.median()
+
+
+def offset_loss(refined: Refined, windows: Windows, offsets0: Tensor, offsets1: Tensor, model: Astr) -> tuple[Tensor, Tensor]:
+    """Loss of each window and its error in pixels, both ways together."""
+    reach = 2.0 * (model.config.fine_tokens // 2)
+    losses, errors = [], []
+    for found, true, spread, scale in zip(
+        (refined.offsets0, refined.offsets1),
+        (offsets0, offsets1),
+        (refined.spreads0, refined.spreads1),
+        window_scales(windows.ratios),
+        strict=True,
+    ):
+        miss = (found - true) / (reach * scale[:, None])
+        weight = (1.0 / spread).detach()
+        losses.append(miss.square().sum(dim=1) * weight / weight.mean())
+        errors.append((found - true).detach().norm(dim=1))
+    return torch.cat(losses), torch.cat(errors)
+
+
+def jittered(ratios: Tensor, limit: float, config: TrainConfig, generator: torch.Generator) -> Tensor:
+    """True ratios as the model will see them: noisy, sometimes 1, within the limit."""
+    noise = torch.randn(len(ratios), generator=generator).to(ratios.device)
+    plain = torch.rand(len(ratios), generator=generator).to(ratios.device) < config.ratio_plain
+    noisy = (ratios * (config.ratio_jitter * noise).exp()).clamp(1 / limit, limit)
+    return torch.where(plain, torch.ones_like(noisy), noisy)
+
+
+def inside_spot(item: SpotRound, truth: Supervision, grid: tuple[int, int], window: int) -> Tensor:
+    """Share of the true matches whose cell of image1 lies in one of the windows of its cell of image0."""
+    centres = item.centres0[truth.batch, truth.cells0]
+    apart_x = (centres % grid[1] - (truth.cells1 % grid[1])[:, None]).abs()
+    apart_y = (centres // grid[1] - (truth.cells1 // grid[1])[:, None]).abs()
+    near = (apart_x <= window // 2) & (apart_y <= window // 2) & (centres >= 0)
+    return near.any(dim=1).float().mean()

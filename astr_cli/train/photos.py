@@ -1,0 +1,59 @@
+"""Photos as textures for rendered scenes: read once, kept as grey bytes, cut at random."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from astr_cli.errors import AstrError
+from astr_cli.images import find_images, read_gray
+
+HELD_OUT_PERCENT = 4
+
+
+@dataclass(frozen=True)
+class PhotoSet:
+    """Grey photos (h, w) uint8 of varying size."""
+
+    photos: tuple[np.ndarray, ...]
+
+    def crops(self, count: int, side: int, generator: torch.Generator) -> Tensor:
+        """`count` random square crops, resized to `side`: (count, 1, side, side) float32 in [0, 1] on the CPU."""
+        import cv2
+
+        crops = []
+        for index in torch.randint(len(self.photos), (count,), generator=generator).tolist():
+            photo = self.photos[index]
+            share, x, y, flip = torch.rand(4, generator=generator).tolist()
+            extent = max(int(min(photo.shape) * (0.6 + 0.4 * share)), 8)
+            top, left = int(y * (photo.shape[0] - extent)), int(x * (photo.shape[1] - extent))
+            crop = photo[top : top + extent, left : left + extent]
+            interpolation = cv2.INTER_AREA if extent > side else cv2.INTER_LINEAR
+            crop = cv2.resize(crop, (side, side), interpolation=interpolation)
+            crops.append(crop[:, ::-1] if flip < 0.5 else crop)
+        return torch.from_numpy(np.stack(crops).astype(np.float32) / 255.0)[:, None]
+
+
+def held_out(name: str) -> bool:
+    """Whether a photo is for validation only: by a hash of its file name, so it never changes sides."""
+    return hashlib.sha256(Path(name).name.encode()).digest()[0] * 100 < HELD_OUT_PERCENT * 256
+
+
+def load_photos(root: Path, validation: bool, longest: int = 512) -> PhotoSet:
+    """Read the training (or the held-out) photos below `root`, reduced to `longest` pixels. Raises AstrError."""
+    import cv2
+
+    names = [name for name in find_images(root) if held_out(name) == validation]
+    if not names:
+        raise AstrError(f"{root}: no {'held-out' if validation else 'training'} photos found there")
+    photos = []
+    for name in names:
+        photo = read_gray(root / name)
+        scale = longest / max(photo.shape)
+        if scale < 1:
+            photo = cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        photos.append(photo)
+    return PhotoSet(tuple(photos))

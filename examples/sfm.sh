@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# From a folder of photos to a sparse COLMAP model. Copy this script and change what your project needs.
+#
+#   bash sfm.sh PHOTOS OUT [options of astr match, such as --long-side 1024]
+#
+# OUT/ gets pairs.txt, matches.h5, database.db and sparse/0, sparse/1, ... (the models, the largest one said at the end).
+# Needs `astr` and its `python` on PATH: activate the environment first. Run again after an interruption, it goes on.
+set -euo pipefail
+photos=${1:?usage: sfm.sh PHOTOS OUT [options of astr match]}
+out=${2:?usage: sfm.sh PHOTOS OUT [options of astr match]}
+shift 2
+mkdir -p "$out"
+
+# 1. Pairs: every photo with every other one, a tab between the names. For video, or for more than some 60 photos, write
+#    only the neighbours: change `i = 0` to `i = n > 10 ? n - 10 : 0`.
+(cd "$photos" && find . -type f \( -iname '*.jpg' -o -iname '*.jpeg' -o -iname '*.png' -o -iname '*.tif' -o -iname '*.tiff' \)) |
+    sed 's|^\./||' | LC_ALL=C sort |
+    awk '{ for (i = 0; i < n; i++) print name[i] "\t" $0; name[n++] = $0 }' >"$out/pairs.txt"
+
+# 2. Matches. What is already there is not computed again.
+astr match "$out/pairs.txt" --images "$photos" --out "$out/matches.h5" "$@"
+
+# 3. Tracks, cameras and verified matches in a COLMAP database.
+rm -f "$out/database.db"
+astr colmap-import "$out/database.db" --matches "$out/matches.h5" --images "$photos"
+
+# 4. Camera poses and points. With COLMAP itself instead:
+#    colmap mapper --database_path "$out/database.db" --image_path "$photos" --output_path "$out/sparse"
+mkdir -p "$out/sparse"
+python - "$out/database.db" "$photos" "$out/sparse" <<'MAPPING'
+import sys
+import pycolmap
+
+models = pycolmap.incremental_mapping(*sys.argv[1:])
+if not models:
+    sys.exit("no model: too few photos overlap")
+for index, model in models.items():
+    print(f"{sys.argv[3]}/{index}: {model.num_reg_images()} photos, {model.num_points3D()} points,",
+          f"{model.compute_mean_reprojection_error():.2f} px")
+MAPPING
+
+# 5. What to run next, for a dense cloud. PatchMatch needs a COLMAP with CUDA.
+cat <<NEXT
+next: colmap image_undistorter --image_path "$photos" --input_path "$out/sparse/0" --output_path "$out/dense"
+      colmap patch_match_stereo --workspace_path "$out/dense"
+      colmap stereo_fusion --workspace_path "$out/dense" --output_path "$out/dense/fused.ply"
+NEXT

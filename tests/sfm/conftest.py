@@ -1,0 +1,149 @@
+"""A simulated matcher: the cell stars `astr match` would store for cameras looking at a known relief.
+
+Cell centres of one image are cast onto the surface and projected into the other; the leaf gets Gaussian noise, some
+rows are wrong. Nothing here needs photos or weights.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+CELL = 8
+
+
+@dataclass(frozen=True)
+class Camera:
+    """x = K (R X + t), raw pixels, centre of the top-left pixel at (0, 0)."""
+
+    K: np.ndarray  # (3, 3)
+    R: np.ndarray  # (3, 3)
+    t: np.ndarray  # (3,)
+    size: tuple[int, int]
+
+    @property
+    def centre(self) -> np.ndarray:
+        return -self.R.T @ self.t
+
+    def project(self, points: np.ndarray) -> np.ndarray:
+        """(M, 3) world points -> (M, 2) pixels."""
+        rays = points @ (self.K @ self.R).T + self.K @ self.t
+        return rays[:, :2] / rays[:, 2:]
+
+    def rays(self, pixels: np.ndarray) -> np.ndarray:
+        """(M, 2) pixels -> (M, 3) world directions of depth 1."""
+        homogeneous = np.column_stack([pixels, np.ones(len(pixels))])
+        return homogeneous @ np.linalg.inv(self.K).T @ self.R
+
+
+class Relief:
+    """A bumpy wall facing the cameras: height over a plane, a sum of a few waves."""
+
+    def __init__(self, cameras: list[Camera], distance: float, bump: float = 0.08) -> None:
+        forward = np.mean([camera.R[2] for camera in cameras], axis=0)
+        self.normal = -forward / np.linalg.norm(forward)
+        middle = np.mean([camera.centre for camera in cameras], axis=0)
+        self.origin = middle - distance * self.normal
+        self.axes = np.linalg.svd(self.normal[None])[2][1:]
+        self.unit = distance
+        self.bump = bump * distance
+
+    def height(self, points: np.ndarray) -> np.ndarray:
+        u, v = ((points - self.origin) @ self.axes.T / self.unit).T
+        return self.bump * (np.sin(5 * u + 1) * np.cos(4 * v) + 0.4 * np.sin(11 * u) * np.sin(9 * v + 2))
+
+    def interest(self, points: np.ndarray) -> np.ndarray:
+        """(M,) in 0..1: how well the surface is textured there, the same from every side."""
+        u, v = ((points - self.origin) @ self.axes.T / self.unit).T
+        return 0.5 + 0.25 * np.sin(37 * u + 3 * np.sin(23 * v)) + 0.25 * np.cos(41 * v + 2 * np.sin(29 * u))
+
+    def cast(self, camera: Camera, pixels: np.ndarray) -> np.ndarray:
+        """(M, 2) pixels -> (M, 3) points of the surface, by fixed-point iteration (the relief is gentle)."""
+        rays = camera.rays(pixels)
+        height = np.zeros(len(pixels))
+        for _ in range(30):
+            depth = (height - (camera.centre - self.origin) @ self.normal) / (rays @ self.normal)
+            points = camera.centre + depth[:, None] * rays
+            height = self.height(points)
+        return points
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """One pair as the matcher would return it, raw pixels."""
+
+    keypoints0: np.ndarray
+    keypoints1: np.ndarray
+    scores: np.ndarray
+    reference: np.ndarray
+
+
+class Simulator:
+    """Makes pairs of a scene; every draw comes from the pair's own seed."""
+
+    def __init__(self, cameras: list[Camera], relief: Relief, long_side: int = 640, noise: float = 0.3,
+                 outliers: float = 0.08, coarse: int = 1000, seed: int = 0) -> None:
+        self.cameras, self.relief = cameras, relief
+        self.noise, self.outliers, self.coarse, self.seed = noise, outliers, coarse, seed
+        self.working = [working_size(camera.size, long_side) for camera in cameras]
+        self.scale = [np.array(w) / np.array(c.size) for w, c in zip(self.working, cameras, strict=True)]
+
+    def raw(self, image: int, points: np.ndarray) -> np.ndarray:
+        return (points + 0.5) / self.scale[image] - 0.5
+
+    def shrunk(self, image: int, points: np.ndarray) -> np.ndarray:
+        return (points + 0.5) * self.scale[image] - 0.5
+
+    def transfer(self, a: int, b: int, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Working pixels of a -> working pixels of b, and how interesting the surface is there."""
+        surface = self.relief.cast(self.cameras[a], self.raw(a, points))
+        return self.shrunk(b, self.cameras[b].project(surface)), self.relief.interest(surface)
+
+    def match(self, a: int, b: int) -> Simulated:
+        rng = np.random.default_rng([self.seed, a, b])
+        columns, rows = self.working[a][0] // CELL, self.working[a][1] // CELL
+        grid = np.array(list(itertools.product(range(2, columns - 2), range(2, rows - 2))))
+        centre0 = grid * CELL + (CELL - 1) / 2
+        seen, interest = self.transfer(a, b, centre0)
+        cell1 = np.floor((seen + 0.5) / CELL)
+        limit = np.array(self.working[b]) // CELL - 2
+        inside = ((cell1 >= 2) & (cell1 < limit)).all(1)
+        centre1 = cell1 * CELL + (CELL - 1) / 2
+        back, _ = self.transfer(b, a, centre1)
+        mutual = inside & (np.floor((back + 0.5) / CELL) == grid).all(1)
+        wish = interest + rng.normal(0, 0.1, len(grid))
+        index = np.flatnonzero(mutual)
+        index = index[np.argsort(-wish[index], kind="stable")][: self.coarse]
+        return self._rows(a, b, rng, np.stack([centre0[index], back[index]]), np.stack([seen[index], centre1[index]]),
+                          wish[index])
+
+    def _rows(self, a: int, b: int, rng: np.random.Generator, points0: np.ndarray, points1: np.ndarray,
+              wish: np.ndarray) -> Simulated:
+        """points: (2, M, 2) working pixels, first with image a on its grid, then with image b."""
+        count = points0.shape[1]
+        points1[0] += rng.normal(0, self.noise, (count, 2))
+        points0[1] += rng.normal(0, self.noise, (count, 2))
+        wrong = rng.random(count) < self.outliers
+        points1[:, wrong] = points1[:, rng.permutation(np.flatnonzero(wrong))] if wrong.any() else points1[:, wrong]
+        scores = np.clip(0.2 + 0.6 * wish - 0.2 * wrong, 0.2, 1.0)
+        order = np.argsort(-scores, kind="stable")
+        return Simulated(
+            self.raw(a, points0[:, order].reshape(-1, 2)).astype(np.float32),
+            self.raw(b, points1[:, order].reshape(-1, 2)).astype(np.float32),
+            np.tile(scores[order], 2).astype(np.float32), np.repeat([0, 1], count).astype(np.uint8))
+
+
+def working_size(size: tuple[int, int], long_side: int) -> tuple[int, int]:
+    factor = min(1.0, long_side / max(size))
+    return tuple(max(32, round(side * factor / 32) * 32) for side in size)
+
+
+def look_at(centre: np.ndarray, target: np.ndarray, focal: float, size: tuple[int, int]) -> Camera:
+    z = (target - centre) / np.linalg.norm(target - centre)
+    x = np.cross(z, [0.0, 1.0, 0.0])
+    R = np.stack([x / np.linalg.norm(x), np.cross(z, x / np.linalg.norm(x)), z])
+    K = np.array([[focal, 0, size[0] / 2 - 0.5], [0, focal, size[1] / 2 - 0.5], [0, 0, 1]])
+    return Camera(K, R, -R @ centre, size)
