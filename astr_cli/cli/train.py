@@ -8,8 +8,12 @@ import typer
 
 def command(
     photos: Annotated[Path, typer.Option(help="Folder of photos: textures for the rendered scenes.")],
-    out: Annotated[Path | None, typer.Option(help="Folder of a new run: checkpoints, log.csv, exported weights.")] = None,
-    resume: Annotated[Path | None, typer.Option(help="Folder of a run to go on with, exactly where it stopped.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of a new run: checkpoints, log.csv, exported weights.")
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Folder of a run to go on with, exactly where it stopped.")
+    ] = None,
     init: Annotated[
         Path | None, typer.Option(help="Exported weights to start a new run from: their step, fresh moments.")
     ] = None,

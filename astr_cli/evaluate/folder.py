@@ -1,7 +1,7 @@
 """Folders of photos with true cameras: gt.json, pairs.txt and images/.
 
-gt.json holds `"type": "pose"` and `"images": {name: {"K", "R", "t", "size"}}` with x = K (R X + t), world to camera, the
-centre of the top-left pixel at (0, 0), and size as (width, height).
+gt.json holds `"type": "pose"` and `"images": {name: {"K", "R", "t", "size"}}` with x = K (R X + t), world to camera,
+the centre of the top-left pixel at (0, 0), and size as (width, height).
 """
 
 import difflib
@@ -110,9 +110,12 @@ def _view(entry: Any, name: str, path: Path) -> PosedView:
         )
     except (KeyError, IndexError, TypeError, ValueError):
         raise EvaluateError(f"{path}: {name}: expected numbers for K (3x3), R (3x3), t (3) and size (2)") from None
-    shapes = view.intrinsics.shape, view.rotation.shape, view.translation.shape
-    if shapes != ((3, 3), (3, 3), (3,)) or not all(np.isfinite(part).all() for part in (view.intrinsics, view.rotation)):
+    parts = (view.intrinsics, view.rotation, view.translation)
+    shapes = tuple(part.shape for part in parts)
+    if shapes != ((3, 3), (3, 3), (3,)) or not all(np.isfinite(part).all() for part in parts):
         raise EvaluateError(f"{path}: {name}: expected finite K (3x3), R (3x3) and t (3), found {shapes}")
+    if view.intrinsics[0, 0] <= 0 or view.intrinsics[1, 1] <= 0 or min(view.size) < 1:
+        raise EvaluateError(f"{path}: {name}: expected a size and focal lengths above 0")
     if not np.allclose(view.rotation @ view.rotation.T, np.eye(3), atol=1e-3):
         raise EvaluateError(f"{path}: {name}: R is not a rotation")
     return view

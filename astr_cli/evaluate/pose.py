@@ -37,5 +37,6 @@ def estimate_pose(points0: Array, points1: Array, mean_focal: float, estimator: 
     for candidate in np.split(essential, len(essential) // 3):
         count, rotation, translation, _ = cv2.recoverPose(candidate, first, second, camera, 1e9, mask=mask.copy())[:4]
         if count > best_count:
-            best_count, best = count, RelativePose(np.asarray(rotation), np.asarray(translation)[:, 0])
+            best_count = count
+            best = RelativePose(np.asarray(rotation, np.float64), np.asarray(translation, np.float64)[:, 0])
     return best

@@ -21,7 +21,7 @@ class SiftFeatures(NamedTuple):
 
 
 class SiftMatcher:
-    """Matches photos of a folder by SIFT, Lowe's ratio and mutual nearest neighbours; features are kept."""
+    """Matches photos of a folder: mutual nearest neighbours that pass Lowe's ratio in image1; features are kept."""
 
     def __init__(self, root: Path, long_side: int) -> None:
         self._root = root
@@ -52,8 +52,8 @@ class SiftMatcher:
             pixels = np.round(resize(gray, working) * 255).astype(np.uint8)
             keypoints, descriptors = self._detector.detectAndCompute(pixels, None)
             points = np.array([keypoint.pt for keypoint in keypoints], np.float32).reshape(-1, 2)
-            descriptors = np.zeros((0, 128), np.float32) if descriptors is None else np.asarray(descriptors, np.float32)
-            self._features[name] = SiftFeatures(to_original(points, original, working), descriptors)
+            described = np.zeros((0, 128), np.float32) if descriptors is None else np.asarray(descriptors, np.float32)
+            self._features[name] = SiftFeatures(to_original(points, original, working), described)
         return self._features[name]
 
 

@@ -48,7 +48,7 @@ def _luma(image: Image.Image) -> Image.Image:
 def _deep_colour(image: Image.Image) -> bool:
     """Whether Pillow would drop the lower 8 bits of 16-bit colour (PNG and TIFF): seen from the raw mode it reads."""
     for tile in getattr(image, "tile", ()):
-        raw = tile.args[0] if isinstance(tile.args, tuple) and tile.args else tile.args
+        raw = tile[3][0] if isinstance(tile[3], tuple) and tile[3] else tile[3]
         if isinstance(raw, str) and ";16" in raw:
             return True
     return False

@@ -10,10 +10,10 @@ import numpy.typing as npt
 
 from astr_cli.errors import AstrError
 from astr_cli.images import read_gray, read_info, resize
-from astr_cli.matching.options import OptionError, Precision, default_precision, find_device, parse_precision
+from astr_cli.matching.options import MatchOptions, Precision, resolve_compute
 from astr_cli.matching.runner import PairInput, Runner, View, defect
 from astr_cli.matching.views import exif_intrinsics, make_view
-from astr_cli.model import MatchSettings, load_weights
+from astr_cli.model import load_weights
 from astr_cli.resources import weights_path
 
 Photo: TypeAlias = str | PathLike[str] | npt.NDArray[Any]
@@ -66,15 +66,23 @@ class Matcher:
     ) -> "Matcher":
         """Loads weights by shipped name or path; the other arguments are those of `astr match`.
 
-        Raises WeightsError for weights that cannot be used and OptionError for a device that is not there.
+        Raises WeightsError for weights that cannot be used, OptionError for an argument that makes no sense or a device
+        that is not there.
         """
-        if not 0.0 <= threshold <= 1.0 or (max_matches or 1) < 1 or (long_side or 64) < 64:
-            raise OptionError("expected a threshold in [0, 1], max_matches of at least 1, long_side of at least 64")
-        where = find_device(device or "auto")
-        loaded = load_weights(weights_path(str(weights)))
-        settings = MatchSettings(threshold=threshold, max_matches=max_matches, one_way=one_way)
-        runner = Runner(loaded.model, where, parse_precision(precision) or default_precision(where), settings)
-        return cls(runner, long_side or (832 if where.type == "cuda" else 640))
+        options = MatchOptions(
+            pairs=Path("-"),
+            out=Path("-"),
+            weights=str(weights),
+            device=device or "auto",
+            long_side=long_side,
+            threshold=threshold,
+            max_matches=max_matches,
+            one_way=one_way,
+            precision=precision,
+        )
+        compute = resolve_compute(options)
+        loaded = load_weights(weights_path(options.weights))
+        return cls(Runner(loaded.model, compute.device, compute.precision, options.settings()), compute.long_side)
 
     def match(
         self,

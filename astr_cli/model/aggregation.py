@@ -163,9 +163,7 @@ class Aggregation(nn.Module):
             return both(lambda x, other: layer(x, other, None), (maps[0], others[0]), (maps[1], others[1]))
         return layer(maps[0], others[0], masks[0]), layer(maps[1], others[1], masks[1])
 
-    def matching(
-        self, x0: Tensor, x1: Tensor, mask0: Tensor | None, mask1: Tensor | None, index: int
-    ) -> DualSoftmax:
+    def matching(self, x0: Tensor, x1: Tensor, mask0: Tensor | None, mask1: Tensor | None, index: int) -> DualSoftmax:
         """Matching matrix `index`: dual softmax of f.f / (C T)."""
         scale = (-self.log_temperature[index]).exp() / x0.shape[1]
         flat0 = None if mask0 is None else mask0.flatten(1)

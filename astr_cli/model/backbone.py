@@ -1,5 +1,6 @@
 """Grey-scale ResNet-FPN down to 1/32 (supplement 2.3): two coarse maps for aggregation, one fine map."""
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -20,7 +21,9 @@ class Features(NamedTuple):
 
     def split(self, count: int) -> "tuple[Features, Features]":
         """The first `count` images and the others."""
-        first, second = zip(*((None, None) if f is None else f.split((count, len(f) - count)) for f in self), strict=True)
+        first, second = zip(
+            *((None, None) if f is None else f.split((count, len(f) - count)) for f in self), strict=True
+        )
         return Features(*first), Features(*second)
 
 
@@ -37,6 +40,21 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         y = self.second(F.relu(self.first(x, mask)), mask)
         return F.relu(y + (x if self.shortcut is None else self.shortcut(x, mask)))
+
+
+class Stage(nn.Module):
+    """The residual blocks of one resolution; the first one may halve it."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, blocks: int, folded: bool) -> None:
+        super().__init__()
+        first = ResidualBlock(inputs, outputs, stride, folded)
+        others = (ResidualBlock(outputs, outputs, 1, folded) for _ in range(blocks - 1))
+        self.blocks = nn.ModuleList([first, *others])
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        for block in self.blocks:
+            x = block(x, mask)
+        return x
 
 
 class Merge(nn.Module):
@@ -63,12 +81,8 @@ class Backbone(nn.Module):
         self.stem = ConvNorm(1, config.stem, 7, 2, folded)
         widths = (config.stem, *config.stages)
         self.stages = nn.ModuleList()
-        for level, (inputs, outputs) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
-            strides = [1 if level == 0 else 2] + [1] * (config.blocks - 1)
-            channels = [inputs] + [outputs] * (config.blocks - 1)
-            self.stages.append(
-                nn.ModuleList(ResidualBlock(c, outputs, s, folded) for c, s in zip(channels, strides, strict=True))
-            )
+        for level, (inputs, outputs) in enumerate(pairwise(widths)):
+            self.stages.append(Stage(inputs, outputs, 1 if level == 0 else 2, config.blocks, folded))
         c = config.channels
         half, quarter, eighth, sixteenth, _ = config.stages
         self.merge16 = Merge(c, sixteenth, c, folded)
@@ -84,9 +98,8 @@ class Backbone(nn.Module):
         x = images.contiguous(memory_format=torch.channels_last) * 2 - 1
         x = F.relu(self.stem(apply_mask(x, masks), levels[0]))
         skips = []
-        for blocks, mask in zip(self.stages, levels, strict=True):
-            for block in blocks:  # type: ignore[union-attr]
-                x = block(x, mask)
+        for stage, mask in zip(self.stages, levels, strict=True):
+            x = stage(x, mask)
             skips.append(x)
         d16 = self.merge16(x, skips[3], levels[3])
         d8 = self.merge8(d16, skips[2], levels[2])

@@ -77,7 +77,9 @@ def save_weights(path: Path, model: Astr, header: dict[str, str] | None = None) 
     for name, tensor in state.items():
         keep = name.endswith((UNFOLD, "log_temperature")) or tensor.ndim < 2
         tensors[name] = tensor.contiguous() if keep else tensor.half().contiguous()
-    write_tensors(path, FORMAT, {"preset": model.config.preset, "config": config_json(model.config), **(header or {})}, tensors)
+    write_tensors(
+        path, FORMAT, {"preset": model.config.preset, "config": config_json(model.config), **(header or {})}, tensors
+    )
 
 
 def write_tensors(path: Path, file_format: str, header: dict[str, str], tensors: dict[str, Tensor]) -> None:
@@ -94,10 +96,12 @@ def write_tensors(path: Path, file_format: str, header: dict[str, str], tensors:
 def read_tensors(path: Path, file_format: str = FORMAT) -> tuple[dict[str, str], dict[str, Tensor]]:
     """Header and tensors of a file whose checksum holds. Raises WeightsError."""
     try:
-        start = path.open("rb").read(8)
+        with path.open("rb") as file:
+            start = file.read(9)
     except OSError as error:
         raise WeightsError(f"{path}: cannot read the weights: {error.strerror}") from None
-    if start[:2] == b"PK" or start[:1] == b"\x80":
+    # safetensors starts with eight bytes of length, of any value, and a brace.
+    if (start[:2] == b"PK" or start[:1] == b"\x80") and start[8:] != b"{":
         raise WeightsError(f"{path}: a pickled checkpoint; astr reads safetensors only and never unpickles")
     try:
         with safe_open(path, framework="pt") as file:
@@ -154,7 +158,9 @@ def checksum(header: dict[str, str], tensors: dict[str, Tensor]) -> str:
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _hash(file.read())
+        return (
+            hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _hash(file.read())
+        )
 
 
 def _hash(data: bytes) -> str:
@@ -190,7 +196,9 @@ def _load_strict(path: Path, model: nn.Module, state: dict[str, Tensor]) -> None
     missing, extra = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
     if missing or extra:
         first = f"misses {missing[0]}" if missing else f"holds an unknown {extra[0]}"
-        raise WeightsError(f"{path}: does not fit its preset: it {first} ({len(missing)} missing, {len(extra)} unknown)")
+        raise WeightsError(
+            f"{path}: does not fit its preset: it {first} ({len(missing)} missing, {len(extra)} unknown)"
+        )
     for name, tensor in expected.items():
         if state[name].shape != tensor.shape:
             raise WeightsError(f"{path}: {name} is {tuple(state[name].shape)}, expected {tuple(tensor.shape)}")

@@ -83,9 +83,7 @@ class FineStage(nn.Module):
         offsets1, spreads1 = self.expect(tokens0[:, centre], tokens1)
         offsets0, spreads0 = self.expect(tokens1[:, centre], tokens0)
         reach = 2.0 * (self.config.fine_tokens // 2)  # pixels from a plain window's centre to its last token
-        return Refined(
-            offsets0 * reach * scale0[:, None], offsets1 * reach * scale1[:, None], spreads0, spreads1
-        )
+        return Refined(offsets0 * reach * scale0[:, None], offsets1 * reach * scale1[:, None], spreads0, spreads1)
 
     def refine(self, fine0: Tensor, fine1: Tensor, windows: Windows) -> Refined:
         """As `forward`, in padded blocks of equal size: bounded memory, and bitwise the same for any set of windows."""

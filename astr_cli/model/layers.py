@@ -12,7 +12,9 @@ def apply_mask(x: Tensor, mask: Tensor | None) -> Tensor:
     return x if mask is None else x * mask[:, None].to(x.dtype)
 
 
-def both(function: Callable[..., Tensor], first: tuple[Tensor, ...], second: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+def both(
+    function: Callable[..., Tensor], first: tuple[Tensor, ...], second: tuple[Tensor, ...]
+) -> tuple[Tensor, Tensor]:
     """Apply `function` to the arguments of image0 and of image1, as one batch when all shapes agree."""
     if all(a.shape == b.shape for a, b in zip(first, second, strict=True)):
         joint = function(*(torch.cat(pair) for pair in zip(first, second, strict=True)))

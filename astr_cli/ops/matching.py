@@ -27,7 +27,7 @@ class DualSoftmax(NamedTuple):
     columns: Tensor  # (B, N1) log-sum-exp of each column
 
     def log_p(self) -> Tensor:
-        """All of log P, (B, N0, N1); carries no gradient. Masked entries are below -1e8."""
+        """All of log P, (B, N0, N1); carries no gradient. Masked entries are far below any float's logarithm."""
         with torch.no_grad():
             return torch.mul(self.scores, 2).sub_(self.rows[:, :, None]).sub_(self.columns[:, None, :])
 
@@ -62,4 +62,6 @@ def dual_softmax(
         scores = scores.masked_fill(~mask0[:, :, None], IMPOSSIBLE)
     if mask1 is not None:
         scores = scores.masked_fill(~mask1[:, None, :], IMPOSSIBLE)
-    return DualSoftmax(scores, torch.logsumexp(scores, dim=2), torch.logsumexp(scores, dim=1))
+    # The clamp keeps log P of two masked cells impossible: their own log-sum-exps would cancel their scores.
+    rows, columns = (torch.logsumexp(scores, dim=dim).clamp(min=IMPOSSIBLE / 2) for dim in (2, 1))
+    return DualSoftmax(scores, rows, columns)

@@ -31,13 +31,13 @@ def dense_spot_attention(
 def dense_log_dual_softmax(
     features0: Tensor, features1: Tensor, scale: Tensor, mask0: Tensor | None = None, mask1: Tensor | None = None
 ) -> Tensor:
-    """Twin of `dual_softmax`'s log_p in float64, as the product of the two softmaxes of the definition; -inf if masked."""
+    """Twin of `dual_softmax`'s log_p in float64, straight from the definition; -inf where a masked cell takes part."""
     scores = scale.double() * features0.double() @ features1.double().transpose(1, 2)
     valid = torch.ones_like(scores, dtype=torch.bool)
     if mask0 is not None:
         valid = valid & mask0[:, :, None]
     if mask1 is not None:
         valid = valid & mask1[:, None, :]
-    scores = scores.masked_fill(~valid, -torch.inf)
-    product = torch.softmax(scores, dim=2).nan_to_num(0.0) * torch.softmax(scores, dim=1).nan_to_num(0.0)
-    return product.log()
+    scores = scores.masked_fill(~valid, -1e30)
+    log_p = torch.log_softmax(scores, dim=2) + torch.log_softmax(scores, dim=1)
+    return log_p.masked_fill(~valid, -torch.inf)

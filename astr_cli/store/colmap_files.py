@@ -88,6 +88,8 @@ def read_images_binary(path: Path) -> dict[str, int]:
                 name += letter
             file.seek(POINT_BYTES * _unpack(file, "<Q", path)[0], 1)
             names[name.decode("utf-8", "replace")] = key
+        if file.tell() > path.stat().st_size:
+            raise _cut_off(path)
     return names
 
 

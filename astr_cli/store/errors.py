@@ -1,7 +1,6 @@
 """Errors of the files that astr writes, and the one test for "the disk is full"."""
 
 import errno
-import re
 
 from astr_cli.errors import AstrError, Stopped
 
@@ -19,12 +18,9 @@ class JournalMismatch(StoreError):
     """What was matched before was matched with other options or weights; each difference is in the message."""
 
 
-def is_full(error: BaseException) -> bool:
-    """Whether an OSError, or the RuntimeError that h5py makes of it, means that the disk is full."""
-    if isinstance(error, OSError) and error.errno in FULL:
-        return True
-    found = re.search(r"errno = (\d+)", str(error))
-    return found is not None and int(found.group(1)) in FULL
+def is_full(error: OSError) -> bool:
+    """Whether this error means that the disk is full."""
+    return error.errno in FULL
 
 
 def disk_full(name: str) -> Stopped:

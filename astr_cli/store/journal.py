@@ -79,6 +79,7 @@ class Journal:
                 journal = Journal(output, run, undo.enter_context(Lock(folder / "lock", output)))
                 if new:
                     undo.callback(journal._lock.release, remove=True)
+                    undo.callback(journal._clear)
                 journal._begin(overwrite)
             except OSError as error:
                 raise _unwritable(folder, error) from None

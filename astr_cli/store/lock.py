@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from .errors import StoreError
@@ -29,8 +30,9 @@ class Lock:
                 break
             os.close(self._handle)
         if os.name != "nt":  # there the first byte is locked, for reading too
-            os.ftruncate(self._handle, 0)
-            os.write(self._handle, str(os.getpid()).encode())
+            with suppress(OSError):  # on a full disk the message to the second run lacks the number
+                os.ftruncate(self._handle, 0)
+                os.write(self._handle, str(os.getpid()).encode())
 
     @property
     def held(self) -> bool:

@@ -11,6 +11,9 @@ from .run_info import RunInfo, require_same
 from .types import ARRAYS, PairMatches, StoredPair, problem_of
 from .writer import FORMAT, pair_group
 
+# What h5py raises for damaged content, measured by flipping bytes.
+DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, MemoryError, OverflowError)
+
 
 class MatchesFile:
     """A matches.h5 open for reading, as `write_matches` makes them. Raises StoreError when it is anything else."""
@@ -35,7 +38,7 @@ class MatchesFile:
         """All pairs, sorted by their key. Raises StoreError for a file without our attributes."""
         try:
             return [self._pair(outer, inner) for outer in self._file for inner in self._group(outer)]
-        except (OSError, RuntimeError, KeyError) as error:
+        except DAMAGE as error:
             raise self._damaged(error) from None
 
     def read(self, name0: str, name1: str) -> PairMatches:
@@ -45,10 +48,11 @@ class MatchesFile:
             group = self._file.get(key)
             if not isinstance(group, h5py.Group):
                 raise StoreError(f"{self.path}: has no pair {name0} {name1}")
+            missing = [spec.name for spec in ARRAYS if spec.name not in group]
+            if missing:
+                raise StoreError(f"{self.path}: pair {key} lacks {missing[0]}; make it again with astr match")
             arrays = [np.asarray(group[spec.name]) for spec in ARRAYS]
-        except KeyError:
-            raise StoreError(f"{self.path}: pair {key} lacks an array; make the file again with astr match") from None
-        except (OSError, RuntimeError) as error:
+        except DAMAGE as error:
             raise self._damaged(error) from None
         problem = problem_of(arrays)
         if problem is not None:
@@ -68,7 +72,7 @@ class MatchesFile:
     def _attributes(self) -> dict[str, str]:
         try:
             attributes = {name: _text(value) for name, value in self._file.attrs.items()}
-        except (OSError, RuntimeError) as error:
+        except DAMAGE as error:
             raise self._damaged(error) from None
         if attributes.get("format") != FORMAT:
             found = attributes.get("format")

@@ -9,6 +9,7 @@ import numpy as np
 
 from .errors import StoreError, disk_full, is_full
 from .run_info import sync_folder
+from .shield import ShieldedFile
 from .types import ARRAYS, MatchEntry, problem_of
 
 FORMAT = "astr-matches-1"
@@ -34,26 +35,34 @@ def write_matches(
     """
     temporary = path.with_name(path.name + ".tmp")
     try:
-        with h5py.File(temporary, "w", track_order=False, locking="best-effort") as file:
-            file.attrs["format"] = FORMAT
-            for name, value in options:
-                file.attrs[name] = value
-            for entry in entries:
-                _write_entry(file, entry)
-        with temporary.open("rb+") as raw:
+        with ShieldedFile(temporary) as raw:
+            _write_all(raw, options, entries)
+            if raw.error is not None:
+                raise raw.error
             os.fsync(raw.fileno())
         if before_rename is not None:
             before_rename()
         temporary.replace(path)
         sync_folder(path.parent)
-    except (OSError, RuntimeError) as error:
+    except OSError as error:
         temporary.unlink(missing_ok=True)
         if is_full(error):
             raise disk_full(str(path)) from None
-        raise StoreError(f"{path}: cannot be written ({getattr(error, 'strerror', None) or error})") from None
+        raise StoreError(f"{path}: cannot be written ({error.strerror or error})") from None
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _write_all(raw: ShieldedFile, options: Iterable[tuple[str, str]], entries: Iterable[MatchEntry]) -> None:
+    with h5py.File(raw, "w", track_order=False) as file:
+        file.attrs["format"] = FORMAT
+        for name, value in options:
+            file.attrs[name] = value
+        for entry in entries:
+            _write_entry(file, entry)
+            if raw.error is not None:
+                return
 
 
 def _write_entry(file: h5py.File, entry: MatchEntry) -> None:
@@ -61,7 +70,10 @@ def _write_entry(file: h5py.File, entry: MatchEntry) -> None:
     problem = problem_of(arrays)
     if problem is not None:
         raise ValueError(f"{entry.name0} {entry.name1}: {problem}")
-    group = file.create_group(pair_group(entry.name0, entry.name1))
+    key = pair_group(entry.name0, entry.name1)
+    if key in file:
+        raise ValueError(f"two pairs with the key {key}")
+    group = file.create_group(key)
     group.attrs["name0"] = entry.name0
     group.attrs["name1"] = entry.name1
     group.attrs["size0"] = np.array(entry.size0, np.int32)

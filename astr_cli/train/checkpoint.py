@@ -19,7 +19,7 @@ LOG = "log.csv"
 
 
 def save_run(folder: Path, state: TrainState, config: TrainConfig) -> None:
-    """Write the exact state to folder/checkpoint.safetensors and the average, exported, to folder/PRESET.safetensors."""
+    """Write the exact state to folder/checkpoint.safetensors and the exported average to folder/PRESET.safetensors."""
     tensors: dict[str, Tensor] = {}
     for prefix, model in (("model.", state.model), ("average.", state.average)):
         tensors.update({prefix + name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()})

@@ -1,6 +1,5 @@
 """What `astr train` does: start or resume a run, train, keep checkpoints, print a line now and then."""
 
-import dataclasses
 import math
 import signal
 import time
@@ -13,7 +12,7 @@ import torch
 from astr_cli.errors import AstrError, Interrupted
 from astr_cli.model.config import PRESETS
 from astr_cli.train.checkpoint import Log, resume_run, save_run, start_run
-from astr_cli.train.config import TrainConfig
+from astr_cli.train.config import Change, TrainConfig
 from astr_cli.train.loop import StepReport, TrainState, run
 from astr_cli.train.parallel import process_rank, run_processes
 from astr_cli.train.photos import load_photos
@@ -29,7 +28,7 @@ class TrainRequest:
     out: Path | None
     resume: Path | None
     init: Path | None
-    changes: tuple[tuple[str, int | float | str], ...]  # of TrainConfig's defaults
+    changes: tuple[Change, ...]  # of TrainConfig's defaults
     minutes: float | None
     every: int
     device: str
@@ -80,20 +79,22 @@ def prepare(request: TrainRequest, device: torch.device) -> tuple[Path, TrainSta
         raise AstrError("name a new run with --out RUN_DIR, or an old one with --resume RUN_DIR")
     if request.resume is not None:
         state, stored = resume_run(request.resume, device)
-        wanted = dataclasses.replace(stored, **dict(request.changes))
+        wanted = stored.changed(request.changes)
         if stored.differences(wanted):
             raise AstrError(
                 f"{request.resume}: --resume goes on exactly as before, but the options differ: "
                 f"{stored.differences(wanted)}; use --init for a new run from its weights"
             )
         return request.resume, state, stored
-    config = dataclasses.replace(TrainConfig(), **dict(request.changes))
+    config = TrainConfig().changed(request.changes)
     if config.preset not in PRESETS:
         raise AstrError(f"no preset '{config.preset}': choose from {', '.join(PRESETS)}")
     if config.side % 32:
         raise AstrError(f"--side {config.side}: not a multiple of 32")
     if request.out is None or (request.out / "checkpoint.safetensors").exists():
-        raise AstrError(f"{request.out}: holds a run already; go on with --resume {request.out}, or name another folder")
+        raise AstrError(
+            f"{request.out}: holds a run already; go on with --resume {request.out}, or name another folder"
+        )
     return request.out, start_run(config, device, request.init), config
 
 
@@ -116,7 +117,8 @@ def line(rows: list[StepReport], config: TrainConfig) -> str:
     pairs = config.batch * config.processes
     inside = "/".join(f"{100 * mean([row.inside[k] for row in rows]):.0f}" for k in range(len(rows[-1].inside)))
     return (
-        f"step {rows[-1].step:6d}  loss {mean([r.loss for r in rows]):6.3f}  coarse {mean([r.coarse for r in rows]):6.3f}"
+        f"step {rows[-1].step:6d}  loss {mean([r.loss for r in rows]):6.3f}"
+        f"  coarse {mean([r.coarse for r in rows]):6.3f}"
         f"  right {100 * mean([r.accuracy for r in rows]):5.1f}%  in spot {inside}%"
         f"  fine {mean([r.fine_error for r in rows]):5.2f} px  {pairs / mean([r.seconds for r in rows]):5.1f} pairs/s"
     )

@@ -3,6 +3,9 @@
 import dataclasses
 import json
 from dataclasses import dataclass
+from typing import Any
+
+Change = tuple[str, int | float | str]
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,11 @@ class TrainConfig:
     def from_json(text: str) -> "TrainConfig":
         """The inverse of `to_json`."""
         return TrainConfig(**json.loads(text))
+
+    def changed(self, changes: tuple[Change, ...]) -> "TrainConfig":
+        """A copy with some fields set."""
+        values: dict[str, Any] = dict(changes)
+        return dataclasses.replace(self, **values)
 
     def differences(self, other: "TrainConfig") -> str:
         """'rate 0.001 -> 0.002, ...', empty when equal."""

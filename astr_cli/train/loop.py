@@ -72,9 +72,7 @@ def make_scene(photos: PhotoSet, config: TrainConfig, step: int, device: torch.d
     relief = torch.rand((), generator=generator) < config.relief_share
     render = render_relief if relief else render_planes
     scene = render(textures, (config.side, config.side), generator)
-    return scene._replace(
-        image0=photometric(scene.image0, generator), image1=photometric(scene.image1, generator)
-    )
+    return scene._replace(image0=photometric(scene.image0, generator), image1=photometric(scene.image1, generator))
 
 
 def step_generator(config: TrainConfig, step: int, stream: int) -> torch.Generator:

@@ -104,7 +104,9 @@ def fine_loss(
     return losses.mean(), errors.median()
 
 
-def offset_loss(refined: Refined, windows: Windows, offsets0: Tensor, offsets1: Tensor, model: Astr) -> tuple[Tensor, Tensor]:
+def offset_loss(
+    refined: Refined, windows: Windows, offsets0: Tensor, offsets1: Tensor, model: Astr
+) -> tuple[Tensor, Tensor]:
     """Loss of each window and its error in pixels, both ways together."""
     reach = 2.0 * (model.config.fine_tokens // 2)
     losses, errors = [], []

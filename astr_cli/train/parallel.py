@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch import distributed, nn
-from torch.multiprocessing import spawn
+from torch.multiprocessing.spawn import spawn
 
 from astr_cli.errors import Interrupted
 

@@ -30,9 +30,10 @@ class PhotoSet:
             share, x, y, flip = torch.rand(4, generator=generator).tolist()
             extent = max(int(min(photo.shape) * (0.6 + 0.4 * share)), 8)
             top, left = int(y * (photo.shape[0] - extent)), int(x * (photo.shape[1] - extent))
-            crop = photo[top : top + extent, left : left + extent]
             interpolation = cv2.INTER_AREA if extent > side else cv2.INTER_LINEAR
-            crop = cv2.resize(crop, (side, side), interpolation=interpolation)
+            crop = cv2.resize(
+                photo[top : top + extent, left : left + extent], (side, side), interpolation=interpolation
+            )
             crops.append(crop[:, ::-1] if flip < 0.5 else crop)
         return torch.from_numpy(np.stack(crops).astype(np.float32) / 255.0)[:, None]
 
@@ -49,9 +50,9 @@ def load_photos(root: Path, validation: bool, longest: int = 512) -> PhotoSet:
     names = [name for name in find_images(root) if held_out(name) == validation]
     if not names:
         raise AstrError(f"{root}: no {'held-out' if validation else 'training'} photos found there")
-    photos = []
+    photos: list[np.ndarray] = []
     for name in names:
-        photo = read_gray(root / name)
+        photo: np.ndarray = read_gray(root / name)
         scale = longest / max(photo.shape)
         if scale < 1:
             photo = cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)

@@ -37,9 +37,7 @@ class Warp(NamedTuple):
 def supervise(scene: ScenePair) -> Supervision:
     """Mutual nearest 1/8 cells of both warps, and where exactly each centre falls."""
     forward = warp_cells(scene.depth0, scene.depth1, scene.intrinsics0, scene.intrinsics1, scene.pose)
-    back = warp_cells(
-        scene.depth1, scene.depth0, scene.intrinsics1, scene.intrinsics0, torch.linalg.inv(scene.pose)
-    )
+    back = warp_cells(scene.depth1, scene.depth0, scene.intrinsics1, scene.intrinsics0, torch.linalg.inv(scene.pose))
     width0, width1 = scene.depth0.shape[2] // 8, scene.depth1.shape[2] // 8
     there = nearest_cell(forward.points, (scene.depth1.shape[1] // 8, width1))
     return_trip = nearest_cell(back.points, (scene.depth0.shape[1] // 8, width0))
@@ -111,5 +109,3 @@ def nearest_cell(points: Tensor, grid: tuple[int, int]) -> Tensor:
 def centres(cells: Tensor, width: int) -> Tensor:
     """Centres of flat 1/8 cells, (..., 2) x, y in pixels."""
     return torch.stack([cells % width, cells // width], dim=-1).float() * 8 + 3.5
-
-

@@ -179,7 +179,7 @@ def test_out_of_memory_for_one_pair_stops_resumably(scene, whole: bytes, monkeyp
         return real(self, batch)
 
     monkeypatch.setattr(Runner, "match", failing)
-    with pytest.raises(Stopped, match="out of memory.*--long-side 96.*same command"):
+    with pytest.raises(Stopped, match=r"out of memory.*--long-side 96.*same command"):
         match_pairs(scene.options())
     monkeypatch.setattr(Runner, "match", real)
     assert match_pairs(scene.options()).reused == 3

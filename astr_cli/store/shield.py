@@ -1,0 +1,95 @@
+"""A file that HDF5 may write to although the disk may fill up.
+
+HDF5 cannot close a file after a failed write, and takes the process down with it later. So it is never told: the first
+error is kept for us to raise, and what would have been written after it is held in memory until the file is closed.
+"""
+
+import io
+from pathlib import Path
+from typing import Any
+
+
+class ShieldedFile(io.RawIOBase):
+    """A new file for reading and writing, for h5py.File(...). Look at `error` now and then, and stop when it is set."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.error: BaseException | None = None
+        self._file = path.open("wb+", buffering=0)
+        self._position = 0
+        self._held: list[tuple[int, bytes]] = []
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def writable(self) -> bool:
+        """Always."""
+        return True
+
+    def seekable(self) -> bool:
+        """Always."""
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """As of any file; the end includes what is held back."""
+        if whence == io.SEEK_END:
+            end = self._file.seek(0, io.SEEK_END)
+            offset += max([end, *(at + len(data) for at, data in self._held)])
+        elif whence == io.SEEK_CUR:
+            offset += self._position
+        self._position = offset
+        return offset
+
+    def tell(self) -> int:
+        """As of any file."""
+        return self._position
+
+    def write(self, data: Any, /) -> int:
+        """Write all of `data`, or hold it back; never raises."""
+        view = memoryview(data).cast("B")
+        try:
+            if self.error is None:
+                self._file.seek(self._position)
+                done = 0
+                while done < len(view):
+                    done += self._file.write(view[done:])
+        except BaseException as error:  # an interrupt, too, must not go through HDF5
+            self.error = error
+        if self.error is not None:
+            self._held.append((self._position, bytes(view)))
+        self._position += len(view)
+        return len(view)
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Read what was written, also where it is held back."""
+        view = memoryview(buffer).cast("B")
+        start = self._position
+        self._file.seek(start)
+        count = self._file.readinto(view)
+        view[count:] = bytes(len(view) - count)
+        for at, data in self._held:
+            first, last = max(at, start), min(at + len(data), start + len(view))
+            if first < last:
+                view[first - start : last - start] = data[first - at : last - at]
+        self._position += len(view)
+        return len(view)
+
+    def truncate(self, size: int | None = None) -> int:
+        """Set the length; never raises."""
+        size = self._position if size is None else size
+        try:
+            if self.error is None:
+                self._file.truncate(size)
+        except OSError as error:
+            self.error = error
+        return size
+
+    def fileno(self) -> int:
+        """For os.fsync."""
+        return self._file.fileno()
+
+    def close(self) -> None:
+        """As of any file."""
+        self._file.close()
+        super().close()

@@ -1,0 +1,172 @@
+"""Whole evaluations: perfect, absent, stored and SIFT's matches of rendered scenes."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from astr_cli.cli.app import app, run
+from astr_cli.evaluate import EvaluateError, PairOutcome, PoseFolder, evaluate, evaluate_file, read_pose_folder
+from astr_cli.evaluate.plots import error_colours
+from astr_cli.evaluate.sift import SiftMatcher
+from astr_cli.scenes import ScenePair
+from astr_cli.store import MatchEntry, PairMatches, write_matches
+
+
+def true_matches(scene: ScenePair, k: int) -> PairMatches:
+    """Every fourth pixel of image 0 that has depth and falls into image 1, by the true geometry."""
+    depth = scene.depth0[k, ::4, ::4]
+    y, x = torch.meshgrid(torch.arange(0, 288, 4.0), torch.arange(0, 384, 4.0), indexing="ij")
+    pixels = torch.stack((x, y, torch.ones_like(x)), dim=-1)[depth > 0]
+    points = (pixels * depth[depth > 0][:, None]) @ torch.linalg.inv(scene.intrinsics0[k]).T
+    image = (points @ scene.pose[k, :3, :3].T + scene.pose[k, :3, 3]) @ scene.intrinsics1[k].T
+    inside = (image[:, 2] > 0) & (image[:, 0] > 0) & (image[:, 0] < 383 * image[:, 2])
+    first = pixels[inside, :2].numpy().astype(np.float32)
+    second = (image[inside, :2] / image[inside, 2:]).numpy().astype(np.float32)
+    return PairMatches(first, second, np.ones(len(first), np.float32), np.zeros(len(first), np.uint8))
+
+
+@pytest.fixture
+def folder(pose_folder: Path) -> PoseFolder:
+    return read_pose_folder(pose_folder)
+
+
+def entry(scene: ScenePair, k: int, swap: bool = False) -> MatchEntry:
+    found = true_matches(scene, k)
+    if swap:
+        found = PairMatches(found.keypoints1, found.keypoints0, found.scores, found.reference)
+        return MatchEntry(f"b{k}.png", f"a{k}.png", (384, 288), (384, 288), found)
+    return MatchEntry(f"a{k}.png", f"b{k}.png", (384, 288), (384, 288), found)
+
+
+def stored(path: Path, scene: ScenePair, *indices: int, long_side: str = "384") -> Path:
+    write_matches(path, [("long_side", long_side)], [entry(scene, k, swap=k == 1) for k in indices])
+    return path
+
+
+def test_true_matches_score_full_marks(folder: PoseFolder, scene: ScenePair) -> None:
+    done = evaluate(folder, "truth", lambda name0, name1: true_matches(scene, int(name0[1])), 384)
+    assert min(result.matches for result in done.results) > 200
+    assert done.precision == 1.0
+    assert all(value > 0.97 for estimator in ("ransac", "magsac") for value in done.auc(estimator))
+    assert done.seconds is not None and done.seconds >= 0
+
+
+def test_no_matches_score_nothing_and_count(folder: PoseFolder, scene: ScenePair) -> None:
+    def match(name0: str, name1: str) -> PairMatches:
+        return PairMatches.empty() if name0 == "a0.png" else true_matches(scene, int(name0[1]))
+
+    done = evaluate(folder, "half", match, 384)
+    assert done.results[0].ransac.largest == 180 and done.results[0].precision == 0
+    assert done.precision == 0.75
+    assert 0.72 < done.auc("ransac")[2] <= 0.75
+
+
+def test_stored_matches_serve_either_way_round_and_missing_pairs_fail(
+    folder: PoseFolder, scene: ScenePair, tmp_path: Path
+) -> None:
+    done = evaluate_file(folder, stored(tmp_path / "m.h5", scene, 0, 1, 2))
+    assert done.matcher == "m" and done.long_side == 384 and done.seconds is None
+    assert [result.matches > 200 for result in done.results] == [True, True, True, False]
+    assert [result.precision for result in done.results] == [1.0, 1.0, 1.0, 0.0]
+    assert done.results[3].magsac.largest == 180
+
+
+def test_matches_of_other_photos_are_refused(folder: PoseFolder, scene: ScenePair, tmp_path: Path) -> None:
+    found = true_matches(scene, 0)
+    other = MatchEntry("x.png", "y.png", (384, 288), (384, 288), found)
+    write_matches(tmp_path / "other.h5", [("long_side", "384")], [other])
+    with pytest.raises(EvaluateError, match="holds no pair of"):
+        evaluate_file(folder, tmp_path / "other.h5")
+    larger = MatchEntry("a0.png", "b0.png", (768, 576), (384, 288), found)
+    write_matches(tmp_path / "larger.h5", [("long_side", "384")], [larger])
+    with pytest.raises(EvaluateError, match=r"a0\.png was matched at 768x576"):
+        evaluate_file(folder, tmp_path / "larger.h5")
+    write_matches(tmp_path / "silent.h5", [], [entry(scene, 0)])
+    with pytest.raises(EvaluateError, match="does not say its long side"):
+        evaluate_file(folder, tmp_path / "silent.h5")
+
+
+def test_sift_finds_the_poses_of_rendered_scenes(folder: PoseFolder) -> None:
+    outcomes: list[PairOutcome] = []
+    done = evaluate(folder, "sift", SiftMatcher(folder.images, 384).match, 384, outcomes.append)
+    assert sum(result.matches for result in done.results) > 200
+    good = [result for result in done.results if result.magsac.largest < 3]
+    assert len(good) >= 2
+    assert done.precision > 0.6
+    for outcome in outcomes:
+        assert (np.diff(outcome.matches.scores) <= 0).all()
+        assert len(np.unique(outcome.matches.keypoints0, axis=0)) > 0.7 * len(outcome.matches)
+
+
+def test_sift_of_flat_photos_matches_nothing(folder: PoseFolder) -> None:
+    import cv2
+
+    for name in ("a0.png", "b0.png"):
+        cv2.imwrite(str(folder.images / name), np.full((288, 384), 128, np.uint8))
+    assert len(SiftMatcher(folder.images, 384).match("a0.png", "b0.png")) == 0
+
+
+def test_colours_go_from_green_to_red() -> None:
+    colours = error_colours(np.array([0.0, 0.9e-4, 1e-3, 1.0]))
+    assert colours.tolist()[0] == [0, 255, 0] and colours.tolist()[1] == [0, 255, 0]
+    assert colours.tolist()[2] == [0, 255, 255]
+    assert colours.tolist()[3] == [0, 0, 255]
+
+
+def test_command_prints_json_and_draws(pose_folder: Path, scene: ScenePair, tmp_path: Path) -> None:
+    path = stored(tmp_path / "mine.h5", scene, 0, 1, 2, 3)
+    plots = tmp_path / "plots"
+    arguments = ["eval", str(pose_folder), "--matches", str(path), "--sift", "--json", "--plots", str(plots)]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    pairs = [row for row in rows if row["event"] == "pair"]
+    totals = [row for row in rows if row["event"] == "total"]
+    assert len(pairs) == 8 and len(totals) == 4
+    assert {(row["matcher"], row["estimator"]) for row in totals} == {
+        (matcher, estimator) for matcher in ("mine", "sift") for estimator in ("ransac", "magsac")
+    }
+    mine = next(row for row in totals if row["matcher"] == "mine")
+    assert mine["precision"] == 1.0 and mine["auc10"] > 0.97 and mine["pairs"] == 4
+    assert pairs[0]["ransac"]["rotation"] < 1 and pairs[0]["matches"] > 200
+    assert len(list(plots.glob("mine_*.jpg"))) == 4 and len(list(plots.glob("sift_*.jpg"))) == 4
+
+
+def test_command_prints_a_table(pose_folder: Path, scene: ScenePair, tmp_path: Path) -> None:
+    path = stored(tmp_path / "mine.h5", scene, 0, 1, 2, 3)
+    result = CliRunner().invoke(app, ["eval", str(pose_folder), "--matches", str(path)])
+    assert result.exit_code == 0
+    assert "RANSAC" in result.stdout and "MAGSAC" in result.stdout and "AUC@10" in result.stdout
+
+
+def test_command_refuses_what_cannot_be_evaluated(
+    pose_folder: Path, scene: ScenePair, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = stored(tmp_path / "mine.h5", scene, 0)
+    assert run(["eval", str(tmp_path / "nowhere")]) == 2
+    assert run(["eval", str(pose_folder), "--matches", str(tmp_path / "none.h5")]) == 2
+    assert run(["eval", str(pose_folder), "--matches", str(path), "--long-side", "640"]) == 2
+    assert run(["eval", str(pose_folder), "--matches", str(path), "--plots", str(path)]) == 2
+    assert run(["eval", str(pose_folder), "--weights", "no-such-weights"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 5
+    assert "was matched at --long-side 384, not 640" in lines[2]
+
+
+@pytest.mark.parametrize("cameras", ["true", "none"])
+def test_command_matches_the_folder_itself(pose_folder: Path, tmp_path: Path, cameras: str) -> None:
+    from astr_cli.model import PRESETS, Astr, save_weights
+
+    torch.manual_seed(0)
+    weights = tmp_path / "random.safetensors"
+    save_weights(weights, Astr(PRESETS["astr-small"]).eval(), {})
+    arguments = ["eval", str(pose_folder), "--weights", str(weights), "--long-side", "96", "--threshold", "0"]
+    result = CliRunner().invoke(app, [*arguments, "--cameras", cameras, "--device", "cpu", "--json"])
+    assert result.exit_code == 0, result.output
+    totals = [json.loads(line) for line in result.stdout.splitlines() if '"total"' in line]
+    assert [row["matcher"] for row in totals] == ["random", "random"]
+    assert totals[0]["matches"] > 5 and totals[0]["seconds_a_pair"] > 0

@@ -1,0 +1,158 @@
+"""Pose errors, AUC and precision of cases whose answer is known."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from astr_cli.evaluate import (
+    ESTIMATORS,
+    Estimator,
+    RelativePose,
+    epipolar_errors,
+    estimate_pose,
+    normalise,
+    pose_auc,
+    pose_error,
+    precision,
+    relative_pose,
+)
+
+FOCAL = 500.0
+
+
+def turn(axis: tuple[float, float, float], degrees: float) -> np.ndarray:
+    x, y, z = np.asarray(axis) / np.linalg.norm(axis)
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    angle = math.radians(degrees)
+    return np.eye(3) + math.sin(angle) * cross + (1 - math.cos(angle)) * cross @ cross
+
+
+def observed(pose: RelativePose, count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Normalised points of a cloud in front of both cameras."""
+    random = np.random.default_rng(seed)
+    cloud = random.uniform((-1.5, -1.5, 4), (1.5, 1.5, 9), (count, 3))
+    moved = cloud @ pose.rotation.T + pose.translation
+    return cloud[:, :2] / cloud[:, 2:], moved[:, :2] / moved[:, 2:]
+
+
+POSE = RelativePose(turn((0.2, 1, 0.1), 12), np.array([0.8, -0.1, 0.3]))
+
+
+@pytest.mark.parametrize("degrees", [0.0, 0.01, 3.0, 90.0, 179.0])
+def test_rotation_error_is_the_angle_between(degrees: float) -> None:
+    estimate = RelativePose(turn((1, -2, 0.5), degrees) @ POSE.rotation, POSE.translation)
+    error = pose_error(estimate, POSE)
+    assert error.rotation == pytest.approx(degrees, abs=1e-4)
+    assert error.translation == pytest.approx(0, abs=1e-4)
+
+
+@pytest.mark.parametrize(("degrees", "expected"), [(0, 0), (30, 30), (90, 90), (150, 30), (180, 0)])
+def test_translation_error_folds_the_sign_and_forgets_length(degrees: float, expected: float) -> None:
+    truth = RelativePose(np.eye(3), np.array([1.0, 0, 0]))
+    estimate = RelativePose(np.eye(3), 7 * turn((0, 0, 1), degrees) @ truth.translation)
+    error = pose_error(estimate, truth)
+    assert error.translation == pytest.approx(expected, abs=1e-4)
+    assert error.largest == error.translation
+
+
+def test_a_failed_pose_counts_180_degrees() -> None:
+    assert pose_error(None, POSE).largest == 180
+    assert pose_auc([180.0, 0.0]) == (0.5, 0.5, 0.5)
+
+
+def test_auc_of_cases_made_by_hand() -> None:
+    assert pose_auc([0.0, 0.0]) == (1.0, 1.0, 1.0)
+    assert pose_auc([30.0, 180.0]) == (0.0, 0.0, 0.0)
+    assert pose_auc([]) == (0.0, 0.0, 0.0)
+    # One error of 4: up from (0, 0) to (4, 1), level from there on.
+    assert pose_auc([4.0], (5.0, 8.0)) == pytest.approx(((4 / 2 + 1) / 5, (4 / 2 + 4) / 8))
+    # 2 and 6 of two: (0, 0), (2, 1/2), then level to 5; or on to (6, 1) and level to 10.
+    area5 = 2 * 0.25 + 3 * 0.5
+    area10 = 2 * 0.25 + 4 * 0.75 + 4
+    assert pose_auc([6.0, 2.0], (5.0, 10.0)) == pytest.approx((area5 / 5, area10 / 10))
+
+
+@given(st.lists(st.floats(0, 180), min_size=1, max_size=30), st.floats(0, 20))
+def test_auc_is_a_share_and_falls_with_errors(errors: list[float], worse: float) -> None:
+    better = pose_auc(errors)
+    assert all(0 <= value <= 1 for value in better)
+    assert list(better) == sorted(better)
+    for value, lower in zip(better, pose_auc([error + worse for error in errors]), strict=True):
+        assert lower <= value + 1e-12
+
+
+def test_relative_pose_takes_points_from_one_camera_to_the_other() -> None:
+    rotation0, rotation1 = turn((1, 0, 0), 20), turn((0, 1, 1), -50)
+    translation0, translation1 = np.array([1.0, 2, 3]), np.array([-2.0, 0.5, 1])
+    point = np.array([0.3, -0.7, 5])
+    pose = relative_pose(rotation0, translation0, rotation1, translation1)
+    seen0, seen1 = rotation0 @ point + translation0, rotation1 @ point + translation1
+    np.testing.assert_allclose(pose.rotation @ seen0 + pose.translation, seen1, atol=1e-12)
+
+
+def test_normalise_undoes_the_camera() -> None:
+    camera = np.array([[700.0, 2, 320], [0, 690, 240], [0, 0, 1]])
+    rays = np.array([[0.1, -0.2, 1], [0.4, 0.3, 1]])
+    pixels = rays @ camera.T
+    np.testing.assert_allclose(normalise(pixels[:, :2], camera), rays[:, :2], atol=1e-12)
+    assert normalise(np.zeros((0, 2)), camera).shape == (0, 2)
+
+
+def test_epipolar_errors_are_zero_on_true_matches_and_known_off_them() -> None:
+    points0, points1 = observed(POSE, 50)
+    assert epipolar_errors(points0, points1, POSE).max() < 1e-25
+    scaled = RelativePose(POSE.rotation, 9 * POSE.translation)
+    off = points1 + np.array([0.0, 0.01])
+    np.testing.assert_allclose(epipolar_errors(points0, off, POSE), epipolar_errors(points0, off, scaled))
+    # Sideways motion without rotation: lines are level, so a point that is d too low is d from both lines.
+    sideways = RelativePose(np.eye(3), np.array([1.0, 0, 0]))
+    errors = epipolar_errors(np.array([[0.2, 0.1]]), np.array([[-0.3, 0.1 + 0.007]]), sideways)
+    assert errors == pytest.approx([2 * 0.007**2])
+
+
+def test_precision_counts_matches_below_the_threshold() -> None:
+    sideways = RelativePose(np.eye(3), np.array([1.0, 0, 0]))
+    points0 = np.zeros((4, 2))
+    points1 = np.array([[0.1, 0.0], [0.2, 0.007], [0.3, 0.0072], [0.4, 0.5]])  # 2 d^2 = 1e-4 at d = 0.00707
+    errors = epipolar_errors(points0, points1, sideways)
+    assert precision(errors) == 0.5
+    assert precision(np.zeros(0)) == 0.0
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_pose_is_found_among_outliers_and_noise(estimator: Estimator) -> None:
+    points0, points1 = observed(POSE, 300)
+    random = np.random.default_rng(1)
+    points1 = points1 + random.normal(0, 0.1 / FOCAL, points1.shape)
+    points1[:90] = random.uniform(-0.4, 0.4, (90, 2))
+    estimate = estimate_pose(points0, points1, FOCAL, estimator)
+    assert pose_error(estimate, POSE).largest < 2.0
+    again = estimate_pose(points0, points1, FOCAL, estimator)
+    assert estimate is not None and again is not None
+    np.testing.assert_array_equal(estimate.rotation, again.rotation)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize("count", [0, 1, 4])
+def test_too_few_matches_fail(estimator: Estimator, count: int) -> None:
+    points0, points1 = observed(POSE, count)
+    assert estimate_pose(points0, points1, FOCAL, estimator) is None
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize("count", [5, 6, 40])
+def test_degenerate_matches_are_no_crash(estimator: Estimator, count: int) -> None:
+    same = np.full((count, 2), 0.1)
+    assert pose_error(estimate_pose(same, same, FOCAL, estimator), POSE).largest >= 0
+
+
+def test_the_threshold_means_pixels_of_the_matched_size() -> None:
+    """Noise of 2 px leaves RANSAC at 0.5 px few inliers; the same noise is nothing to a camera seen at a tenth."""
+    points0, points1 = observed(POSE, 200)
+    noisy = points1 + np.random.default_rng(2).normal(0, 2 / FOCAL, points1.shape)
+    exact = pose_error(estimate_pose(points0, noisy, FOCAL, "ransac"), POSE).largest
+    loose = pose_error(estimate_pose(points0, noisy, FOCAL / 10, "ransac"), POSE).largest
+    assert loose < exact

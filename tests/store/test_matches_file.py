@@ -1,0 +1,314 @@
+"""matches.h5: its layout, its bytes, and the refusal of everything else."""
+
+import hashlib
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from astr_cli.errors import Stopped
+from astr_cli.store import (
+    ImageStamp,
+    JournalMismatch,
+    MatchEntry,
+    MatchesFile,
+    PairMatches,
+    RunInfo,
+    StoredPair,
+    StoreError,
+    reusable_from_output,
+    write_matches,
+)
+
+OPTIONS = (("images", "../my photos"), ("model", "astr-small"), ("weights_sha256", "ab" * 32), ("long_side", "640"))
+SIZE0, SIZE1 = (4000, 3000), (640, 480)
+
+
+def matches_of(rows: int, seed: int = 0) -> PairMatches:
+    generator = np.random.default_rng(seed)
+    points = generator.random((2, rows, 2), np.float32) * 640
+    reference = generator.integers(0, 2, rows).astype(np.uint8)
+    return PairMatches(points[0], points[1], generator.random(rows, np.float32), reference)
+
+
+def entry(name0: str, name1: str, rows: int = 5) -> MatchEntry:
+    return MatchEntry(name0, name1, SIZE0, SIZE1, matches_of(rows, len(name0)))
+
+
+ENTRIES = [entry("cam 1/b.jpg", "a.jpg", 7), entry("a.jpg", "c.jpg", 0), entry("ü/日本.jpg", "a.jpg", 300)]
+
+
+def test_layout_is_hlocs_with_our_attributes(tmp_path: Path) -> None:
+    path = tmp_path / "matches.h5"
+    write_matches(path, OPTIONS, ENTRIES)
+    assert list(tmp_path.iterdir()) == [path]
+    with h5py.File(path) as file:
+        assert dict(file.attrs) == {"format": "astr-matches-1", **dict(OPTIONS)}
+        group = file["cam 1-b.jpg/a.jpg"]
+        assert {name: (data.dtype.str, data.shape) for name, data in group.items()} == {
+            "keypoints0": ("<f4", (7, 2)),
+            "keypoints1": ("<f4", (7, 2)),
+            "scores": ("<f4", (7,)),
+            "reference": ("|u1", (7,)),
+        }
+        assert (group.attrs["name0"], group.attrs["name1"]) == ("cam 1/b.jpg", "a.jpg")
+        for name, size in (("size0", SIZE0), ("size1", SIZE1)):
+            assert group.attrs[name].dtype == np.int32
+            assert tuple(group.attrs[name]) == size
+        assert file["a.jpg/c.jpg/keypoints0"].shape == (0, 2)
+        assert file["a.jpg/c.jpg/scores"].shape == (0,)
+        assert file["ü-日本.jpg/a.jpg"].attrs["name0"] == "ü/日本.jpg"
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "matches.h5"
+    write_matches(path, OPTIONS, iter(ENTRIES))
+    with MatchesFile(path) as file:
+        assert file.attributes == {"format": "astr-matches-1", **dict(OPTIONS)}
+        assert sorted(file.pairs()) == sorted(StoredPair(*one[:4]) for one in ENTRIES)
+        for one in ENTRIES:
+            found = file.read(one.name0, one.name1)
+            assert len(found) == len(one.matches)
+            for name in ("keypoints0", "keypoints1", "scores", "reference"):
+                np.testing.assert_array_equal(getattr(found, name), getattr(one.matches, name))
+        with pytest.raises(StoreError, match=r"has no pair a\.jpg z\.jpg"):
+            file.read("a.jpg", "z.jpg")
+
+
+PART = st.text(st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="/"), min_size=1, max_size=9)
+NAME = st.lists(PART.filter(lambda part: part not in (".", "..")), min_size=1, max_size=3).map("/".join)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.tuples(NAME, NAME, st.integers(0, 9)),
+        max_size=6,
+        unique_by=lambda p: (p[0].replace("/", "-"), p[1].replace("/", "-")),
+    )
+)
+def test_any_names_and_sizes(tmp_path_factory: pytest.TempPathFactory, pairs: list[tuple[str, str, int]]) -> None:
+    path = tmp_path_factory.getbasetemp() / "matches.h5"
+    entries = [entry(*pair) for pair in pairs]
+    write_matches(path, OPTIONS, entries)
+    with MatchesFile(path) as file:
+        assert sorted(file.pairs()) == sorted(StoredPair(*one[:4]) for one in entries)
+        for one in entries:
+            np.testing.assert_array_equal(file.read(one.name0, one.name1).keypoints1, one.matches.keypoints1)
+
+
+def test_equal_input_gives_equal_bytes_in_another_process_at_another_time(tmp_path: Path) -> None:
+    code = (
+        "import sys, numpy as np; from pathlib import Path; from astr_cli.store import *\n"
+        "points = np.arange(4000, dtype=np.float32).reshape(2000, 2)\n"
+        "matches = PairMatches(points, points + 1, points[:, 0].copy(), np.zeros(2000, np.uint8))\n"
+        "entries = [MatchEntry(f'{i}.jpg', f'{j}.jpg', (4, 3), (4, 3), matches if j % 3 else PairMatches.empty())\n"
+        "           for i in range(12) for j in range(i)]\n"
+        "write_matches(Path(sys.argv[1]), (('images', 'x'), ('model', 'm')), entries)"
+    )
+    digests = set()
+    for number in range(3):
+        path = tmp_path / f"{number}.h5"
+        subprocess.run([sys.executable, "-c", code, str(path)], check=True)
+        digests.add(hashlib.sha256(path.read_bytes()).hexdigest())
+        time.sleep(0.7)  # across a change of the second
+    assert len(digests) == 1
+
+
+def test_entries_are_taken_one_by_one(tmp_path: Path) -> None:
+    """Memory does not grow with the file."""
+    taken: list[int] = []
+
+    def entries() -> "list[MatchEntry]":
+        for number in range(5):
+            taken.append(number)
+            assert (tmp_path / "m.h5.tmp").exists()
+            yield entry(f"{number}.jpg", "x.jpg")
+
+    write_matches(tmp_path / "m.h5", OPTIONS, entries())
+    assert taken == list(range(5))
+
+
+def test_the_old_file_stays_when_writing_fails(tmp_path: Path) -> None:
+    path = tmp_path / "matches.h5"
+    write_matches(path, OPTIONS, ENTRIES)
+    before = path.read_bytes()
+
+    def broken() -> "list[MatchEntry]":
+        yield ENTRIES[0]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_matches(path, OPTIONS, broken())
+    bad = PairMatches(*[np.full(s, np.nan, np.float32) for s in ((1, 2), (1, 2), (1,))], np.zeros(1, np.uint8))
+    with pytest.raises(ValueError, match="not finite"):
+        write_matches(path, OPTIONS, [MatchEntry("a", "b", (1, 1), (1, 1), bad)])
+    with pytest.raises(ValueError, match="two pairs with the key a-b/c"):
+        write_matches(path, OPTIONS, [entry("a/b", "c"), entry("a-b", "c")])
+    assert (path.read_bytes(), list(tmp_path.iterdir())) == (before, [path])
+    with pytest.raises(StoreError, match="cannot be written"):
+        write_matches(tmp_path / "gone" / "m.h5", OPTIONS, ENTRIES)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="sets a limit of the system")
+@pytest.mark.parametrize("limit", [500, 20_000, 300_000])
+def test_a_full_disk_stops_and_leaves_no_half_file(tmp_path: Path, limit: int) -> None:
+    """A limit on the size of files stands in for the full disk: in another process, which it would cripple."""
+    code = (
+        "import sys, resource, signal; from pathlib import Path; import numpy as np\n"
+        "from astr_cli.errors import Stopped; from astr_cli.store import *\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
+        "m = PairMatches(*[np.ones(s, np.float32) for s in ((900, 2), (900, 2), (900,))], np.zeros(900, np.uint8))\n"
+        "entries = (MatchEntry(f'{i}.jpg', 'x.jpg', (4, 3), (4, 3), m) for i in range(40))\n"
+        "try: write_matches(Path(sys.argv[1]), (('model', 'm'),), entries)\n"
+        "except Stopped as error: print(error); sys.exit(error.exit_code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "m.h5")], capture_output=True, text=True)
+    assert done.returncode == Stopped.exit_code, done.stderr[-2000:]
+    assert done.stdout.endswith(
+        "m.h5: the disk is full; free some space and run the same command again: it goes on from here\n"
+    )
+    assert done.stdout.count("\n") == 1
+    assert done.stderr == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def hloc_file(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        group = file.create_group("a.jpg/b.jpg")
+        group["keypoints0"] = np.zeros((3, 2), np.float32)
+
+
+def test_files_that_are_not_ours(tmp_path: Path) -> None:
+    path = tmp_path / "m.h5"
+    with pytest.raises(StoreError, match="no such file; astr match makes it"):
+        MatchesFile(path)
+    with pytest.raises(StoreError, match=r"is a folder|not a whole HDF5 file"):
+        MatchesFile(tmp_path)
+    path.write_bytes(b"text")
+    with pytest.raises(StoreError, match="not a whole HDF5 file"):
+        MatchesFile(path)
+    hloc_file(path)
+    with pytest.raises(StoreError, match="was not written by astr match"):
+        MatchesFile(path)
+    write_matches(path, OPTIONS, ENTRIES)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(StoreError, match="not a whole HDF5 file"):
+        MatchesFile(path)
+    write_matches(path, OPTIONS, ENTRIES)
+    with h5py.File(path, "r+") as file:
+        file.attrs["format"] = "astr-matches-99"
+    with pytest.raises(StoreError, match="has format astr-matches-99; this astr reads astr-matches-1"):
+        MatchesFile(path)
+
+
+def spoil_nan(group: h5py.Group) -> None:
+    group["keypoints0"][2, 1] = np.inf
+
+
+def spoil_length(group: h5py.Group) -> None:
+    del group["scores"]
+    group["scores"] = np.zeros(3, np.float32)
+
+
+def spoil_type(group: h5py.Group) -> None:
+    del group["keypoints1"]
+    group["keypoints1"] = np.zeros((7, 2), np.float16)
+
+
+def spoil_reference(group: h5py.Group) -> None:
+    group["reference"][0] = 2
+
+
+def spoil_missing(group: h5py.Group) -> None:
+    del group["reference"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (spoil_nan, "keypoints0 holds values that are not finite"),
+        (spoil_length, "scores has|keypoints0 has shape"),
+        (spoil_type, "keypoints1 is float16 where float32 is needed"),
+        (spoil_reference, "other than 0 and 1"),
+        (spoil_missing, "lacks reference"),
+    ],
+)
+def test_spoilt_arrays_are_refused(tmp_path: Path, spoil: object, message: str) -> None:
+    path = tmp_path / "m.h5"
+    write_matches(path, OPTIONS, ENTRIES)
+    with h5py.File(path, "r+") as file:
+        spoil(file["cam 1-b.jpg/a.jpg"])  # type: ignore[operator]
+    with MatchesFile(path) as file, pytest.raises(StoreError, match=message):
+        file.read("cam 1/b.jpg", "a.jpg")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("name0", None, "lacks the attribute name0"),
+        ("size1", None, "lacks the attribute size1"),
+        ("size0", np.array([1, 2, 3]), "is not \\(width, height\\)"),
+        ("size0", np.array([0, 2]), "is not \\(width, height\\)"),
+        ("name1", "z.jpg", "is named cam 1/b.jpg z.jpg"),
+    ],
+)
+def test_spoilt_attributes_are_refused(tmp_path: Path, name: str, value: object, message: str) -> None:
+    path = tmp_path / "m.h5"
+    write_matches(path, OPTIONS, ENTRIES)
+    with h5py.File(path, "r+") as file:
+        attributes = file["cam 1-b.jpg/a.jpg"].attrs
+        del attributes[name]
+        if value is not None:
+            attributes[name] = value
+    with MatchesFile(path) as file, pytest.raises(StoreError, match=message):
+        file.pairs()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_a_flipped_byte_never_raises_anything_else(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "flipped.h5"
+    write_matches(path, OPTIONS, ENTRIES[:2])
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 3))):
+        content[data.draw(st.integers(0, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    path.write_bytes(content)
+    try:
+        with MatchesFile(path) as file:
+            for pair in file.pairs():
+                file.read(pair.name0, pair.name1)
+    except StoreError as error:
+        assert "\n" not in str(error)
+
+
+def test_what_of_a_finished_file_can_be_reused(tmp_path: Path) -> None:
+    path = tmp_path / "m.h5"
+    stamps = {"cam 1/b.jpg": SIZE0, "a.jpg": SIZE1, "ü/日本.jpg": SIZE0}
+    run = RunInfo(OPTIONS, tuple(ImageStamp(name, *size, 1, 1) for name, size in stamps.items()))
+    assert reusable_from_output(path, run) == set()
+    write_matches(path, OPTIONS, ENTRIES)
+    assert reusable_from_output(path, run) == {("cam 1/b.jpg", "a.jpg"), ("ü/日本.jpg", "a.jpg")}
+    newer = [s._replace(mtime_ns=path.stat().st_mtime_ns + 1) if s.name[0] == "c" else s for s in run.images]
+    assert reusable_from_output(path, RunInfo(OPTIONS, tuple(newer))) == {("ü/日本.jpg", "a.jpg")}
+    with pytest.raises(JournalMismatch, match=r"long_side: 640 -> 832"):
+        reusable_from_output(path, RunInfo((*OPTIONS[:3], ("long_side", "832")), run.images))
+
+
+def test_resources_are_let_go(tmp_path: Path) -> None:
+    """Refused files do not stay open."""
+    hloc_file(tmp_path / "m.h5")
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    for _ in range(min(limit, 1024) + 10):
+        with pytest.raises(StoreError):
+            MatchesFile(tmp_path / "m.h5")

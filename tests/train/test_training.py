@@ -1,0 +1,168 @@
+"""The trainer: true supervision, losses that fall, and resumes that are exact."""
+
+import dataclasses
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from astr_cli.errors import AstrError
+from astr_cli.model import PRESETS, Astr, load_weights
+from astr_cli.scenes import procedural_textures, render_planes, render_relief
+from astr_cli.train.checkpoint import resume_run, save_run, start_run
+from astr_cli.train.command import TrainRequest, train
+from astr_cli.train.config import TrainConfig
+from astr_cli.train.loop import fresh_state, learning_rate, make_scene, train_step
+from astr_cli.train.photos import PhotoSet, held_out, load_photos
+from astr_cli.train.supervision import centres, sample_depth, supervise
+
+SMALL = TrainConfig(side=96, batch=2, steps=50, warmup=5, autocast=False)
+
+
+@pytest.fixture(scope="module")
+def photos() -> PhotoSet:
+    textures = procedural_textures(6, (160, 200), torch.Generator().manual_seed(5))
+    return PhotoSet(tuple((t[0].numpy() * 255).astype(np.uint8) for t in textures))
+
+
+@pytest.mark.parametrize("render", [render_planes, render_relief])
+def test_supervision_agrees_with_the_geometry(render):
+    """Every true match, lifted by depth0 and projected into image1, lands where the supervision says."""
+    generator = torch.Generator().manual_seed(3)
+    scene = render(procedural_textures(4, (256, 256), generator), (160, 160), generator)
+    truth = supervise(scene)
+    assert len(truth.batch) > 200
+    at0 = centres(truth.cells0, 20)
+    for index in range(4):
+        rows = truth.batch == index
+        points = at0[rows]
+        z, _ = sample_depth(scene.depth0[index : index + 1], points[None])
+        rays = torch.cat([points, torch.ones(len(points), 1)], dim=1) @ torch.linalg.inv(scene.intrinsics0[index]).T
+        moved = (rays * z[0, :, None]) @ scene.pose[index, :3, :3].T + scene.pose[index, :3, 3]
+        projected = moved @ scene.intrinsics1[index].T
+        expected = projected[:, :2] / projected[:, 2:]
+        found = centres(truth.cells1[rows], 20) + truth.offsets1[rows]
+        torch.testing.assert_close(found, expected, atol=1e-2, rtol=0)
+    assert (truth.offsets1.abs() <= 4.01).all()
+    assert (truth.offsets0.abs() <= 4.01).all()
+
+
+def test_alone_cells_are_never_matched():
+    generator = torch.Generator().manual_seed(4)
+    truth = supervise(render_planes(procedural_textures(4, (256, 256), generator), (160, 160), generator))
+    assert truth.alone0.any()
+    assert not truth.alone0[truth.batch, truth.cells0].any()
+    assert not truth.alone1[truth.batch, truth.cells1].any()
+
+
+def test_the_loss_falls_on_one_batch(photos):
+    torch.manual_seed(0)
+    config = dataclasses.replace(SMALL, rate=2e-3, steps=1000)
+    state = fresh_state(Astr(PRESETS["astr-small"]), config)
+    scene = make_scene(photos, config, 0, torch.device("cpu"))
+    reports = [train_step(state, config, scene) for _ in range(25)]
+    assert reports[-1].coarse < 0.9 * reports[0].coarse
+    assert len(reports[0].inside) == 4
+
+
+def test_exact_resume(photos, tmp_path):
+    """N steps equal N/2 steps, a checkpoint, and N/2 steps more, bit by bit."""
+    device = torch.device("cpu")
+
+    def advance(state, count):
+        for _ in range(count):
+            train_step(state, SMALL, make_scene(photos, SMALL, state.step, device))
+
+    whole = start_run(SMALL, device)
+    advance(whole, 4)
+    half = start_run(SMALL, device)
+    advance(half, 2)
+    save_run(tmp_path, half, SMALL)
+    resumed, config = resume_run(tmp_path, device)
+    assert config == SMALL
+    advance(resumed, 2)
+    for first, second in ((whole.model, resumed.model), (whole.average, resumed.average)):
+        for (name, a), b in zip(first.state_dict().items(), second.state_dict().values(), strict=True):
+            torch.testing.assert_close(a, b, atol=0, rtol=0, msg=name)
+    assert (whole.step, whole.warm, whole.pairs) == (resumed.step, resumed.warm, resumed.pairs)
+
+
+def test_warm_start_takes_the_position_from_the_header(photos, tmp_path):
+    state = start_run(SMALL, torch.device("cpu"))
+    train_step(state, SMALL, make_scene(photos, SMALL, 0, torch.device("cpu")))
+    save_run(tmp_path, state, SMALL)
+    warm = start_run(SMALL, torch.device("cpu"), tmp_path / "astr-small.safetensors")
+    assert (warm.step, warm.warm, warm.pairs) == (1, 0, 2)
+    assert warm.hours == pytest.approx(state.hours, abs=1e-3)
+    assert not warm.optimizer.state_dict()["state"]
+    assert learning_rate(SMALL, warm.step, warm.warm) < learning_rate(SMALL, warm.step, 10)
+    train_step(warm, SMALL, make_scene(photos, SMALL, 1, torch.device("cpu")))
+
+
+def test_a_damaged_or_missing_checkpoint_is_refused(photos, tmp_path):
+    device = torch.device("cpu")
+    with pytest.raises(AstrError, match=r"no checkpoint\.safetensors"):
+        resume_run(tmp_path, device)
+    save_run(tmp_path, start_run(SMALL, device), SMALL)
+    path = tmp_path / "checkpoint.safetensors"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(AstrError, match="damaged"):
+        resume_run(tmp_path, device)
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(AstrError, match="not a whole"):
+        resume_run(tmp_path, device)
+
+
+def test_photos_never_change_sides():
+    names = [f"houses_{k:04d}.webp" for k in range(2000)]
+    share = sum(held_out(name) for name in names) / len(names)
+    assert 0.02 < share < 0.06
+    assert held_out("a/b/houses_0001.webp") == held_out("houses_0001.webp")
+
+
+def test_usage_errors(tmp_path):
+    request = TrainRequest(tmp_path, None, None, None, (), None, 10, "cpu")
+    with pytest.raises(AstrError, match="--out RUN_DIR, or an old one"):
+        train(request, print)
+    with pytest.raises(AstrError, match="multiple of 32"):
+        train(dataclasses.replace(request, out=tmp_path / "r", changes=(("side", 100),)), print)
+    with pytest.raises(AstrError, match="no preset 'large'"):
+        train(dataclasses.replace(request, out=tmp_path / "r", changes=(("preset", "large"),)), print)
+    with pytest.raises(AstrError, match="no photos"):
+        load_photos(tmp_path, validation=False)
+
+
+@pytest.mark.slow
+def test_the_command_trains_stops_on_a_signal_and_goes_on(photos, tmp_path):
+    from PIL import Image
+
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for index, photo in enumerate(photos.photos):
+        Image.fromarray(photo).save(folder / f"p{index}.png")
+    run = tmp_path / "run"
+    base = [sys.executable, "-m", "astr_cli", "train", "--photos", str(folder), "--device", "cpu"]
+    new = [*base, "--out", str(run), "--side", "96", "--batch", "1", "--steps", "1000"]
+    process = subprocess.Popen(new, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    log = run / "log.csv"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not (log.exists() and len(log.read_text().splitlines()) > 3):
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130, error
+    assert "--resume" in error
+    before = int(load_weights(run / "astr-small.safetensors").header["step"])
+    assert before >= 2
+    again = subprocess.run([*base, "--resume", str(run), "--minutes", "0.02"], capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert int(load_weights(run / "astr-small.safetensors").header["step"]) > before
+    changed = subprocess.run([*base, "--resume", str(run), "--side", "128"], capture_output=True, text=True)
+    assert changed.returncode == 2
+    assert "side 96 -> 128" in changed.stderr
