@@ -11,15 +11,21 @@ from astr_cli.scenes.geometry import chance, uniform
 BLUR_RADIUS = 5
 
 
-def photometric(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Images (B, 1, H, W) in [0, 1] under other light, another lens and another sensor; same shape, still in [0, 1]."""
-    images = _shadows(images, generator)
-    images = _fog(images, generator)
-    images = _vignette(images, generator)
-    images = _tone(images, generator)
-    images = _blur(images, generator)
-    images = _noise(images, generator)
-    return _blocking(images, generator)
+def photometric(images: Tensor, generator: torch.Generator, strength: float = 1.0) -> Tensor:
+    """Images (B, 1, H, W) in [0, 1] under other light, another lens and another sensor; same shape, still in [0, 1].
+
+    `strength` from 0 to 1 is the largest share of the changed image in the result; each image draws its own below it.
+    """
+    changed = _shadows(images, generator)
+    changed = _fog(changed, generator)
+    changed = _vignette(changed, generator)
+    changed = _tone(changed, generator)
+    changed = _blur(changed, generator)
+    changed = _noise(changed, generator)
+    changed = _blocking(changed, generator)
+    if strength >= 1.0:
+        return changed
+    return torch.lerp(images, changed, strength * _draw(images, generator, 0.0, 1.0))
 
 
 def _draw(images: Tensor, generator: torch.Generator, low: float, high: float) -> Tensor:

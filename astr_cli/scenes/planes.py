@@ -18,10 +18,15 @@ from astr_cli.scenes.views import draw_views
 FAR = 1e3  # world units: beyond it a ray runs along the plane
 
 
-def render_planes(photos: Tensor, size: tuple[int, int], generator: torch.Generator) -> ScenePair:
-    """Photos (B, 1, h, w) on planes, as B pairs of `size` (H, W) images; beyond the photo depth is 0."""
+def render_planes(
+    photos: Tensor, size: tuple[int, int], generator: torch.Generator, difficulty: float = 1.0
+) -> ScenePair:
+    """Photos (B, 1, h, w) on planes, as B pairs of `size` (H, W) images; beyond the photo depth is 0.
+
+    `difficulty` from 0 to 1 is how far apart the two views are (see `draw_views`).
+    """
     extents = half_extents(photos)
-    views = draw_views(len(photos), size, extents, generator)
+    views = draw_views(len(photos), size, extents, generator, difficulty=difficulty)
     pyramid = build_pyramid(photos)
     cameras0, cameras1 = (Cameras(*(part.to(photos.device) for part in cameras)) for cameras in views)
     image0, depth0 = _render(pyramid, cameras0, extents, backgrounds(photos, size, generator))

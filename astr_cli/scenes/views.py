@@ -36,28 +36,29 @@ def draw_views(
     extents: tuple[float, float],
     generator: torch.Generator,
     heights: Tensor | None = None,
+    difficulty: float = 1.0,
 ) -> ViewPair:
     """Two cameras for each of `count` rectangles of half `extents`, for images of `size` (H, W).
 
     `heights` (count, 1) is how high the surface rises: overlap is that of its usual level, and cameras well above it
-    are preferred.
+    are preferred. `difficulty` from 0 to 1 shrinks tilts and scale changes and raises the overlap.
 
-    Overlap (geometric mean of the shares of each image that the other sees) is drawn from 0.1 to 0.9, and the
-    candidate that comes nearest is kept, so no pair is empty.
+    Overlap (geometric mean of the shares of each image that the other sees) is drawn from 0.1 (0.6 at difficulty 0) to
+    0.9, and the candidate that comes nearest is kept, so no pair is empty.
     """
     shape = (count, CANDIDATES)
     focal0 = size[1] * torch.exp(uniform(generator, shape, math.log(0.6), math.log(1.6)))
     other = torch.exp(uniform(generator, shape, -math.log(1.5), math.log(1.5)))
     focal1 = torch.where(chance(generator, shape, 0.5), focal0, focal0 * other)
     focal1 = focal1.clamp(0.6 * size[1], 1.6 * size[1])
-    reach0 = torch.exp(uniform(generator, shape, math.log(0.85), math.log(2.5)))
-    reach1 = (reach0 * _scale_ratio(shape, generator)).clamp(0.5, 4.5)
+    reach0 = torch.exp(uniform(generator, shape, math.log(0.85), math.log(1.7 + 0.8 * difficulty)))
+    reach1 = (reach0 * _scale_ratio(shape, generator) ** difficulty).clamp(0.5, 4.5)
 
     scale = torch.tensor(extents, device=generator.device)
     target0 = uniform(generator, (*shape, 2), -0.7, 0.7) * scale
     target1 = target0 + torch.randn((*shape, 2), generator=generator, device=generator.device) * 0.35
     target1 = target1.clamp(-0.9 * scale, 0.9 * scale)
-    tilt0, tilt1 = _tilts(shape, generator)
+    tilt0, tilt1 = (tilt * (0.4 + 0.6 * difficulty) for tilt in _tilts(shape, generator))
     cameras0 = _cameras(size, focal0, reach0, target0, tilt0, generator)
     cameras1 = _cameras(size, focal1, reach1, target1, tilt1, generator)
 
@@ -66,7 +67,7 @@ def draw_views(
     share01 = _shares(cameras0, cameras1, size, scale, level)
     share10 = _shares(cameras1, cameras0, size, scale, level)
     overlap = (share01 * share10).sqrt()
-    wished = uniform(generator, (count, 1), 0.1, 0.9)
+    wished = uniform(generator, (count, 1), 0.6 - 0.5 * difficulty, 0.9)
     miss = (overlap - wished).abs() + 10.0 * (torch.minimum(share01, share10) < MIN_SHARE)
     miss += (torch.maximum(cameras0.position[..., 2], cameras1.position[..., 2]) > -heights / CLEARANCE).float()
     best = (miss - 1e-3 * overlap).argmin(dim=1)

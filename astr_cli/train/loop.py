@@ -69,10 +69,14 @@ def make_scene(photos: PhotoSet, config: TrainConfig, step: int, device: torch.d
     """The pairs of one step of this process: rendered, then photographed under different conditions."""
     generator = step_generator(config, step, stream=0)
     textures = photos.crops(config.batch, 2 * config.side, generator).to(device)
-    relief = torch.rand((), generator=generator) < config.relief_share
-    render = render_relief if relief else render_planes
-    scene = render(textures, (config.side, config.side), generator)
-    return scene._replace(image0=photometric(scene.image0, generator), image1=photometric(scene.image1, generator))
+    kind, share = torch.rand(2, generator=generator).tolist()
+    difficulty = config.difficulty * share
+    render = render_relief if kind < config.relief_share else render_planes
+    scene = render(textures, (config.side, config.side), generator, difficulty)
+    return scene._replace(
+        image0=photometric(scene.image0, generator, config.difficulty),
+        image1=photometric(scene.image1, generator, config.difficulty),
+    )
 
 
 def step_generator(config: TrainConfig, step: int, stream: int) -> torch.Generator:

@@ -172,5 +172,5 @@ def test_peak_memory_at_640_pixels_is_under_two_gigabytes(scene, make_photos) ->
     command = [sys.executable, "-c", program, *scene.arguments(), "--long-side", "640", "--quiet"]
     done = subprocess.run(command, env=ENVIRONMENT, timeout=300, check=True, capture_output=True, text=True)
     code, peak = map(int, done.stdout.split())
-    assert code == 0
+    assert code == 0, done.stderr
     assert peak * (1 if sys.platform == "darwin" else 1024) < 2e9
