@@ -22,6 +22,12 @@ def command(
     minutes: Annotated[float | None, typer.Option(min=0.0, help="Stop after this long, with a checkpoint.")] = None,
     side: Annotated[int | None, typer.Option(help="Side of the rendered images, a multiple of 32.")] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Pairs a step.")] = None,
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="Processes of one thread each; on a CPU, as many as cores.")
+    ] = None,
+    difficulty: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="How far apart views and light are; 0.6 for the first hours.")
+    ] = None,
     rate: Annotated[float | None, typer.Option(min=0.0, help="Peak learning rate.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of scenes and sampling.")] = None,
     every: Annotated[int, typer.Option(min=1, help="Steps between two checkpoints.")] = 250,
@@ -36,6 +42,15 @@ def command(
     """
     from astr_cli.train.command import TrainRequest, train
 
-    changes = {"preset": preset, "steps": steps, "side": side, "batch": batch, "rate": rate, "seed": seed}
+    changes = {
+        "preset": preset,
+        "steps": steps,
+        "side": side,
+        "batch": batch,
+        "processes": processes,
+        "difficulty": difficulty,
+        "rate": rate,
+        "seed": seed,
+    }
     given = tuple((name, value) for name, value in changes.items() if value is not None)
     train(TrainRequest(photos, out, resume, init, given, minutes, every, device), typer.echo)

@@ -106,11 +106,12 @@ class FineStage(nn.Module):
 
     def expect(self, reference: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Expected position, in half-widths of the window, and its spread; float32 whatever the compute type."""
-        similarity = torch.einsum("mc,mtc->mt", reference.float(), tokens.float()) / reference.shape[1] ** 0.5
-        heat = torch.softmax(similarity, dim=1)
-        places = token_places(self.config.fine_tokens, tokens.device)
-        mean = heat @ places
-        variance = (heat @ places.square() - mean.square()).clamp(min=1e-10)
+        with torch.autocast(tokens.device.type, enabled=False):
+            similarity = (tokens.float() @ reference.float()[:, :, None])[..., 0] / reference.shape[1] ** 0.5
+            heat = torch.softmax(similarity, dim=1)
+            places = token_places(self.config.fine_tokens, tokens.device)
+            mean = heat @ places
+            variance = (heat @ places.square() - mean.square()).clamp(min=1e-10)
         return mean, variance.sqrt().sum(dim=1)
 
 

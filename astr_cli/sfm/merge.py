@@ -7,52 +7,58 @@ in one image must fit into the radius, in every image, or the join is refused.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+Ints = NDArray[np.int64]
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Table:
     """Observations sorted by (group, image), at most one for each; positions in working pixels."""
 
-    group: np.ndarray  # (O,) int64, 0..G-1, every group at least once
-    image: np.ndarray  # (O,) int32
-    total: np.ndarray  # (O, 2) float64, sum of the positions of the stars in it
-    members: np.ndarray  # (O,) float64, how many stars that are
-    low: np.ndarray  # (O, 2) float64, bounds of those positions
-    high: np.ndarray  # (O, 2) float64
-    score: np.ndarray  # (O,) float32, the best of theirs
+    group: Ints  # (O,) 0..G-1, every group at least once
+    image: NDArray[np.int32]  # (O,)
+    total: NDArray[np.float64]  # (O, 2) sum of the positions of the stars in it
+    members: NDArray[np.float64]  # (O,) how many stars that are
+    low: NDArray[np.float64]  # (O, 2) bounds of those positions
+    high: NDArray[np.float64]  # (O, 2)
+    score: NDArray[np.float32]  # (O,) the best of theirs
 
     def __len__(self) -> int:
         return len(self.image)
 
     @property
-    def position(self) -> np.ndarray:
-        """(O, 2) float64: every star counts the same in every image, so means stay projections of one point."""
+    def position(self) -> NDArray[np.float64]:
+        """(O, 2): every star counts the same in every image, so means stay projections of one point."""
         return self.total / self.members[:, None]
 
-    def rows(self, index: np.ndarray) -> Table:
+    def rows(self, index: Ints) -> Table:
         return Table(*(getattr(self, field.name)[index] for field in fields(self)))
 
 
-def star_table(star: np.ndarray, image: np.ndarray, position: np.ndarray, score: np.ndarray) -> Table:
+def star_table(
+    star: Ints, image: NDArray[np.int32], position: NDArray[np.float64], score: NDArray[np.float32]
+) -> Table:
     """The table before any join: one group a star. Rows must be sorted by (star, image), without repeats."""
     return Table(star, image, position, np.ones(len(star)), position, position, score)
 
 
-def merge_stars(table: Table, radius: float) -> Table:
-    """Joins groups within `radius` (working pixels); the groups of the result are numbered anew.
+def merge_stars(table: Table, radius: float) -> tuple[Table, Ints]:
+    """Joins groups within `radius` (working pixels); returns the joined table and the new group of every old one.
 
     Each round joins every two groups that prefer each other to all others, which comes to the same as joining one
     pair after another, best first. A refused pair of stars is not tried again.
     """
-    if not len(table) or radius <= 0:
-        return table
     starts = np.flatnonzero(np.diff(table.group, prepend=-1))
     counts = np.diff(starts, append=len(table))
-    first, second = _candidates(table, radius)
+    owner = np.arange(len(starts))
+    first, second = _candidates(table, radius) if radius > 0 else (owner[:0], owner[:0])
     while len(first):
         chosen = _mutual_best(first, second, len(starts))
         a, b = first[chosen], second[chosen]
@@ -63,6 +69,7 @@ def merge_stars(table: Table, radius: float) -> Table:
         table = _concatenate(table, joined)
         root = np.arange(len(starts))
         root[b] = a
+        owner = root[owner]
         alive = np.ones(len(first), bool)
         alive[chosen] = False
         first, second = root[first[alive]], root[second[alive]]
@@ -70,21 +77,15 @@ def merge_stars(table: Table, radius: float) -> Table:
         first, second = first[apart], second[apart]
     left = np.flatnonzero(counts)
     result = table.rows(_ragged(starts[left], counts[left]))
-    return Table(np.repeat(np.arange(len(left)), counts[left]), *(getattr(result, f.name) for f in fields(result)[1:]))
+    number = np.cumsum(counts > 0) - 1
+    groups = np.repeat(np.arange(len(left)), counts[left])
+    return Table(groups, *(getattr(result, field.name) for field in fields(Table)[1:])), number[owner]
 
 
-def _candidates(table: Table, radius: float) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs of stars that meet somewhere, (C,) and (C,) int64: most meeting images first, then nearest, then number."""
-    order = np.argsort(table.image, kind="stable")
-    edges = np.flatnonzero(np.diff(table.image[order], prepend=-1, append=-1))
-    position = table.position
-    near, distance = [np.empty((0, 2), np.int64)], [np.empty(0)]
-    for begin, end in zip(edges[:-1], edges[1:], strict=True):
-        rows = order[begin:end]
-        found = rows[cKDTree(position[rows]).query_pairs(radius, output_type="ndarray")]
-        distance.append(np.linalg.norm(position[found[:, 0]] - position[found[:, 1]], axis=1))
-        near.append(np.sort(table.group[found], axis=1))
-    pairs, distances = np.concatenate(near), np.concatenate(distance)
+def _candidates(table: Table, radius: float) -> tuple[Ints, Ints]:
+    """Pairs of stars that meet somewhere, (C,) and (C,): most meeting images first, then nearest, then by number."""
+    found = [*_meetings(table, radius)]
+    pairs, distances = (np.concatenate(column) for column in zip(*found, strict=True))
     groups = np.int64(table.group[-1]) + 1
     keys, inverse, meetings = np.unique(pairs[:, 0] * groups + pairs[:, 1], return_inverse=True, return_counts=True)
     mean = np.bincount(inverse, distances, len(keys)) / meetings
@@ -92,7 +93,19 @@ def _candidates(table: Table, radius: float) -> tuple[np.ndarray, np.ndarray]:
     return keys[best] // groups, keys[best] % groups
 
 
-def _mutual_best(first: np.ndarray, second: np.ndarray, groups: int) -> np.ndarray:
+def _meetings(table: Table, radius: float) -> Iterator[tuple[Ints, NDArray[np.float64]]]:
+    """For each image the pairs of stars within the radius, (K, 2) the lower number first, and their distances."""
+    order = np.argsort(table.image, kind="stable")
+    edges = np.flatnonzero(np.diff(table.image[order], prepend=-1, append=-1))
+    position = table.position
+    for begin, end in pairwise(edges):
+        rows = order[begin:end]
+        near = rows[cKDTree(position[rows]).query_pairs(radius, output_type="ndarray")]
+        distances = np.linalg.norm(position[near[:, 0]] - position[near[:, 1]], axis=1)
+        yield np.sort(table.group[near], axis=1), distances
+
+
+def _mutual_best(first: Ints, second: Ints, groups: int) -> Ints:
     """Indices of the candidates (best first) that are the first choice of both their groups; at least the first one."""
     rank = np.arange(len(first))
     best = np.full(groups, len(first))
@@ -101,9 +114,7 @@ def _mutual_best(first: np.ndarray, second: np.ndarray, groups: int) -> np.ndarr
     return np.flatnonzero((best[first] == rank) & (best[second] == rank))
 
 
-def _join(
-    table: Table, a: np.ndarray, b: np.ndarray, starts: np.ndarray, counts: np.ndarray, radius: float
-) -> tuple[Table, np.ndarray]:
+def _join(table: Table, a: Ints, b: Ints, starts: Ints, counts: Ints, radius: float) -> tuple[Table, NDArray[np.bool_]]:
     """Rows of the joined groups, numbered as the fitting ones of (a[k], b[k]), and which of the K pairs fit."""
     pair = np.repeat(np.tile(np.arange(len(a)), 2), np.concatenate([counts[a], counts[b]]))
     rows = table.rows(np.concatenate([_ragged(starts[a], counts[a]), _ragged(starts[b], counts[b])]))
@@ -125,7 +136,7 @@ def _join(
     return joined, fits
 
 
-def _ragged(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
+def _ragged(starts: Ints, counts: Ints) -> Ints:
     """All of range(start, start + count), one after another."""
     ends = np.cumsum(counts)
     return np.arange(int(ends[-1]) if len(ends) else 0) + np.repeat(starts - ends + counts, counts)

@@ -56,9 +56,8 @@ def write_matches(
 
 def _write_all(raw: ShieldedFile, options: Iterable[tuple[str, str]], entries: Iterable[MatchEntry]) -> None:
     with h5py.File(raw, "w", track_order=False) as file:
-        file.attrs["format"] = FORMAT
-        for name, value in options:
-            file.attrs[name] = value
+        for name, value in (("format", FORMAT), *options):
+            _write_text(file, name, value)
         for entry in entries:
             _write_entry(file, entry)
             if raw.error is not None:
@@ -74,9 +73,16 @@ def _write_entry(file: h5py.File, entry: MatchEntry) -> None:
     if key in file:
         raise ValueError(f"two pairs with the key {key}")
     group = file.create_group(key)
-    group.attrs["name0"] = entry.name0
-    group.attrs["name1"] = entry.name1
+    _write_text(group, "name0", entry.name0)
+    _write_text(group, "name1", entry.name1)
     group.attrs["size0"] = np.array(entry.size0, np.int32)
     group.attrs["size1"] = np.array(entry.size1, np.int32)
     for spec, array in zip(ARRAYS, arrays, strict=True):
         group.create_dataset(spec.name, data=array, dtype=spec.dtype, track_times=False)
+
+
+def _write_text(group: h5py.Group, name: str, value: str) -> None:
+    """A UTF-8 attribute of fixed length. HDF5 keeps the other kind in a heap: slower, larger, and reading it from a
+    damaged file may never end."""
+    data = value.encode()
+    group.attrs.create(name, data, dtype=h5py.string_dtype("utf-8", max(1, len(data))))

@@ -1,7 +1,9 @@
 """Several training processes on one machine: same weights, different scenes, gradients averaged."""
 
+import signal
 import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,21 +14,32 @@ from astr_cli.errors import Interrupted
 
 
 def run_processes(count: int, function: Callable[..., None], *arguments: Any) -> None:
-    """Call function(*arguments) in `count` processes of one thread each; in this one when count is 1."""
+    """Call function(*arguments) in `count` processes of one thread each; in this one when count is 1.
+
+    A signal is passed on to the processes, which end after a checkpoint; then Interrupted is raised.
+    """
     if count == 1:
         function(*arguments)
         return
-    with tempfile.NamedTemporaryFile() as meeting:
-        context = spawn(_process, (count, meeting.name, function, arguments), nprocs=count, join=False)
-        interrupted = False
-        while True:
-            try:
-                if context.join():
-                    break
-            except KeyboardInterrupt:  # the processes have got the signal too, and end after their step
-                interrupted = True
-    if interrupted:
-        raise Interrupted("stopped after a checkpoint; go on with --resume")
+    signals: list[int] = []
+    with tempfile.TemporaryDirectory() as folder:
+        meeting = str(Path(folder) / "meeting")  # a file of gloo's own, which it also removes
+        context = spawn(_process, (count, meeting, function, arguments), nprocs=count, join=False)
+
+        def pass_on(number: int, _frame: object) -> None:
+            signals.append(number)
+            for process in context.processes:
+                process.terminate()
+
+        previous = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            while not context.join():
+                pass
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+    if signals:
+        raise Interrupted("stopped after a checkpoint; the same run goes on with --resume RUN_DIR")
 
 
 def _process(rank: int, count: int, meeting: str, function: Callable[..., None], arguments: tuple[Any, ...]) -> None:

@@ -16,7 +16,7 @@ DRONE = Path(__file__).parents[3] / "shared" / "data" / "scenes" / "brighton-dro
 def save(path: Path, size: tuple[int, int], tags: dict[int, float]) -> None:
     image = Image.fromarray(np.zeros((size[1], size[0], 3), np.uint8))
     exif = image.getexif()
-    exif.get_ifd(0x8769).update(tags)
+    exif[0x8769] = tags
     image.save(path, exif=exif)
 
 

@@ -50,7 +50,8 @@ def test_layout_is_hlocs_with_our_attributes(tmp_path: Path) -> None:
     write_matches(path, OPTIONS, ENTRIES)
     assert list(tmp_path.iterdir()) == [path]
     with h5py.File(path) as file:
-        assert dict(file.attrs) == {"format": "astr-matches-1", **dict(OPTIONS)}
+        texts = {name: value.decode() for name, value in file.attrs.items()}
+        assert texts == {"format": "astr-matches-1", **dict(OPTIONS)}
         group = file["cam 1-b.jpg/a.jpg"]
         assert {name: (data.dtype.str, data.shape) for name, data in group.items()} == {
             "keypoints0": ("<f4", (7, 2)),
@@ -58,13 +59,13 @@ def test_layout_is_hlocs_with_our_attributes(tmp_path: Path) -> None:
             "scores": ("<f4", (7,)),
             "reference": ("|u1", (7,)),
         }
-        assert (group.attrs["name0"], group.attrs["name1"]) == ("cam 1/b.jpg", "a.jpg")
+        assert (group.attrs["name0"], group.attrs["name1"]) == (b"cam 1/b.jpg", b"a.jpg")
         for name, size in (("size0", SIZE0), ("size1", SIZE1)):
             assert group.attrs[name].dtype == np.int32
             assert tuple(group.attrs[name]) == size
         assert file["a.jpg/c.jpg/keypoints0"].shape == (0, 2)
         assert file["a.jpg/c.jpg/scores"].shape == (0,)
-        assert file["ü-日本.jpg/a.jpg"].attrs["name0"] == "ü/日本.jpg"
+        assert file["ü-日本.jpg/a.jpg"].attrs["name0"].decode() == "ü/日本.jpg"
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:

@@ -139,7 +139,8 @@ def test_usage_errors(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_command_trains_stops_on_a_signal_and_goes_on(photos, tmp_path):
+@pytest.mark.parametrize(("processes", "number"), [("1", signal.SIGINT), ("2", signal.SIGTERM)])
+def test_the_command_trains_stops_on_a_signal_and_goes_on(photos, tmp_path, processes, number):
     from PIL import Image
 
     folder = tmp_path / "photos"
@@ -149,12 +150,13 @@ def test_the_command_trains_stops_on_a_signal_and_goes_on(photos, tmp_path):
     run = tmp_path / "run"
     base = [sys.executable, "-m", "astr_cli", "train", "--photos", str(folder), "--device", "cpu"]
     new = [*base, "--out", str(run), "--side", "96", "--batch", "1", "--steps", "1000"]
+    new += ["--processes", processes]
     process = subprocess.Popen(new, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     log = run / "log.csv"
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and not (log.exists() and len(log.read_text().splitlines()) > 3):
         time.sleep(0.2)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130, error
     assert "--resume" in error

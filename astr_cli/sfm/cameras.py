@@ -1,0 +1,118 @@
+"""Images and cameras into a COLMAP database: from EXIF, from the command line, or from a file of known cameras."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from astr_cli.errors import AstrError
+from astr_cli.sfm.colmap import pycolmap, quiet
+from astr_cli.sfm.rows import Frame
+from astr_cli.store import Camera, read_cameras
+from astr_cli.store.camera_models import MODELS, problem_of_camera
+
+MODES = ("auto", "single", "per-folder", "per-image")
+
+
+class CameraOptionError(AstrError):
+    """Camera options that make no sense."""
+
+
+@dataclass(frozen=True)
+class CameraOptions:
+    """Where cameras come from. Parameters are in COLMAP's convention, the first pixel's centre at (0.5, 0.5)."""
+
+    mode: str = "auto"
+    """One of MODES. auto: photos of one EXIF camera share a camera, a photo without EXIF gets its own."""
+    model: str = "SIMPLE_RADIAL"
+    """COLMAP's name of the camera model, for cameras that do not come from `known`."""
+    params: str | None = None
+    """Parameters of that model, separated by commas; None: EXIF focal length, else 1.2 times the long side."""
+    known: Path | None = None
+    """A COLMAP model folder, database or cameras.txt; photos that it does not cover get a camera by `mode`."""
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise CameraOptionError(f"--camera-mode {self.mode}: choose one of {', '.join(MODES)}")
+        if self.model not in MODELS:
+            raise CameraOptionError(f"--camera-model {self.model}: choose one of {', '.join(MODELS)}")
+        if self.params is not None:
+            _check_params(self.model, self.params)
+
+
+def _check_params(model: str, text: str) -> None:
+    try:
+        params = tuple(float(word) for word in text.split(","))
+    except ValueError:
+        raise CameraOptionError(f"--camera-params {text}: give numbers separated by commas") from None
+    problem = problem_of_camera(model, 1, 1, params)
+    if problem is not None:
+        raise CameraOptionError(f"--camera-params {text}: {problem}; --camera-model chooses another model")
+
+
+def import_images(database: Path, root: Path, frames: Sequence[Frame], options: CameraOptions) -> list[str]:
+    """Writes cameras, rigs, frames, images and pose priors; returns warnings, a line each.
+
+    Raises CamerasError: the known cameras are unusable; AstrError: COLMAP cannot read one of the photos.
+    """
+    groups, unknown = _known_groups(frames, options.known)
+    for camera, names in groups:
+        params = ",".join(repr(value) for value in camera.params)
+        _import(database, root, names, "single", camera.model, params)
+    _import(database, root, unknown, options.mode, options.model, options.params or "")
+    if not groups or not unknown:
+        return []
+    return [
+        f"{options.known}: has no camera for {len(unknown)} of {len(frames)} photos (the first: {unknown[0]}); "
+        "theirs come from EXIF or a guess"
+    ]
+
+
+def _known_groups(frames: Sequence[Frame], known: Path | None) -> tuple[list[tuple[Camera, list[str]]], list[str]]:
+    """The photos of each known camera, and the photos without one."""
+    if known is None:
+        return [], [frame.name for frame in frames]
+    book = read_cameras(known)
+    cameras = [book.for_image(frame.name, *frame.size) for frame in frames]
+    if not any(cameras):
+        raise CameraOptionError(f"{known}: has no camera for any of the photos; are names and sizes the same?")
+    groups: dict[Camera, list[str]] = {}
+    unknown = []
+    for frame, camera in zip(frames, cameras, strict=True):
+        if camera is None:
+            unknown.append(frame.name)
+        else:
+            groups.setdefault(camera, []).append(frame.name)
+    return list(groups.items()), unknown
+
+
+def _import(database: Path, root: Path, names: Sequence[str], mode: str, model: str, params: str) -> None:
+    if not names:
+        return
+    options = pycolmap.ImageReaderOptions()
+    options.camera_model = model
+    options.camera_params = params
+    camera_mode = getattr(pycolmap.CameraMode, mode.upper().replace("-", "_"))
+    with quiet(errors=False):
+        pycolmap.import_images(database, root, camera_mode, list(names), options)
+
+
+def image_ids(database: pycolmap.Database, root: Path, frames: Sequence[Frame]) -> list[int]:
+    """COLMAP's id of every image. Raises AstrError for a photo that COLMAP could not take."""
+    ids = []
+    for frame in frames:
+        image = database.read_image_with_name(frame.name) if database.exists_image(frame.name) else None
+        if image is None:
+            raise AstrError(
+                f"{root / frame.name}: COLMAP cannot take this photo (its format, or another size than the others of "
+                "its camera); convert it to JPEG or PNG, or try --camera-mode per-image"
+            )
+        camera = database.read_camera(image.camera_id)
+        if (camera.width, camera.height) != frame.size:
+            raise AstrError(
+                f"{root / frame.name}: COLMAP reads {camera.width}x{camera.height} where {frame.size[0]}x"
+                f"{frame.size[1]} was matched; save the photo anew without EXIF rotation and match it again"
+            )
+        ids.append(image.image_id)
+    return ids
