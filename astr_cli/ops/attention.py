@@ -4,8 +4,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-# Queries handled at a time: bounds the boolean mask (and SDPA's scores) at chunk x keys instead of queries x keys.
-CHUNK = 1024
+# Queries handled at a time. `masked`: bounds the boolean mask (and SDPA's scores) at chunk x keys instead of queries x
+# keys. `gathered`: few enough that their spots overlap, many enough that a call's fixed cost does not count.
+MASKED_CHUNK = 1024
+GATHERED_CHUNK = 64
 
 
 def spot_attention(
@@ -16,7 +18,6 @@ def spot_attention(
     grid: tuple[int, int],
     window: int,
     key_mask: Tensor | None = None,  # (B, Nk) bool
-    chunk: int = CHUNK,
 ) -> Tensor:
     """Attend from every query to the set union of its `window` x `window` squares of the key grid.
 
@@ -27,17 +28,63 @@ def spot_attention(
     fit. Exact twin: `astr_cli.ops.reference.dense_spot_attention`.
     """
     check_spot_arguments(query, key, value, centres, grid, window, key_mask)
+    # Gathering has data-dependent shapes: a synchronisation on a GPU, and slow to differentiate.
+    gather = query.device.type == "cpu" and not torch.is_grad_enabled()
+    return (gathered if gather else masked)(query, key, value, centres, grid, window, key_mask)
+
+
+def masked(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    centres: Tensor,
+    grid: tuple[int, int],
+    window: int,
+    key_mask: Tensor | None,
+) -> Tensor:
+    """`spot_attention` as dense attention under a mask, in chunks of queries."""
     parts = []
-    for start in range(0, query.shape[2], chunk):
-        rows = slice(start, start + chunk)
+    for start in range(0, query.shape[2], MASKED_CHUNK):
+        rows = slice(start, start + MASKED_CHUNK)
         visible = spot_mask(centres[:, rows], grid, window)
         if key_mask is not None:
             visible &= key_mask[:, None, :]
-        attended = F.scaled_dot_product_attention(query[:, :, rows], key, value, attn_mask=visible[:, None])
-        # SDPA leaves NaN (or a mean, depending on the backend) in rows without keys.
-        empty = ~visible.any(dim=-1)
-        parts.append(attended.masked_fill(empty[:, None, :, None], 0.0))
+        parts.append(_attend(query[:, :, rows], key, value, visible))
     return torch.cat(parts, dim=2)
+
+
+def gathered(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    centres: Tensor,
+    grid: tuple[int, int],
+    window: int,
+    key_mask: Tensor | None,
+) -> Tensor:
+    """`spot_attention` over only those keys that some query of a chunk sees: neighbours look at the same places."""
+    result = torch.empty_like(query)
+    for index in range(query.shape[0]):
+        for start in range(0, query.shape[2], GATHERED_CHUNK):
+            rows = slice(start, start + GATHERED_CHUNK)
+            visible = spot_mask(centres[index : index + 1, rows], grid, window)
+            if key_mask is not None:
+                visible &= key_mask[index]
+            seen = visible.any(dim=1)[0].nonzero()[:, 0]
+            keys, values = key[index : index + 1, :, seen], value[index : index + 1, :, seen]
+            result[index : index + 1, :, rows] = _attend(
+                query[index : index + 1, :, rows], keys, values, visible[:, :, seen]
+            )
+    return result
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, visible: Tensor) -> Tensor:
+    """Attention under `visible` (B, Nq, Nk) bool, zero in rows without keys."""
+    if key.shape[2] == 0:
+        return torch.zeros_like(query)
+    attended = F.scaled_dot_product_attention(query, key, value, attn_mask=visible[:, None])
+    # SDPA leaves NaN (or a mean, depending on the backend) in rows without keys.
+    return attended.masked_fill(~visible.any(dim=-1)[:, None, :, None], 0.0)
 
 
 def spot_mask(centres: Tensor, grid: tuple[int, int], window: int) -> Tensor:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 # Stands for "impossible" inside log-sum-exp, where -inf would turn rows without any valid cell into NaN.
 IMPOSSIBLE = -1e9
+ROWS = 256  # of log P formed at a time: few enough to stay in a CPU's cache
 
 
 class BestMatches(NamedTuple):
@@ -36,11 +37,22 @@ class DualSoftmax(NamedTuple):
         scores = self.scores[batch, cells0, cells1]
         return 2 * scores - self.rows[batch, cells0] - self.columns[batch, cells1]
 
+    @torch.no_grad()
     def best(self) -> tuple[BestMatches, BestMatches]:
-        """Best partners of image0's cells and of image1's."""
-        log_p = self.log_p()
-        best0, best1 = log_p.max(dim=2), log_p.max(dim=1)
-        return BestMatches(best0.indices, best0.values), BestMatches(best1.indices, best1.values)
+        """Best partners of image0's cells and of image1's, without ever holding all of log P."""
+        cells0, values0 = [], []
+        values1 = torch.full_like(self.columns, -torch.inf)
+        cells1 = torch.zeros(values1.shape, dtype=torch.int64, device=values1.device)
+        for start in range(0, self.scores.shape[1], ROWS):
+            chunk = slice(start, start + ROWS)
+            log_p = torch.mul(self.scores[:, chunk], 2).sub_(self.rows[:, chunk, None]).sub_(self.columns[:, None, :])
+            row, column = log_p.max(dim=2), log_p.max(dim=1)
+            cells0.append(row.indices)
+            values0.append(row.values)
+            better = column.values > values1
+            values1 = torch.where(better, column.values, values1)
+            cells1 = torch.where(better, column.indices + start, cells1)
+        return BestMatches(torch.cat(cells0, dim=1), torch.cat(values0, dim=1)), BestMatches(cells1, values1)
 
 
 def dual_softmax(

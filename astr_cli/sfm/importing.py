@@ -93,7 +93,7 @@ def _write(part: Path, root: Path, rows: MatchRows, tracks: Tracks) -> tuple[int
         ids = image_ids(database, root, rows.frames)
         cameras = database.read_all_cameras()
     keypoints = [tracks.of_image(image) for image in range(len(rows.frames))]
-    write_points(part, ids, keypoints, rows.pairs, pair_matches(tracks, rows.pairs))
+    write_points(part, ids, keypoints, rows.pairs, pair_matches(tracks, rows))
     return len(cameras), sum(camera.has_prior_focal_length for camera in cameras)
 
 
@@ -109,12 +109,13 @@ def _find_matches(database: Path) -> Path:
 
 def _find_root(matches: Path, stored: str, first: str) -> Path:
     """The image root: the stored one as seen from the matches file, else from the working folder."""
-    candidates = [matches.parent / stored, Path(stored)]
+    candidates = dict.fromkeys([(matches.parent.resolve() / stored).resolve(), Path(stored).resolve()])
     found = next((root for root in candidates if (root / first).is_file()), None)
     if found is None:
-        tried = " or ".join(dict.fromkeys(str(root) for root in candidates))
+        tried = " or ".join(map(str, candidates))
         raise AstrError(f"{matches}: {first} is not in {tried}; name the folder of the photos with --images")
-    return found
+    here = Path.cwd()
+    return found.relative_to(here) if found.is_relative_to(here) else found
 
 
 def _check_photos(root: Path, frames: Sequence[Frame], matches: Path) -> None:

@@ -47,6 +47,15 @@ def test_gradient_at_entries_equals_the_twins():
         torch.testing.assert_close(leaf.grad, twin.grad, atol=1e-5, rtol=1e-4)
 
 
+def test_best_partners_across_chunks():
+    generator = torch.Generator().manual_seed(8)
+    matching = dual_softmax(*torch.randn(2, 1, 700, 6, generator=generator), torch.tensor(2.0))
+    for best, dim in zip(matching.best(), (2, 1), strict=True):
+        expected = matching.log_p().max(dim=dim)
+        torch.testing.assert_close(best.log_p, expected.values, atol=0, rtol=0)
+        assert (best.cells == expected.indices).all()
+
+
 def test_wrong_shapes_are_refused():
     with pytest.raises(ValueError, match="expected features"):
         dual_softmax(torch.zeros(2, 3, 4), torch.zeros(2, 3, 5), torch.tensor(1.0))

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from astr_cli.ops import spot_attention
-from astr_cli.ops.attention import spot_mask
+from astr_cli.ops.attention import gathered, masked, spot_mask
 from astr_cli.ops.reference import dense_spot_attention
 
 
@@ -29,12 +29,19 @@ def random_case(seed: int, grid: tuple[int, int], queries: int, spots: int):
     st.sampled_from([1, 3, 5]),
     st.booleans(),
 )
-def test_equals_the_dense_twin(seed, grid, queries, spots, window, masked):
+def test_equals_the_dense_twin(seed, grid, queries, spots, window, with_mask):
     query, key, value, centres, mask = random_case(seed, grid, queries, spots)
-    key_mask = mask if masked else None
-    found = spot_attention(query, key, value, centres, grid, window, key_mask, chunk=7)
+    key_mask = mask if with_mask else None
     expected = dense_spot_attention(query, key, value, centres, grid, window, key_mask)
-    torch.testing.assert_close(found.double(), expected, atol=2e-6, rtol=1e-5)
+    for backend in (spot_attention, masked, gathered):
+        found = backend(query, key, value, centres, grid, window, key_mask)
+        torch.testing.assert_close(found.double(), expected, atol=2e-6, rtol=1e-5)
+
+
+def test_backends_agree_across_their_chunks():
+    query, key, value, centres, mask = random_case(9, (40, 50), 1100, 5)
+    first = masked(query, key, value, centres, (40, 50), 5, mask)
+    torch.testing.assert_close(gathered(query, key, value, centres, (40, 50), 5, mask), first, atol=2e-6, rtol=1e-5)
 
 
 def test_gradients_equal_those_of_the_dense_twin():

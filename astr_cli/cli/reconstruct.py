@@ -1,0 +1,80 @@
+"""`astr reconstruct`: photos to a COLMAP model."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def command(
+    photos: Annotated[Path, typer.Argument(help="Folder of the photos; folders in it are searched too.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for pairs, matches, database and models.")],
+    weights: Annotated[str, typer.Option(help="Name of shipped weights, or a safetensors file.")] = "astr-small",
+    long_side: Annotated[
+        int | None,
+        typer.Option(help="Shrink photos to this many pixels for matching.", show_default="832 on a GPU, 640 on a CPU"),
+    ] = None,
+    threshold: Annotated[float, typer.Option(help="Drop matches below this confidence, 0 to 1.")] = 0.2,
+    max_matches: Annotated[
+        int | None, typer.Option(help="Keep this many of a pair's best coarse matches.", show_default="all")
+    ] = None,
+    cameras: Annotated[
+        str, typer.Option(help="exif, none, or known cameras: a COLMAP model folder, database or cameras.txt.")
+    ] = "exif",
+    camera_mode: Annotated[
+        str, typer.Option(help="Who shares a camera: auto, single, per-folder or per-image.")
+    ] = "auto",
+    camera_model: Annotated[str, typer.Option(help="COLMAP camera model.")] = "SIMPLE_RADIAL",
+    camera_params: Annotated[
+        str | None,
+        typer.Option(
+            help="Parameters of that model, separated by commas.",
+            show_default="focal length from EXIF, else a guess",
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    workers: Annotated[int, typer.Option(help="Threads that decode photos.")] = 2,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Match anew, whatever an earlier run left in OUT.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line on standard output.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but warnings and errors.")] = False,
+) -> int:
+    """Make a sparse model of a folder of up to 60 photos: match every pair, make a COLMAP database, and map it.
+
+    OUT gets pairs.txt, matches.h5, database.db and the models 0, 1, ... (largest first) in COLMAP's form. Stopped at
+    any time, the same command goes on where it was.
+
+    Examples:
+
+    astr reconstruct photos/ --out sparse/
+
+    astr reconstruct photos/ --out sparse/ --camera-mode single --long-side 1024
+
+    Exit codes: 0 done; 2 nothing was started; 3 no model, or some pairs failed (the same command tries them again);
+    4 stopped, disk or memory full, and 130 stopped by a signal (the same command goes on).
+    """
+    from dataclasses import replace
+
+    from astr_cli.cli.match_output import make_report
+    from astr_cli.cli.sfm_output import print_reconstruction, progress_line, stoppable
+    from astr_cli.sfm import CameraOptions
+    from astr_cli.sfm.reconstruct import reconstruct, reconstruct_files
+
+    known = None if cameras in ("exif", "none") else Path(cameras)
+    matching = replace(
+        reconstruct_files(out),
+        weights=weights,
+        long_side=long_side,
+        threshold=threshold,
+        max_matches=max_matches,
+        cameras=cameras,
+        device=device,
+        workers=workers,
+        overwrite=overwrite,
+    )
+    models = CameraOptions(camera_mode, camera_model.upper(), camera_params, known)
+    with stoppable(f"{out}: stopped; the same command goes on"), make_report(as_json, quiet) as report:
+        summary = reconstruct(photos, out, matching, models, report.event, progress_line(as_json or quiet))
+    print_reconstruction(summary, report, as_json, quiet)
+    return 3 if summary.matching.failed else 0
