@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from PIL import Image
+from PIL import ExifTags, Image
 from torch import Tensor
 
 from astr_cli.scenes import procedural_textures
@@ -23,11 +23,12 @@ from astr_cli.scenes.geometry import Cameras, intrinsics_matrix, look_at, pixel_
 from astr_cli.scenes.texturing import build_pyramid, sample
 
 SEED = 20_240_229
-VIEWS = 7
+VIEWS = 6
 WIDTH, HEIGHT = 640, 480
+FOCAL_35MM = 33  # millimetres on 35 mm film, as EXIF has it
 SUPERSAMPLING = 2
 TEXELS = 768  # a side of each texture
-EXPOSURES = (1.0, 0.8, 1.15, 0.9, 1.05, 0.75, 1.1)
+EXPOSURES = (1.0, 0.8, 1.15, 0.9, 1.05, 0.75)
 
 
 class Rectangle(NamedTuple):
@@ -65,7 +66,7 @@ def cameras() -> Cameras:
     way = torch.linspace(-1, 1, VIEWS)
     position = torch.stack((2.6 * way - 0.9, -1.9 - 0.5 * torch.cos(3 * way), -2.2 - 0.9 * (1 - way * way)), dim=-1)
     target = torch.stack((0.5 + 0.5 * way, torch.full_like(way, -1.5), torch.full_like(way, 4.0)), dim=-1)
-    focal = torch.full_like(way, 0.95 * WIDTH)
+    focal = torch.full_like(way, FOCAL_35MM / math.hypot(36, 24) * math.hypot(WIDTH, HEIGHT))
     intrinsics = intrinsics_matrix(focal, (WIDTH - 1) / 2 + 0 * way, (HEIGHT - 1) / 2 + 0 * way)
     return Cameras(intrinsics, look_at(position, target, 0.05 * torch.sin(5 * way)), position)
 
@@ -93,6 +94,14 @@ def render(view: Cameras, scene: list[Rectangle], textures: Tensor) -> Tensor:
     return F.avg_pool2d(image.view(1, 1, *fine), SUPERSAMPLING)[0, 0]
 
 
+def exif() -> Image.Exif:
+    """What a camera writes: its name, and how wide it sees."""
+    tags = Image.Exif()
+    tags[ExifTags.Base.Make], tags[ExifTags.Base.Model] = "astr", "courtyard"
+    tags.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.FocalLengthIn35mmFilm] = FOCAL_35MM
+    return tags
+
+
 def write_scene(folder: Path) -> None:
     """Photos, the list of all pairs and the true cameras."""
     generator = torch.Generator().manual_seed(SEED)
@@ -104,7 +113,8 @@ def write_scene(folder: Path) -> None:
         view = Cameras(*(part[k : k + 1] for part in views))
         photo = render(view, scene, textures) * EXPOSURES[k] + 0.01 * torch.randn(HEIGHT, WIDTH, generator=generator)
         name = f"courtyard{k}.jpg"
-        Image.fromarray((photo.clamp(0, 1) * 255).byte().numpy()).save(folder / "images" / name, quality=92)
+        image = Image.fromarray((photo.clamp(0, 1) * 255).byte().numpy())
+        image.save(folder / "images" / name, quality=92, exif=exif())
         truth[name] = {
             "K": view.intrinsics[0].tolist(),
             "R": view.rotation[0].tolist(),

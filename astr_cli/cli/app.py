@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from ..errors import AstrError
-from . import console
+from . import colmap_import, console, eval, match, reconstruct, train
 
 app = typer.Typer(
     name="astr",
@@ -22,12 +22,11 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-import importlib
-import importlib.util
-
-for _name in ("match", "colmap_import", "reconstruct", "eval", "train"):  # DEVELOPMENT ONLY, goes when all are there
-    if importlib.util.find_spec(f"astr_cli.cli.{_name}"):
-        app.command(_name.replace("_", "-"))(importlib.import_module(f"astr_cli.cli.{_name}").command)
+app.command("match")(match.command)
+app.command("colmap-import")(colmap_import.command)
+app.command("reconstruct")(reconstruct.command)
+app.command("eval")(eval.command)
+app.command("train")(train.command)
 
 
 def _print_version(asked: bool) -> None:

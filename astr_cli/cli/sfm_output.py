@@ -153,4 +153,9 @@ def _quoted(path: Path) -> str:
 
 
 def _plain(record: dict[str, object]) -> dict[str, object]:
-    return {name: str(value) if isinstance(value, Path) else value for name, value in record.items()}
+    """The record with paths as text and named tuples as objects."""
+    known = {Path: str, tuple: lambda value: value._asdict() if hasattr(value, "_asdict") else list(value)}
+    return {
+        name: next((turn(value) for kind, turn in known.items() if isinstance(value, kind)), value)
+        for name, value in record.items()
+    }

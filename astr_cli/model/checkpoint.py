@@ -90,6 +90,7 @@ def write_tensors(path: Path, file_format: str, header: dict[str, str], tensors:
     save_file(tensors, temporary, metadata=metadata)
     with temporary.open("rb") as file:
         os.fsync(file.fileno())
+    temporary.chmod(0o644)  # the library makes it private
     temporary.replace(path)
 
 

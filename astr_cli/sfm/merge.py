@@ -58,7 +58,7 @@ def merge_stars(table: Table, radius: float) -> tuple[Table, Ints]:
     starts = np.flatnonzero(np.diff(table.group, prepend=-1))
     counts = np.diff(starts, append=len(table))
     owner = np.arange(len(starts))
-    first, second = _candidates(table, radius) if radius > 0 else (owner[:0], owner[:0])
+    first, second = _candidates(table, radius) if len(table) and radius > 0 else (owner[:0], owner[:0])
     while len(first):
         chosen = _mutual_best(first, second, len(starts))
         a, b = first[chosen], second[chosen]

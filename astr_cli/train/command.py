@@ -15,9 +15,11 @@ from astr_cli.train.checkpoint import Log, resume_run, save_run, start_run
 from astr_cli.train.config import Change, TrainConfig
 from astr_cli.train.loop import StepReport, TrainState, run
 from astr_cli.train.parallel import process_rank, run_processes
-from astr_cli.train.photos import load_photos
+from astr_cli.train.photos import held_out_photos, load_photos
+from astr_cli.train.validation import append_validation, validate
 
-PRINT_EVERY = 25
+PRINT_EVERY = 25  # steps
+VALIDATE_EVERY = 4  # checkpoints
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ def _train_process(request: TrainRequest, folder: Path, echo: Callable[[str], No
     _, state, config = prepare(request, device)
     photos = load_photos(request.photos, validation=False)
     first = process_rank() == 0
+    held_out = held_out_photos(request.photos) if first else None
     if first:
         folder.mkdir(parents=True, exist_ok=True)
         echo(f"{len(photos.photos)} photos, {config.preset}, step {state.step} of {config.steps}, {device}")
@@ -63,6 +66,10 @@ def _train_process(request: TrainRequest, folder: Path, echo: Callable[[str], No
             rows.clear()
         if report.step % request.every == 0:
             save_run(folder, state, config)
+        if held_out is not None and report.step % (VALIDATE_EVERY * request.every) == 0:
+            found = validate(state.average, held_out, device)
+            append_validation(folder, report.step, found)
+            echo(f"validation: {found}")
 
     with _StopFlag() as stop:
         run(state, config, photos, device, config.steps, lambda: stop.asked or time.monotonic() > deadline, listen)

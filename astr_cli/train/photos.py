@@ -43,6 +43,11 @@ def held_out(name: str) -> bool:
     return hashlib.sha256(Path(name).name.encode()).digest()[0] * 100 < HELD_OUT_PERCENT * 256
 
 
+def held_out_photos(root: Path) -> PhotoSet | None:
+    """The validation photos below `root`; None where a small folder has none."""
+    return load_photos(root, validation=True) if any(held_out(name) for name in find_images(root)) else None
+
+
 def load_photos(root: Path, validation: bool, longest: int = 512) -> PhotoSet:
     """Read the training (or the held-out) photos below `root`, reduced to `longest` pixels. Raises AstrError."""
     import cv2

@@ -7,10 +7,17 @@ rows are wrong. Nothing here needs photos or weights.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+
+from astr_cli.images import working_size
+from astr_cli.sfm import Frame, MatchRows
+from astr_cli.store import MatchEntry, PairMatches, write_matches
 
 CELL = 8
 
@@ -71,24 +78,22 @@ class Relief:
         return points
 
 
-@dataclass(frozen=True)
-class Simulated:
-    """One pair as the matcher would return it, raw pixels."""
-
-    keypoints0: np.ndarray
-    keypoints1: np.ndarray
-    scores: np.ndarray
-    reference: np.ndarray
-
-
 class Simulator:
     """Makes pairs of a scene; every draw comes from the pair's own seed."""
 
-    def __init__(self, cameras: list[Camera], relief: Relief, long_side: int = 640, noise: float = 0.3,
-                 outliers: float = 0.08, coarse: int = 1000, seed: int = 0) -> None:
+    def __init__(
+        self,
+        cameras: list[Camera],
+        relief: Relief,
+        long_side: int = 640,
+        noise: float = 0.3,
+        outliers: float = 0.08,
+        coarse: int = 1000,
+        seed: int = 0,
+    ) -> None:
         self.cameras, self.relief = cameras, relief
         self.noise, self.outliers, self.coarse, self.seed = noise, outliers, coarse, seed
-        self.working = [working_size(camera.size, long_side) for camera in cameras]
+        self.working = [working_size(*camera.size, long_side) for camera in cameras]
         self.scale = [np.array(w) / np.array(c.size) for w, c in zip(self.working, cameras, strict=True)]
 
     def raw(self, image: int, points: np.ndarray) -> np.ndarray:
@@ -102,7 +107,7 @@ class Simulator:
         surface = self.relief.cast(self.cameras[a], self.raw(a, points))
         return self.shrunk(b, self.cameras[b].project(surface)), self.relief.interest(surface)
 
-    def match(self, a: int, b: int) -> Simulated:
+    def match(self, a: int, b: int) -> PairMatches:
         rng = np.random.default_rng([self.seed, a, b])
         columns, rows = self.working[a][0] // CELL, self.working[a][1] // CELL
         grid = np.array(list(itertools.product(range(2, columns - 2), range(2, rows - 2))))
@@ -117,11 +122,13 @@ class Simulator:
         wish = interest + rng.normal(0, 0.1, len(grid))
         index = np.flatnonzero(mutual)
         index = index[np.argsort(-wish[index], kind="stable")][: self.coarse]
-        return self._rows(a, b, rng, np.stack([centre0[index], back[index]]), np.stack([seen[index], centre1[index]]),
-                          wish[index])
+        return self._rows(
+            a, b, rng, np.stack([centre0[index], back[index]]), np.stack([seen[index], centre1[index]]), wish[index]
+        )
 
-    def _rows(self, a: int, b: int, rng: np.random.Generator, points0: np.ndarray, points1: np.ndarray,
-              wish: np.ndarray) -> Simulated:
+    def _rows(
+        self, a: int, b: int, rng: np.random.Generator, points0: np.ndarray, points1: np.ndarray, wish: np.ndarray
+    ) -> PairMatches:
         """points: (2, M, 2) working pixels, first with image a on its grid, then with image b."""
         count = points0.shape[1]
         points1[0] += rng.normal(0, self.noise, (count, 2))
@@ -130,15 +137,12 @@ class Simulator:
         points1[:, wrong] = points1[:, rng.permutation(np.flatnonzero(wrong))] if wrong.any() else points1[:, wrong]
         scores = np.clip(0.2 + 0.6 * wish - 0.2 * wrong, 0.2, 1.0)
         order = np.argsort(-scores, kind="stable")
-        return Simulated(
+        return PairMatches(
             self.raw(a, points0[:, order].reshape(-1, 2)).astype(np.float32),
             self.raw(b, points1[:, order].reshape(-1, 2)).astype(np.float32),
-            np.tile(scores[order], 2).astype(np.float32), np.repeat([0, 1], count).astype(np.uint8))
-
-
-def working_size(size: tuple[int, int], long_side: int) -> tuple[int, int]:
-    factor = min(1.0, long_side / max(size))
-    return tuple(max(32, round(side * factor / 32) * 32) for side in size)
+            np.tile(scores[order], 2).astype(np.float32),
+            np.repeat([0, 1], count).astype(np.uint8),
+        )
 
 
 def look_at(centre: np.ndarray, target: np.ndarray, focal: float, size: tuple[int, int]) -> Camera:
@@ -147,3 +151,83 @@ def look_at(centre: np.ndarray, target: np.ndarray, focal: float, size: tuple[in
     R = np.stack([x / np.linalg.norm(x), np.cross(z, x / np.linalg.norm(x)), z])
     K = np.array([[focal, 0, size[0] / 2 - 0.5], [0, focal, size[1] / 2 - 0.5], [0, 0, 1]])
     return Camera(K, R, -R @ centre, size)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Cameras by name, what the matcher finds between them, and a folder with empty photos of the right size."""
+
+    names: tuple[str, ...]
+    cameras: tuple[Camera, ...]
+    pairs: tuple[tuple[int, int], ...]
+    matches: tuple[PairMatches, ...]
+    long_side: int
+
+    @property
+    def centres(self) -> dict[str, np.ndarray]:
+        return {name: camera.centre for name, camera in zip(self.names, self.cameras, strict=True)}
+
+    def rows(self) -> MatchRows:
+        frames = tuple(
+            Frame(name, camera.size, working_size(*camera.size, self.long_side))
+            for name, camera in zip(self.names, self.cameras, strict=True)
+        )
+        pair = np.repeat(np.arange(len(self.pairs)), [len(m) for m in self.matches]).astype(np.int32)
+        fields = ("keypoints0", "keypoints1", "scores", "reference")
+        columns = (np.concatenate([getattr(m, field) for m in self.matches]) for field in fields)
+        return MatchRows(frames, np.array(self.pairs, np.int32), pair, *columns)
+
+    def write(self, path: Path, images: str = "photos") -> Path:
+        """matches.h5 as astr match would write it."""
+        entries = [
+            MatchEntry(self.names[a], self.names[b], self.cameras[a].size, self.cameras[b].size, matches)
+            for (a, b), matches in zip(self.pairs, self.matches, strict=True)
+        ]
+        write_matches(path, [("images", images), ("long_side", str(self.long_side))], entries)
+        return path
+
+    def write_photos(self, folder: Path) -> Path:
+        for name, camera in zip(self.names, self.cameras, strict=True):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            Image.new("L", camera.size, 128).save(folder / name)
+        return folder
+
+
+def make_scene(
+    names: Sequence[str],
+    cameras: Sequence[Camera],
+    pairs: Sequence[tuple[int, int]],
+    long_side: int,
+    distance: float,
+    **settings: float,
+) -> Scene:
+    simulator = Simulator(list(cameras), Relief(list(cameras), distance), long_side, **settings)
+    matches = tuple(simulator.match(a, b) for a, b in pairs)
+    return Scene(tuple(names), tuple(cameras), tuple(pairs), matches, long_side)
+
+
+def arc(count: int, size: tuple[int, int], focal: float) -> list[Camera]:
+    """Cameras on an arc of radius 9 about the origin, not quite level."""
+    angles = np.linspace(-0.6, 0.6, count)
+    heights = 0.8 * np.cos(7 * angles)
+    return [
+        look_at(np.array([9 * np.sin(angle), height, -9 * np.cos(angle)]), np.zeros(3), focal, size)
+        for angle, height in zip(angles, heights, strict=True)
+    ]
+
+
+@pytest.fixture(scope="session")
+def scene() -> Scene:
+    """Six photos of 512x384, all pairs matched at 320 px; names with a folder, a space and an accent."""
+    names = ("a.png", "b c.png", "sub/d.png", "sub/é.png", "y.png", "z.png")
+    return make_scene(
+        names, arc(6, (512, 384), 480), list(itertools.combinations(range(6), 2)), 320, 9.0, coarse=300, outliers=0.05
+    )
+
+
+@pytest.fixture
+def workplace(scene: Scene, tmp_path: Path) -> Path:
+    """A folder with matches.h5 and photos/."""
+    scene.write_photos(tmp_path / "photos")
+    scene.write(tmp_path / "matches.h5")
+    return tmp_path

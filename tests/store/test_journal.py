@@ -73,7 +73,7 @@ def test_a_finished_run_leaves_the_output_and_nothing_else(tmp_path: Path) -> No
         assert same(file.read(*PAIRS[5]), matches_of(5))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.lists(st.integers(0, len(PAIRS)), max_size=4), st.integers(200, 20_000))
 def test_any_number_of_stops_gives_the_same_bytes(
     tmp_path_factory: pytest.TempPathFactory, stops: list[int], segment_bytes: int
@@ -132,7 +132,7 @@ def test_a_tail_of_zeros_after_a_power_cut_is_cut_off(tmp_path: Path) -> None:
         assert journal.completed == set(PAIRS[:3])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.data())
 def test_a_flipped_byte_costs_its_own_record_or_what_follows(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

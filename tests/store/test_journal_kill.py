@@ -89,7 +89,7 @@ def test_killed_during_the_final_write(tmp_path: Path) -> None:
     expected = undisturbed(tmp_path / "whole.h5")
     output = tmp_path / "m.h5"
     generator = random.Random(6)
-    for _ in range(4):
+    for _ in range(3):
         first = not output.with_name("m.h5.journal").exists()  # all pairs are still to be appended
         said = run_and_kill(output, 782 if first else 2, generator.random() * 0.8)
         assert "finishing" in said
