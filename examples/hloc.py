@@ -17,9 +17,8 @@ import h5py
 import numpy as np
 
 from astr_cli.errors import AstrError
+from astr_cli.sfm import MatchRows, Tracks, build_tracks, read_rows
 from astr_cli.sfm.graph import pair_matches
-from astr_cli.sfm.rows import MatchRows, read_rows
-from astr_cli.sfm.tracks import Tracks, build_tracks
 from astr_cli.store import MatchesFile
 
 
@@ -48,7 +47,7 @@ def write_features(path: Path, rows: MatchRows, tracks: Tracks) -> None:
 def write_matches(path: Path, rows: MatchRows, tracks: Tracks) -> None:
     """One group for each pair; hloc's key: "/" in names becomes "-"."""
     with h5py.File(path, "w") as file:
-        for (image0, image1), matches in zip(rows.pairs, pair_matches(tracks, rows.pairs), strict=True):
+        for (image0, image1), matches in zip(rows.pairs, pair_matches(tracks, rows), strict=True):
             scores0, scores1 = scores_of(tracks, image0), scores_of(tracks, image1)
             matches0 = np.full(len(scores0), -1, np.int32)
             matching_scores0 = np.zeros(len(scores0), np.float16)

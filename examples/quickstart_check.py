@@ -15,8 +15,8 @@ from pathlib import Path
 from astr_cli.errors import AstrError
 from astr_cli.evaluate import read_pose_folder
 from astr_cli.evaluate.metrics import RelativePose, pose_error, relative_pose
+from astr_cli.sfm import ModelSummary, map_database
 from astr_cli.sfm.colmap import pycolmap
-from astr_cli.sfm.mapping import ModelSummary, map_database
 
 LIMIT = 2.0  # degrees
 

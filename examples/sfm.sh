@@ -3,7 +3,7 @@
 #
 #   bash sfm.sh PHOTOS OUT [options of astr match, such as --long-side 1024]
 #
-# OUT/ gets pairs.txt, matches.h5, database.db and sparse/0, sparse/1, ... (the models, the largest one said at the end).
+# OUT/ gets pairs.txt, matches.h5, database.db and sparse/0, sparse/1, ...: one model, or several where photos do not connect.
 # Needs `astr` and its `python` on PATH: activate the environment first. Run again after an interruption, it goes on.
 set -euo pipefail
 photos=${1:?usage: sfm.sh PHOTOS OUT [options of astr match]}
@@ -27,7 +27,7 @@ astr colmap-import "$out/database.db" --matches "$out/matches.h5" --images "$pho
 # 4. Camera poses and points. With COLMAP itself instead:
 #    colmap mapper --database_path "$out/database.db" --image_path "$photos" --output_path "$out/sparse"
 mkdir -p "$out/sparse"
-python - "$out/database.db" "$photos" "$out/sparse" <<'MAPPING'
+model=$(python - "$out/database.db" "$photos" "$out/sparse" <<'MAPPING'
 import sys
 import pycolmap
 
@@ -36,12 +36,15 @@ if not models:
     sys.exit("no model: too few photos overlap")
 for index, model in models.items():
     print(f"{sys.argv[3]}/{index}: {model.num_reg_images()} photos, {model.num_points3D()} points,",
-          f"{model.compute_mean_reprojection_error():.2f} px")
+          f"{model.compute_mean_reprojection_error():.2f} px", file=sys.stderr)
+largest = max(models, key=lambda index: models[index].num_reg_images())
+print(f"{sys.argv[3]}/{largest}")
 MAPPING
+)
 
 # 5. What to run next, for a dense cloud. PatchMatch needs a COLMAP with CUDA.
 cat <<NEXT
-next: colmap image_undistorter --image_path "$photos" --input_path "$out/sparse/0" --output_path "$out/dense"
+next: colmap image_undistorter --image_path "$photos" --input_path "$model" --output_path "$out/dense"
       colmap patch_match_stereo --workspace_path "$out/dense"
       colmap stereo_fusion --workspace_path "$out/dense" --output_path "$out/dense/fused.ply"
 NEXT

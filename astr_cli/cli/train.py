@@ -26,7 +26,7 @@ def command(
         int | None, typer.Option(min=1, help="Processes of one thread each; on a CPU, as many as cores.")
     ] = None,
     difficulty: Annotated[
-        float | None, typer.Option(min=0.0, max=1.0, help="How far apart views and light are; 0.6 for the first hours.")
+        float | None, typer.Option(min=0.0, max=1.0, help="How far apart the views are; 0.6 for the first hours.")
     ] = None,
     rate: Annotated[float | None, typer.Option(min=0.0, help="Peak learning rate.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of scenes and sampling.")] = None,

@@ -33,7 +33,8 @@ class TrainConfig:
     ratio_jitter: float = 0.15  # sigma of the log-normal noise on the true scale ratio
     ratio_plain: float = 0.3  # share of windows that train at ratio 1
     relief_share: float = 0.6  # of the scenes; the rest are planes (homographies)
-    difficulty: float = 1.0  # of views and light, drawn below this for each batch; the first hours learn faster at 0.6
+    difficulty: float = 1.0  # of the views, drawn below this for each batch; the first hours learn faster at 0.6
+    light: float = 0.6  # strength of photometric changes, drawn below this for each image; at 1 much of it is noise
     ema: float = 0.999
     autocast: bool = True  # bf16 for convolutions and products
 

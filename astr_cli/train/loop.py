@@ -74,8 +74,8 @@ def make_scene(photos: PhotoSet, config: TrainConfig, step: int, device: torch.d
     render = render_relief if kind < config.relief_share else render_planes
     scene = render(textures, (config.side, config.side), generator, difficulty)
     return scene._replace(
-        image0=photometric(scene.image0, generator, config.difficulty),
-        image1=photometric(scene.image1, generator, config.difficulty),
+        image0=photometric(scene.image0, generator, config.light),
+        image1=photometric(scene.image1, generator, config.light),
     )
 
 

@@ -134,4 +134,4 @@ def test_the_script_makes_a_model(tmp_path: Path) -> None:
     printed = run(["bash", EXAMPLES / "sfm.sh", photos, tmp_path / "out", "--quiet", "--device", "cpu"], tmp_path)
     assert len((tmp_path / "out" / "pairs.txt").read_text().splitlines()) == 6
     assert "sparse/0: 4 photos" in printed
-    assert "colmap patch_match_stereo" in printed
+    assert f'--input_path "{tmp_path / "out" / "sparse" / "0"}"' in printed

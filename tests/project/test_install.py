@@ -21,12 +21,12 @@ PARTS = (".gitignore", "astr_cli", "weights", "cuda", "pyproject.toml", "README.
 WHERE = "from astr_cli import resources as r; print(r.__file__, r.weights_folder(), r.cuda_folder(), sep='\\n')"
 
 
+pytestmark = pytest.mark.slow
+
+
 class Pair(NamedTuple):
     pairs_file: Path
-    shift: int
-
-
-pytestmark = pytest.mark.slow
+    shift: int  # pixels that everything stands further left in the second photo
 
 
 def run(command: Sequence[str | Path], folder: Path) -> str:

@@ -7,9 +7,10 @@ rows are wrong. Nothing here needs photos or weights.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -231,3 +232,19 @@ def workplace(scene: Scene, tmp_path: Path) -> Path:
     scene.write_photos(tmp_path / "photos")
     scene.write(tmp_path / "matches.h5")
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def simulate() -> Callable[[dict[str, Any], Sequence[tuple[str, str]], float], Scene]:
+    """simulate(images of a gt.json, pairs, distance of the surface): what astr would match at 640 px."""
+
+    def make(truth: dict[str, Any], pairs: Sequence[tuple[str, str]], distance: float) -> Scene:
+        names = sorted(truth)
+        cameras = [
+            Camera(*(np.array(truth[name][key], np.float64) for key in ("K", "R", "t")), tuple(truth[name]["size"]))
+            for name in names
+        ]
+        numbers = [(names.index(a), names.index(b)) for a, b in pairs]
+        return make_scene(names, cameras, numbers, 640, distance, coarse=600, noise=0.4)
+
+    return make
