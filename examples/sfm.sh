@@ -31,6 +31,7 @@ model=$(python - "$out/database.db" "$photos" "$out/sparse" <<'MAPPING'
 import sys
 import pycolmap
 
+pycolmap.logging.minloglevel = 1  # warnings; 0 shows how COLMAP gets on
 models = pycolmap.incremental_mapping(*sys.argv[1:])
 if not models:
     sys.exit("no model: too few photos overlap")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -152,10 +152,12 @@ def _quoted(path: Path) -> str:
     return shlex.quote(str(path))
 
 
-def _plain(record: dict[str, object]) -> dict[str, object]:
+def _plain(record: Mapping[str, object]) -> dict[str, object]:
     """The record with paths as text and named tuples as objects."""
-    known = {Path: str, tuple: lambda value: value._asdict() if hasattr(value, "_asdict") else list(value)}
-    return {
-        name: next((turn(value) for kind, turn in known.items() if isinstance(value, kind)), value)
-        for name, value in record.items()
-    }
+    return {name: _json_value(value) for name, value in record.items()}
+
+
+def _json_value(value: object) -> object:
+    if isinstance(value, Path):
+        return str(value)
+    return value._asdict() if hasattr(value, "_asdict") else value

@@ -6,9 +6,14 @@ import zlib  # noqa: F401  (first: see below)
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from astr_cli.errors import AstrError
+
 # pycolmap 4.2 exports a zlib of its own. Loaded before the system's, it captures half of its calls, and the next PNG
 # that Pillow or OpenCV writes ends the process with "free(): invalid pointer". Python's zlib module loads the latter.
-import pycolmap
+try:
+    import pycolmap
+except ImportError as error:
+    raise AstrError(f"pycolmap cannot be loaded ({error}); install it: pip install pycolmap") from None
 
 __all__ = ["pycolmap", "quiet"]
 

@@ -146,7 +146,14 @@ def _summary(
     lengths = tracks.lengths
     notes = list(warnings)
     if np.median(lengths) <= 2:
-        notes.append("at least half of the tracks see two images only; more pairs (each photo with more others) help")
+        notes.append(
+            "at least half of the tracks see two images only; more pairs, or photos taken closer to each other, help"
+        )
+    if options.cameras == CameraOptions() and not cameras[1] and len({frame.size for frame in rows.frames}) == 1:
+        notes.append(
+            "no photo tells its focal length, so each got a camera of its own; if one camera took them all, "
+            "--camera-mode single gives a better model"
+        )
     if not verified.pairs:
         notes.append("no pair passed geometric verification: nothing can be mapped")
     return ImportSummary(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import subprocess
 import sys
@@ -125,13 +126,29 @@ def test_the_courtyard_is_what_its_true_cameras_see() -> None:
 
 
 @pytest.mark.slow
-def test_the_script_makes_a_model(tmp_path: Path) -> None:
-    run([sys.executable, EXAMPLES / "quickstart_scene.py", tmp_path / "scene"], tmp_path)
-    photos = tmp_path / "my photos"
+def test_the_script_makes_a_model_and_the_check_judges_it(tmp_path: Path) -> None:
+    scene, photos = tmp_path / "scene", tmp_path / "my photos"
+    run([sys.executable, EXAMPLES / "quickstart_scene.py", scene], tmp_path)
     photos.mkdir()
-    for image in sorted((tmp_path / "scene" / "images").iterdir())[1:5]:
+    for image in sorted((scene / "images").iterdir())[1:5]:
         image.rename(photos / image.name)
     printed = run(["bash", EXAMPLES / "sfm.sh", photos, tmp_path / "out", "--quiet", "--device", "cpu"], tmp_path)
     assert len((tmp_path / "out" / "pairs.txt").read_text().splitlines()) == 6
+    model = tmp_path / "out" / "sparse" / "0"
     assert "sparse/0: 4 photos" in printed
-    assert f'--input_path "{tmp_path / "out" / "sparse" / "0"}"' in printed
+    assert f'--input_path "{model}"' in printed
+
+    check = [sys.executable, EXAMPLES / "check_model.py", scene, model]
+    assert "FAILED: not in the model: courtyard0.jpg, courtyard5.jpg" in run(check, tmp_path, code=1)
+    keep_views(scene, {image.name for image in photos.iterdir()})
+    assert "ok: largest pose error" in run(check, tmp_path)
+    assert "FAILED: largest pose error" in run([*check, "--limit", "0"], tmp_path, code=1)
+
+
+def keep_views(scene: Path, names: set[str]) -> None:
+    """Leaves only some photos in gt.json and pairs.txt."""
+    truth = json.loads((scene / "gt.json").read_text())
+    truth["images"] = {name: view for name, view in truth["images"].items() if name in names}
+    (scene / "gt.json").write_text(json.dumps(truth))
+    lines = (scene / "pairs.txt").read_text().splitlines()
+    (scene / "pairs.txt").write_text("".join(f"{line}\n" for line in lines if set(line.split()) <= names))

@@ -19,6 +19,7 @@ from astr_cli.train.config import TrainConfig
 from astr_cli.train.loop import fresh_state, learning_rate, make_scene, train_step
 from astr_cli.train.photos import PhotoSet, held_out, load_photos
 from astr_cli.train.supervision import centres, sample_depth, supervise
+from astr_cli.train.validation import Validation, append_validation, validation_pair
 
 SMALL = TrainConfig(side=96, batch=2, steps=50, warmup=5, autocast=False)
 
@@ -168,3 +169,15 @@ def test_the_command_trains_stops_on_a_signal_and_goes_on(photos, tmp_path, proc
     changed = subprocess.run([*base, "--resume", str(run), "--side", "128"], capture_output=True, text=True)
     assert changed.returncode == 2
     assert "side 96 -> 128" in changed.stderr
+
+
+def test_validation_pairs_are_the_same_in_every_run(photos, tmp_path):
+    first, second = validation_pair(photos, 3), validation_pair(photos, 3)
+    for a, b in zip(first, second, strict=True):
+        torch.testing.assert_close(a, b, atol=0, rtol=0)
+    assert not torch.equal(first.image0, validation_pair(photos, 4).image0)
+    append_validation(tmp_path, 250, Validation(0.1, 0.2, 0.3, 0.9, 512.0))
+    append_validation(tmp_path, 500, Validation(0.2, 0.3, 0.4, 0.95, 600.0))
+    rows = (tmp_path / "validation.csv").read_text().splitlines()
+    assert rows[0] == "step,auc5,auc10,auc20,precision,matches"
+    assert len(rows) == 3
