@@ -67,8 +67,8 @@ def print_reconstruction(summary: ReconstructSummary, report: Report, as_json: b
         console.json_line({"event": "imported", **_plain(asdict(summary.database))})
         console.json_line({"event": "mapped", **_plain(asdict(model))})
     elif not quiet:
-        matches = next(iter(summary_lines(summary.matching)))
-        for line in [matches, *import_lines(summary.database), *model_lines(model)]:
+        matches = [line for line in summary_lines(summary.matching) if not line.startswith("next:")]
+        for line in [*matches, *import_lines(summary.database), *model_lines(model)]:
             print(line)
         print("next, for a dense cloud (COLMAP with CUDA):")
         for line in dense_lines(summary.database.images_root, model.folder, model.folder.parent / "dense"):
