@@ -14,7 +14,7 @@ import pytest
 from astr_cli.matching import match_pairs
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and limits of POSIX")
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+ENVIRONMENT = {**os.environ, "PYTHONUNBUFFERED": "1"}  # threads as here: they are part of what makes bytes equal
 
 # Runs `astr` in a process that kills itself at one exact instant of the final write.
 KILL_INSIDE = """
