@@ -65,7 +65,7 @@ def test_the_loss_falls_on_one_batch(photos):
     config = dataclasses.replace(SMALL, rate=2e-3, steps=1000)
     state = fresh_state(Astr(PRESETS["astr-small"]), config)
     scene = make_scene(photos, config, 0, torch.device("cpu"))
-    reports = [train_step(state, config, scene) for _ in range(25)]
+    reports = [train_step(state, config, scene) for _ in range(60)]
     assert reports[-1].coarse < 0.9 * reports[0].coarse
     assert len(reports[0].inside) == 4
 
