@@ -13,6 +13,11 @@ from astr_cli.model.layers import join_heads, linear_attention, split_heads
 # in its last bit, as it would through the row count of a matrix product.
 BLOCK = 64
 
+# NOTE the paper takes the expectation over the whole window; a second peak or a floor of the heat map pulls that to the
+# window's centre. Here it is taken again under a Gaussian about itself, a few times, and so settles on one peak.
+PEAK_SIGMA = 0.6  # half-widths of the window
+PEAK_ROUNDS = 3
+
 
 class Windows(NamedTuple):
     """The two sides of M matches for the fine stage."""
@@ -25,12 +30,12 @@ class Windows(NamedTuple):
 
 
 class Refined(NamedTuple):
-    """Offsets from the window centres, working pixels, with the spread of each heat map in window half-widths."""
+    """Offsets from the window centres in working pixels, and the log heat maps over the tokens that they come from."""
 
     offsets0: Tensor  # (M, 2), moves points0 while points1 stays
     offsets1: Tensor  # (M, 2), moves points1 while points0 stays
-    spreads0: Tensor  # (M,)
-    spreads1: Tensor  # (M,)
+    log_heat0: Tensor  # (M, tokens) over the window in image0
+    log_heat1: Tensor  # (M, tokens)
 
 
 class WindowLayer(nn.Module):
@@ -80,10 +85,16 @@ class FineStage(nn.Module):
         tokens0, tokens1 = self.self_layer(tokens0, tokens0), self.self_layer(tokens1, tokens1)
         tokens0, tokens1 = self.cross_layer(tokens0, tokens1), self.cross_layer(tokens1, tokens0)
         centre = tokens0.shape[1] // 2
-        offsets1, spreads1 = self.expect(tokens0[:, centre], tokens1)
-        offsets0, spreads0 = self.expect(tokens1[:, centre], tokens0)
+        log_heat1 = correlate(tokens0[:, centre], tokens1)
+        log_heat0 = correlate(tokens1[:, centre], tokens0)
+        places = token_places(self.config.fine_tokens, tokens0.device)
         reach = 2.0 * (self.config.fine_tokens // 2)  # pixels from a plain window's centre to its last token
-        return Refined(offsets0 * reach * scale0[:, None], offsets1 * reach * scale1[:, None], spreads0, spreads1)
+        return Refined(
+            expect(log_heat0, places) * reach * scale0[:, None],
+            expect(log_heat1, places) * reach * scale1[:, None],
+            log_heat0,
+            log_heat1,
+        )
 
     def refine(self, fine0: Tensor, fine1: Tensor, windows: Windows) -> Refined:
         """As `forward`, in padded blocks of equal size: bounded memory, and bitwise the same for any set of windows."""
@@ -104,15 +115,21 @@ class FineStage(nn.Module):
         context = self.coarse_projection(coarse)[:, None].expand(-1, crops.shape[1], -1)
         return self.merge(torch.cat([crops.to(context.dtype), context], dim=2))
 
-    def expect(self, reference: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Expected position, in half-widths of the window, and its spread; float32 whatever the compute type."""
-        with torch.autocast(tokens.device.type, enabled=False):
-            similarity = (tokens.float() @ reference.float()[:, :, None])[..., 0] / reference.shape[1] ** 0.5
-            heat = torch.softmax(similarity, dim=1)
-            places = token_places(self.config.fine_tokens, tokens.device)
-            mean = heat @ places
-            variance = (heat @ places.square() - mean.square()).clamp(min=1e-10)
-        return mean, variance.sqrt().sum(dim=1)
+
+def correlate(reference: Tensor, tokens: Tensor) -> Tensor:
+    """Log heat map of references (M, width) over tokens (M, tokens, width); float32 whatever the compute type."""
+    with torch.autocast(tokens.device.type, enabled=False):
+        similarity = (tokens.float() @ reference.float()[:, :, None])[..., 0] / reference.shape[1] ** 0.5
+        return torch.log_softmax(similarity, dim=1)
+
+
+def expect(log_heat: Tensor, places: Tensor) -> Tensor:
+    """Expected position of the peak of heat maps (M, tokens), (M, 2) in half-widths of the window."""
+    mean = log_heat.exp() @ places
+    for _ in range(PEAK_ROUNDS):
+        apart = (places - mean[:, None]).square().sum(dim=2)
+        mean = torch.softmax(log_heat - apart / (2 * PEAK_SIGMA**2), dim=1) @ places
+    return mean
 
 
 def window_scales(ratios: Tensor) -> tuple[Tensor, Tensor]:

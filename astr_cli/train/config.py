@@ -29,6 +29,7 @@ class TrainConfig:
     spot_weight: float = 0.5  # of the mean loss of the spot rounds' matrices
     alone_weight: float = 0.2  # NOTE cells known to have no partner are told so; the paper has no such term
     fine_weight: float = 1.0
+    heat_weight: float = 1.0  # NOTE an offset says little of where its heat map is wrong; the paper has no such term
     focal: float = 2.0  # gamma; 0 is the plain negative log likelihood
     ratio_jitter: float = 0.15  # sigma of the log-normal noise on the true scale ratio
     ratio_plain: float = 0.3  # share of windows that train at ratio 1

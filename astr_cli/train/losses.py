@@ -1,5 +1,6 @@
 """Losses and what a run is judged by (paper section 3.4; sampling from supplement 2.1)."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -9,7 +10,7 @@ from astr_cli.model.aggregation import Aggregated, SpotRound
 from astr_cli.model.astr import Astr
 from astr_cli.model.backbone import Features
 from astr_cli.model.coarse import cell_centres
-from astr_cli.model.fine import Refined, Windows, window_scales
+from astr_cli.model.fine import Windows, token_places, window_scales
 from astr_cli.model.layers import to_tokens
 from astr_cli.ops import DualSoftmax
 from astr_cli.train.config import TrainConfig
@@ -78,7 +79,7 @@ def fine_loss(
     config: TrainConfig,
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
-    """Squared error of the expected offsets, both ways, weighted by the inverse spread; and the median error in px."""
+    """Loss of the offsets and of the heat maps, both ways; and the median error in px."""
     cells = aggregated.matching.rows.numel()
     count = min(len(truth.batch), max(config.fine_least, int(config.fine_share * cells)))
     chosen = torch.randperm(len(truth.batch), generator=generator)[:count].sort().values.to(truth.batch.device)
@@ -100,28 +101,33 @@ def fine_loss(
         )
     ]
     refined = model.fine.attend(tokens[0], tokens[1], scale0, scale1)
-    losses, errors = offset_loss(refined, windows, truth.offsets0[chosen], truth.offsets1[chosen], model)
-    return losses.mean(), errors.median()
+    sides = (
+        (refined.offsets0, refined.log_heat0, truth.offsets0[chosen], scale0),
+        (refined.offsets1, refined.log_heat1, truth.offsets1[chosen], scale1),
+    )
+    found, log_heat, true, scale = (torch.cat(parts) for parts in zip(*sides, strict=True))
+    reach = 2.0 * (model.config.fine_tokens // 2) * scale[:, None]
+    places = token_places(model.config.fine_tokens, scale.device)
+    offsets = offset_loss(found / reach, true / reach, log_heat, places)
+    heat = heat_loss(log_heat, true / reach, places)
+    return offsets + config.heat_weight * heat, (found - true).detach().norm(dim=1).median()
 
 
-def offset_loss(
-    refined: Refined, windows: Windows, offsets0: Tensor, offsets1: Tensor, model: Astr
-) -> tuple[Tensor, Tensor]:
-    """Loss of each window and its error in pixels, both ways together."""
-    reach = 2.0 * (model.config.fine_tokens // 2)
-    losses, errors = [], []
-    for found, true, spread, scale in zip(
-        (refined.offsets0, refined.offsets1),
-        (offsets0, offsets1),
-        (refined.spreads0, refined.spreads1),
-        window_scales(windows.ratios),
-        strict=True,
-    ):
-        miss = (found - true) / (reach * scale[:, None])
-        weight = (1.0 / spread).detach()
-        losses.append(miss.square().sum(dim=1) * weight / weight.mean())
-        errors.append((found - true).detach().norm(dim=1))
-    return torch.cat(losses), torch.cat(errors)
+def offset_loss(found: Tensor, true: Tensor, log_heat: Tensor, places: Tensor) -> Tensor:
+    """Squared error of offsets (M, 2) in half-widths of the window, weighted by the inverse spread (section 3.4)."""
+    with torch.no_grad():
+        heat = log_heat.exp()
+        variance = heat @ places.square() - (heat @ places).square()
+        weight = 1.0 / variance.clamp(min=1e-10).sqrt().sum(dim=1)
+    return ((found - true).square().sum(dim=1) * weight / weight.mean()).mean()
+
+
+def heat_loss(log_heat: Tensor, true: Tensor, places: Tensor) -> Tensor:
+    """Cross entropy of heat maps (M, tokens) with true offsets (M, 2), each shared out to the tokens near it."""
+    spacing = 2.0 / (math.isqrt(len(places)) - 1)
+    apart = (true.clamp(-1, 1)[:, None] - places).abs() / spacing
+    share = (1 - apart).clamp(min=0).prod(dim=2)
+    return -(share * log_heat).sum(dim=1).mean()
 
 
 def jittered(ratios: Tensor, limit: float, config: TrainConfig, generator: torch.Generator) -> Tensor:
