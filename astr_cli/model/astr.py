@@ -120,10 +120,10 @@ class Astr(nn.Module):
         self, fine0: Tensor, fine1: Tensor, windows: Windows, coarse: CoarseMatches, settings: MatchSettings
     ) -> RawMatches:
         """Run the fine stage and lay the rows out, image0 on the grid first."""
-        moved = self.fine.refine(fine0, fine1, windows)
+        offsets0, offsets1 = self.fine.refine(fine0, fine1, windows, settings.one_way)
         high0, high1 = _last_pixel(fine0), _last_pixel(fine1)
-        target1 = torch.minimum((windows.points1 + moved.offsets1).clamp(min=0), high1)
-        target0 = torch.minimum((windows.points0 + moved.offsets0).clamp(min=0), high0)
+        target1 = torch.minimum((windows.points1 + offsets1).clamp(min=0), high1)
+        target0 = torch.minimum((windows.points0 + offsets0).clamp(min=0), high0)
         reference = torch.zeros(len(coarse.scores), dtype=torch.uint8, device=fine0.device)
         if settings.one_way:
             return RawMatches(windows.points0, target1, coarse.scores, reference)

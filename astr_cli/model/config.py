@@ -23,6 +23,7 @@ class AstrConfig:
     fine_width: int = 128  # channels of the fine layers
     fine_heads: int = 8
     fine_tokens: int = 5  # tokens along a window's side; s = 5 at ratio 1, section 3.3
+    fine_zoom: float = 0.5  # width of the closer look's windows; NOTE the paper looks once
     ratio_limit: float = 3.0  # scale ratios are clamped to [1/limit, limit]
     focal_ratio: bool = True  # NOTE the paper's figure leaves the focal lengths out of s_i / s_j = d_j / d_i
 

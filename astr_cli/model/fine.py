@@ -29,13 +29,28 @@ class Windows(NamedTuple):
     coarse1: Tensor  # (M, C)
 
 
-class Refined(NamedTuple):
-    """Offsets from the window centres in working pixels, and the log heat maps over the tokens that they come from."""
+class Located(NamedTuple):
+    """Where one image's points, at rest, are found in the other; working pixels, from `Windows`' points there."""
 
-    offsets0: Tensor  # (M, 2), moves points0 while points1 stays
-    offsets1: Tensor  # (M, 2), moves points1 while points0 stays
-    log_heat0: Tensor  # (M, tokens) over the window in image0
-    log_heat1: Tensor  # (M, tokens)
+    start: Tensor  # (M, 2) centre of the window searched
+    reach: Tensor  # (M, 1) from there to its last token
+    log_heat: Tensor  # (M, tokens)
+    offsets: Tensor  # (M, 2) what was found
+
+
+class Refined(NamedTuple):
+    """Both looks at M matches, each both ways: found in image0 while points1 rest, and in image1 while points0 rest."""
+
+    first: tuple[Located, Located]
+    last: tuple[Located, Located]
+
+
+class FineMaps(NamedTuple):
+    """F2 of B pairs, and how many of the windows, which stand in the order of the pairs, belong to each."""
+
+    fine0: Tensor  # (B, fine_map, H0/2, W0/2)
+    fine1: Tensor  # (B, fine_map, H1/2, W1/2)
+    counts: list[int]
 
 
 class WindowLayer(nn.Module):
@@ -62,7 +77,7 @@ class WindowLayer(nn.Module):
 
 
 class FineStage(nn.Module):
-    """Windows of F2 to sub-pixel offsets, for both ways of a match at once (their window sizes are the same)."""
+    """Windows of F2 to sub-pixel offsets: a look at whole windows, and a closer one around what it found."""
 
     def __init__(self, config: AstrConfig) -> None:
         super().__init__()
@@ -73,47 +88,60 @@ class FineStage(nn.Module):
         self.self_layer = WindowLayer(width, config.fine_heads)
         self.cross_layer = WindowLayer(width, config.fine_heads)
 
-    def forward(self, fine0: Tensor, fine1: Tensor, windows: Windows) -> Refined:
-        """F2 maps (fine_map, H/2, W/2) of one pair and its windows to `Refined`, every window for itself."""
+    def forward(self, maps: FineMaps, windows: Windows, one_way: bool = False) -> Refined:
+        """Locate every match in both images; `one_way` spares the closer look into image0."""
         scale0, scale1 = window_scales(windows.ratios)
-        tokens0 = self.tokens(fine0, windows.points0, scale0, windows.coarse0)
-        tokens1 = self.tokens(fine1, windows.points1, scale1, windows.coarse1)
-        return self.attend(tokens0, tokens1, scale0, scale1)
+        middle = torch.zeros_like(windows.points0)
+        tokens0, tokens1 = self.look(maps, windows, 1.0)
+        first = self.locate(tokens1, tokens0, middle, scale0), self.locate(tokens0, tokens1, middle, scale1)
+        start0, start1 = (side.offsets.detach() for side in first)
+        zoom = self.config.fine_zoom
+        tokens0, tokens1 = self.look(maps, windows._replace(points1=windows.points1 + start1), zoom)
+        last1 = self.locate(tokens0, tokens1, start1, scale1 * zoom)
+        if one_way:
+            return Refined(first, (first[0], last1))
+        tokens0, tokens1 = self.look(maps, windows._replace(points0=windows.points0 + start0), zoom)
+        return Refined(first, (self.locate(tokens1, tokens0, start0, scale0 * zoom), last1))
 
-    def attend(self, tokens0: Tensor, tokens1: Tensor, scale0: Tensor, scale1: Tensor) -> Refined:
-        """Tokens (M, tokens, width) of both sides to offsets."""
+    def look(self, maps: FineMaps, windows: Windows, zoom: float) -> tuple[Tensor, Tensor]:
+        """Tokens (M, tokens, width) of both images' windows, `zoom` times as wide as usual, after the layers."""
+        scale0, scale1 = window_scales(windows.ratios)
+        tokens0 = self.tokens(maps.fine0, maps.counts, windows.points0, scale0 * zoom, windows.coarse0)
+        tokens1 = self.tokens(maps.fine1, maps.counts, windows.points1, scale1 * zoom, windows.coarse1)
         tokens0, tokens1 = self.self_layer(tokens0, tokens0), self.self_layer(tokens1, tokens1)
-        tokens0, tokens1 = self.cross_layer(tokens0, tokens1), self.cross_layer(tokens1, tokens0)
-        centre = tokens0.shape[1] // 2
-        log_heat1 = correlate(tokens0[:, centre], tokens1)
-        log_heat0 = correlate(tokens1[:, centre], tokens0)
-        places = token_places(self.config.fine_tokens, tokens0.device)
-        reach = 2.0 * (self.config.fine_tokens // 2)  # pixels from a plain window's centre to its last token
-        return Refined(
-            expect(log_heat0, places) * reach * scale0[:, None],
-            expect(log_heat1, places) * reach * scale1[:, None],
-            log_heat0,
-            log_heat1,
-        )
+        return self.cross_layer(tokens0, tokens1), self.cross_layer(tokens1, tokens0)
 
-    def refine(self, fine0: Tensor, fine1: Tensor, windows: Windows) -> Refined:
-        """As `forward`, in padded blocks of equal size: bounded memory, and bitwise the same for any set of windows."""
-        count = len(windows.ratios)
-        if count == 0:
-            return self(fine0, fine1, windows)
-        padding = -count % BLOCK
-        padded = Windows(*(torch.cat([part, part[:1].expand(padding, *part.shape[1:])]) for part in windows))
-        blocks = [
-            self(fine0, fine1, Windows(*(part[start : start + BLOCK] for part in padded)))
-            for start in range(0, count + padding, BLOCK)
-        ]
-        return Refined(*(torch.cat(parts)[:count] for parts in zip(*blocks, strict=True)))
-
-    def tokens(self, fine: Tensor, points: Tensor, scale: Tensor, coarse: Tensor) -> Tensor:
+    def tokens(self, fine: Tensor, counts: list[int], points: Tensor, scale: Tensor, coarse: Tensor) -> Tensor:
         """Sample windows and join each with its coarse feature: (M, tokens, width)."""
-        crops = sample_windows(fine, points, scale, self.config.fine_tokens)
+        parts = zip(fine, points.split(counts), scale.split(counts), strict=True)
+        crops = torch.cat([sample_windows(*part, self.config.fine_tokens) for part in parts])
         context = self.coarse_projection(coarse)[:, None].expand(-1, crops.shape[1], -1)
         return self.merge(torch.cat([crops.to(context.dtype), context], dim=2))
+
+    def locate(self, reference: Tensor, tokens: Tensor, start: Tensor, scale: Tensor) -> Located:
+        """Find the middle of reference windows among the tokens of windows at `start`."""
+        log_heat = correlate(reference[:, reference.shape[1] // 2], tokens)
+        reach = 2.0 * (self.config.fine_tokens // 2) * scale[:, None]  # a plain window's tokens stand 2 pixels apart
+        found = expect(log_heat, token_places(self.config.fine_tokens, tokens.device))
+        return Located(start, reach, log_heat, start + found * reach)
+
+    def refine(self, fine0: Tensor, fine1: Tensor, windows: Windows, one_way: bool = False) -> tuple[Tensor, Tensor]:
+        """Offsets (M, 2) in image0 and image1 of one pair with maps (fine_map, h, w).
+
+        In padded blocks of equal size: bounded memory, and bitwise the same for any set of windows.
+        """
+        count = len(windows.ratios)
+        if count == 0:
+            return torch.zeros_like(windows.points0), torch.zeros_like(windows.points1)
+        padding = -count % BLOCK
+        padded = Windows(*(torch.cat([part, part[:1].expand(padding, *part.shape[1:])]) for part in windows))
+        maps = FineMaps(fine0[None], fine1[None], [BLOCK])
+        blocks = [
+            self(maps, Windows(*(part[start : start + BLOCK] for part in padded)), one_way).last
+            for start in range(0, count + padding, BLOCK)
+        ]
+        offsets0, offsets1 = (torch.cat([block[side].offsets for block in blocks])[:count] for side in (0, 1))
+        return offsets0, offsets1
 
 
 def correlate(reference: Tensor, tokens: Tensor) -> Tensor:

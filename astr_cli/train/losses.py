@@ -10,7 +10,7 @@ from astr_cli.model.aggregation import Aggregated, SpotRound
 from astr_cli.model.astr import Astr
 from astr_cli.model.backbone import Features
 from astr_cli.model.coarse import cell_centres
-from astr_cli.model.fine import Windows, token_places, window_scales
+from astr_cli.model.fine import FineMaps, Located, Windows, token_places
 from astr_cli.model.layers import to_tokens
 from astr_cli.ops import DualSoftmax
 from astr_cli.train.config import TrainConfig
@@ -91,26 +91,23 @@ def fine_loss(
         to_tokens(aggregated.coarse0)[batch, cells0],
         to_tokens(aggregated.coarse1)[batch, cells1],
     )
-    scale0, scale1 = window_scales(windows.ratios)
     counts = torch.bincount(batch, minlength=len(features[0].fine)).tolist()
-    tokens = [
-        torch.cat([model.fine.tokens(*arguments) for arguments in zip(maps, *parts, strict=True)])
-        for maps, parts in (
-            (features[0].fine, [part.split(counts) for part in (windows.points0, scale0, windows.coarse0)]),
-            (features[1].fine, [part.split(counts) for part in (windows.points1, scale1, windows.coarse1)]),
-        )
+    refined = model.fine(FineMaps(features[0].fine, features[1].fine, counts), windows)
+    true = truth.offsets0[chosen], truth.offsets1[chosen]
+    places = token_places(model.config.fine_tokens, true[0].device)
+    losses = [
+        location_loss(side, goal, places, config) for look in refined for side, goal in zip(look, true, strict=True)
     ]
-    refined = model.fine.attend(tokens[0], tokens[1], scale0, scale1)
-    sides = (
-        (refined.offsets0, refined.log_heat0, truth.offsets0[chosen], scale0),
-        (refined.offsets1, refined.log_heat1, truth.offsets1[chosen], scale1),
-    )
-    found, log_heat, true, scale = (torch.cat(parts) for parts in zip(*sides, strict=True))
-    reach = 2.0 * (model.config.fine_tokens // 2) * scale[:, None]
-    places = token_places(model.config.fine_tokens, scale.device)
-    offsets = offset_loss(found / reach, true / reach, log_heat, places)
-    heat = heat_loss(log_heat, true / reach, places)
-    return offsets + config.heat_weight * heat, (found - true).detach().norm(dim=1).median()
+    errors = [(side.offsets - goal).detach().norm(dim=1) for side, goal in zip(refined.last, true, strict=True)]
+    return torch.stack(losses).mean(), torch.cat(errors).median()
+
+
+def location_loss(located: Located, true: Tensor, places: Tensor, config: TrainConfig) -> Tensor:
+    """Loss of one look into one image; true offsets (M, 2) beyond a window are taken to its edge."""
+    found = (located.offsets - located.start) / located.reach
+    goal = ((true - located.start) / located.reach).clamp(-1, 1)
+    offsets = offset_loss(found, goal, located.log_heat, places)
+    return offsets + config.heat_weight * heat_loss(located.log_heat, goal, places)
 
 
 def offset_loss(found: Tensor, true: Tensor, log_heat: Tensor, places: Tensor) -> Tensor:
@@ -125,7 +122,7 @@ def offset_loss(found: Tensor, true: Tensor, log_heat: Tensor, places: Tensor) -
 def heat_loss(log_heat: Tensor, true: Tensor, places: Tensor) -> Tensor:
     """Cross entropy of heat maps (M, tokens) with true offsets (M, 2), each shared out to the tokens near it."""
     spacing = 2.0 / (math.isqrt(len(places)) - 1)
-    apart = (true.clamp(-1, 1)[:, None] - places).abs() / spacing
+    apart = (true[:, None] - places).abs() / spacing
     share = (1 - apart).clamp(min=0).prod(dim=2)
     return -(share * log_heat).sum(dim=1).mean()
 

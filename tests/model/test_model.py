@@ -143,13 +143,14 @@ def test_gradients_reach_every_parameter(model):
         m.at(cells * 0, cells, cells).sum() for m in (aggregated.matching, *(r.matching for r in aggregated.rounds))
     )
     from astr_cli.model.coarse import cell_centres
-    from astr_cli.model.fine import Windows
+    from astr_cli.model.fine import FineMaps, Windows
     from astr_cli.model.layers import to_tokens
 
     points = cell_centres(cells, 12)
     coarse = [to_tokens(c)[0, cells] for c in (aggregated.coarse0, aggregated.coarse1)]
-    refined = model.fine(features[0].fine[0], features[1].fine[0], Windows(points, points, torch.ones(17), *coarse))
-    (loss + refined.offsets0.square().sum() + refined.offsets1.square().sum()).backward()
+    maps = FineMaps(features[0].fine[:1], features[1].fine[:1], [17])
+    refined = model.fine(maps, Windows(points, points, torch.ones(17), *coarse))
+    (loss + sum(side.offsets.square().sum() for look in refined for side in look)).backward()
     dead = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert dead == []
     assert all(torch.isfinite(p.grad).all() for p in model.parameters())

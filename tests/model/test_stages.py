@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from astr_cli.model import PRESETS, Astr, MatchSettings
-from astr_cli.model.fine import FineStage, Windows, sample_windows, token_places, window_scales
+from astr_cli.model.fine import FineMaps, FineStage, Windows, expect, sample_windows, token_places, window_scales
 from astr_cli.model.layers import full_attention, linear_attention
 from astr_cli.model.positions import positional_encoding
 from astr_cli.model.scaling import affine_ratios, scale_ratios
@@ -176,17 +176,65 @@ def test_offsets_are_pixels_of_the_working_image(dx, dy, scale):
     assert stage.config.fine_tokens == 5
 
 
+def some_windows(count):
+    points = torch.rand(2, count, 2) * 60 + 8
+    return Windows(*points, torch.rand(count) + 0.5, *torch.randn(2, count, 128))
+
+
 @torch.no_grad()
 def test_blocks_do_not_change_a_window():
     torch.manual_seed(1)
     stage = FineStage(PRESETS["astr-small"]).eval()
     maps = torch.randn(2, 48, 40, 40)
-    windows = Windows(
-        torch.rand(150, 2) * 60 + 8, torch.rand(150, 2) * 60 + 8, torch.rand(150) + 0.5, *torch.randn(2, 150, 128)
-    )
+    windows = some_windows(150)
     all_of_them = stage.refine(*maps, windows)
     some = stage.refine(*maps, Windows(*(part[40:47] for part in windows)))
     for whole, part in zip(all_of_them, some, strict=True):
         torch.testing.assert_close(whole[40:47], part, atol=0, rtol=0)
-    plain = stage(*maps, windows)
-    torch.testing.assert_close(plain.offsets1, all_of_them.offsets1, atol=1e-4, rtol=0)
+    plain = stage(FineMaps(maps[:1], maps[1:], [150]), windows)
+    for located, whole in zip(plain.last, all_of_them, strict=True):
+        torch.testing.assert_close(located.offsets, whole, atol=1e-4, rtol=0)
+
+
+@torch.no_grad()
+def test_pairs_of_a_batch_are_refined_as_if_alone():
+    torch.manual_seed(3)
+    stage = FineStage(PRESETS["astr-small"]).eval()
+    fine0, fine1 = torch.randn(2, 2, 48, 40, 40)
+    windows = some_windows(30)
+    both = stage(FineMaps(fine0, fine1, [20, 10]), windows)
+    second = stage(FineMaps(fine0[1:], fine1[1:], [10]), Windows(*(part[20:] for part in windows)))
+    for together, alone in zip(both.last, second.last, strict=True):
+        torch.testing.assert_close(together.offsets[20:], alone.offsets, atol=1e-4, rtol=0)
+
+
+@torch.no_grad()
+def test_the_closer_look_searches_around_the_first_finding():
+    torch.manual_seed(4)
+    stage = FineStage(PRESETS["astr-small"]).eval()
+    fine0, fine1 = torch.randn(2, 1, 48, 40, 40)
+    windows = some_windows(40)
+    refined = stage(FineMaps(fine0, fine1, [40]), windows)
+    for first, last in zip(refined.first, refined.last, strict=True):
+        torch.testing.assert_close(last.start, first.offsets)
+        torch.testing.assert_close(last.reach, first.reach * 0.5)
+        assert ((last.offsets - last.start).abs() <= last.reach + 1e-4).all()
+    # Located in image1 while image0 rests: a match moved by that offset is found where it stands.
+    moved = windows._replace(points1=windows.points1 + refined.first[1].offsets)
+    tokens0, tokens1 = stage.look(FineMaps(fine0, fine1, [40]), moved, 0.5)
+    again = stage.locate(tokens0, tokens1, torch.zeros(40, 2), 0.5 * window_scales(windows.ratios)[1])
+    torch.testing.assert_close(refined.first[1].offsets + again.offsets, refined.last[1].offsets)
+    one_way = stage(FineMaps(fine0, fine1, [40]), windows, one_way=True)
+    torch.testing.assert_close(one_way.last[1].offsets, refined.last[1].offsets)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.floats(-0.9, 0.9), st.floats(-0.9, 0.9), st.floats(0.0, 0.4))
+def test_the_peak_is_found_beside_a_floor(x, y, floor):
+    """A whole window's expectation is pulled to the centre by a floor under the peak; the peak's own is not."""
+    places = token_places(5, CPU)
+    peak = torch.tensor([x, y])
+    heat = torch.exp(-(places - peak).square().sum(dim=1) / (2 * 0.25**2))
+    log_heat = torch.log((1 - floor) * heat / heat.sum() + floor / 25)[None]
+    pulled = (log_heat.exp() @ places - peak).norm()
+    assert (expect(log_heat, places)[0] - peak).norm() <= pulled + 0.02
