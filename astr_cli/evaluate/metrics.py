@@ -59,10 +59,15 @@ def pose_error(estimate: RelativePose | None, truth: RelativePose) -> PoseError:
 
 
 def pose_auc(errors: Sequence[float], thresholds: Sequence[float] = AUC_THRESHOLDS) -> tuple[float, ...]:
+    """`error_auc` of pose errors in degrees."""
+    return error_auc(errors, thresholds)
+
+
+def error_auc(errors: Sequence[float], thresholds: Sequence[float]) -> tuple[float, ...]:
     """Area under the recall curve up to each threshold, over the threshold: 0 to 1.
 
     The curve joins (0, 0) and the points (k-th smallest error, k / n) by straight lines and is level after the last
-    error below the threshold. No errors at all: 0.
+    error below the threshold. Errors may be infinite. No errors at all: 0.
     """
     if not len(errors):
         return tuple(0.0 for _ in thresholds)

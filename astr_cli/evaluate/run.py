@@ -1,121 +1,60 @@
-"""Evaluating a matcher on the pairs of a folder with true poses."""
+"""Running a matcher on a benchmark."""
 
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
-import numpy as np
-
-from astr_cli.evaluate.folder import EvaluateError, PosedView, PoseFolder, write_cameras
-from astr_cli.evaluate.metrics import (
-    Array,
-    PoseError,
-    epipolar_errors,
-    normalise,
-    pose_auc,
-    pose_error,
-    precision,
-)
-from astr_cli.evaluate.pose import Estimator, estimate_pose
-from astr_cli.images import scale_intrinsics, working_size
+from astr_cli.evaluate.benchmark import Benchmark, EvaluateError, Outcome, PairResult, Totals
 from astr_cli.matching import MatchOptions, match_pairs
+from astr_cli.matching.events import Event, PairDone, Started
 from astr_cli.matching.events import Listener as MatchListener
+from astr_cli.pairs import format_pair
 from astr_cli.store import MatchesFile, PairMatches
 
 PairMatcher = Callable[[str, str], PairMatches]
+Listener = Callable[[Outcome[Any]], object]
+R = TypeVar("R", bound=PairResult)
 
 
 @dataclass(frozen=True)
-class PairResult:
-    """One pair's figures."""
-
-    name0: str
-    name1: str
-    matches: int
-    precision: float  # 0 to 1
-    ransac: PoseError
-    magsac: PoseError
-
-    def error(self, estimator: Estimator) -> PoseError:
-        """The pose error by one of the two estimators."""
-        return self.ransac if estimator == "ransac" else self.magsac
-
-
-@dataclass(frozen=True)
-class PairOutcome:
-    """What is known while a folder is evaluated: for plots and progress."""
-
-    result: PairResult
-    matches: PairMatches
-    errors: Array  # (M,) symmetric squared epipolar distances, normalised coordinates
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """A matcher's figures on a folder; means are over all its pairs, failed ones included."""
+class Evaluation(Generic[R]):
+    """A matcher's figures on a benchmark."""
 
     matcher: str
+    benchmark: Benchmark[R]
     long_side: int
-    results: tuple[PairResult, ...]
-    seconds: float | None  # a pair, everything included; None: not measured
-
-    def auc(self, estimator: Estimator) -> tuple[float, ...]:
-        """Pose AUC at 5, 10 and 20 degrees, 0 to 1."""
-        return pose_auc([result.error(estimator).largest for result in self.results])
-
-    @property
-    def precision(self) -> float:
-        """Mean of the pairs' precision, 0 to 1."""
-        return float(np.mean([result.precision for result in self.results]))
-
-    @property
-    def matches(self) -> float:
-        """Mean rows a pair."""
-        return float(np.mean([result.matches for result in self.results]))
+    results: tuple[R, ...]
+    totals: tuple[Totals, ...]
+    seconds: float | None  # a pair, decoding included and loading of weights not; None: not measured
 
 
 def evaluate(
-    folder: PoseFolder,
+    benchmark: Benchmark[R],
     matcher: str,
     match: PairMatcher,
     long_side: int,
-    listener: Callable[[PairOutcome], None] = lambda outcome: None,
-) -> Evaluation:
-    """Runs `match` (raw pixels) on every pair of the folder; `matcher` is its name, `long_side` its working size."""
+    listener: Listener = lambda outcome: None,
+) -> Evaluation[R]:
+    """Runs `match` (raw pixels) on every pair; `matcher` is its name, `long_side` its working size."""
     results = []
     seconds = 0.0
-    for pair in folder.pairs:
+    for pair in benchmark.pairs:
         started = time.perf_counter()
         matches = match(pair.name0, pair.name1)
         seconds += time.perf_counter() - started
-        outcome = evaluate_pair(folder, pair.name0, pair.name1, matches, long_side)
+        outcome = benchmark.score(pair.name0, pair.name1, matches, long_side)
         listener(outcome)
         results.append(outcome.result)
-    return Evaluation(matcher, long_side, tuple(results), seconds / len(results))
-
-
-def evaluate_pair(folder: PoseFolder, name0: str, name1: str, matches: PairMatches, long_side: int) -> PairOutcome:
-    """Precision of a pair's matches and the pose errors that they lead to."""
-    view0, view1 = folder.views[name0], folder.views[name1]
-    points0 = normalise(matches.keypoints0, view0.intrinsics)
-    points1 = normalise(matches.keypoints1, view1.intrinsics)
-    truth = folder.truth(name0, name1)
-    errors = epipolar_errors(points0, points1, truth)
-    focal = (_working_focal(view0, long_side) + _working_focal(view1, long_side)) / 2
-    ransac = pose_error(estimate_pose(points0, points1, focal, "ransac"), truth)
-    magsac = pose_error(estimate_pose(points0, points1, focal, "magsac"), truth)
-    result = PairResult(name0, name1, len(matches), precision(errors), ransac, magsac)
-    return PairOutcome(result, matches, errors)
+    totals = benchmark.totals(results)
+    return Evaluation(matcher, benchmark, long_side, tuple(results), totals, seconds / len(results))
 
 
 def evaluate_file(
-    folder: PoseFolder,
-    path: Path,
-    matcher: str | None = None,
-    listener: Callable[[PairOutcome], None] = lambda outcome: None,
-) -> Evaluation:
+    benchmark: Benchmark[R], path: Path, matcher: str | None = None, listener: Listener = lambda outcome: None
+) -> Evaluation[R]:
     """Evaluates a matches.h5 at the long side that it was matched at; a pair that it lacks has no matches.
 
     `matcher` is the name in the table, by default that of the file. Raises StoreError, and EvaluateError for a file
@@ -123,8 +62,8 @@ def evaluate_file(
     """
     long_side = long_side_of(path)
     with MatchesFile(path) as file:
-        match = stored_matcher(folder, file)
-        return replace(evaluate(folder, matcher or path.stem, match, long_side, listener), seconds=None)
+        match = stored_matcher(benchmark, file)
+        return replace(evaluate(benchmark, matcher or path.stem, match, long_side, listener), seconds=None)
 
 
 def long_side_of(path: Path) -> int:
@@ -136,19 +75,20 @@ def long_side_of(path: Path) -> int:
     return int(text)
 
 
-def stored_matcher(folder: PoseFolder, file: MatchesFile) -> PairMatcher:
+def stored_matcher(benchmark: Benchmark[R], file: MatchesFile) -> PairMatcher:
     """The matches of an open file; none for a pair that it lacks. Raises EvaluateError as `evaluate_file` does."""
+    sizes = benchmark.sizes
     stored = {(pair.name0, pair.name1) for pair in file.pairs()}
     for pair in file.pairs():
         for name, size in ((pair.name0, pair.size0), (pair.name1, pair.size1)):
-            view = folder.views.get(name)
-            if view is not None and view.size != size:
+            expected = sizes.get(name, size)
+            if expected != size:
                 raise EvaluateError(
-                    f"{file.path}: {name} was matched at {size[0]}x{size[1]}, but {folder.root / 'gt.json'} says "
-                    f"{view.size[0]}x{view.size[1]}; match the photos of this folder"
+                    f"{file.path}: {name} was matched at {size[0]}x{size[1]}, but the truth in {benchmark.root} is for "
+                    f"{expected[0]}x{expected[1]}; match the photos of this folder"
                 )
-    if not any((a, b) in stored or (b, a) in stored for a, b in ((pair.name0, pair.name1) for pair in folder.pairs)):
-        raise EvaluateError(f"{file.path}: holds no pair of {folder.pairs_file}; match that file")
+    if not any((a, b) in stored or (b, a) in stored for a, b in ((p.name0, p.name1) for p in benchmark.pairs)):
+        raise EvaluateError(f"{file.path}: holds no pair of {benchmark.root}; match the pairs of that folder")
 
     def match(name0: str, name1: str) -> PairMatches:
         if (name0, name1) in stored:
@@ -162,31 +102,44 @@ def stored_matcher(folder: PoseFolder, file: MatchesFile) -> PairMatcher:
 
 
 def evaluate_astr(
-    folder: PoseFolder,
+    benchmark: Benchmark[R],
     options: MatchOptions,
     match_listener: MatchListener,
-    listener: Callable[[PairOutcome], None] = lambda outcome: None,
-) -> Evaluation:
-    """Matches the folder as `options` say, and evaluates that; `options` come from `match_options`.
+    listener: Listener = lambda outcome: None,
+) -> Evaluation[R]:
+    """Matches the benchmark as `options` say, and evaluates that; `options` come from `match_options`.
 
-    Raises what `match_pairs` raises. Pairs that could not be matched count as failed.
+    Raises what `match_pairs` raises, and EvaluateError for a bad photo. A pair that breaks on the way has no matches.
     """
-    summary = match_pairs(options, match_listener)
-    evaluation = evaluate_file(folder, options.out, Path(options.weights).stem, listener)
-    return replace(evaluation, seconds=summary.seconds / max(1, summary.matched))
+    benchmark.require_photos()
+    clock = _Clock(match_listener)
+    summary = match_pairs(options, clock)
+    evaluation = evaluate_file(benchmark, options.out, Path(options.weights).stem, listener)
+    return replace(evaluation, seconds=clock.seconds / max(1, summary.matched))
 
 
 def match_options(
-    folder: PoseFolder, scratch: Path, weights: str, long_side: int, threshold: float, device: str, cameras: str
+    benchmark: Benchmark[Any],
+    scratch: Path,
+    weights: str,
+    long_side: int,
+    threshold: float,
+    device: str,
+    cameras: str,
 ) -> MatchOptions:
-    """What to match a folder with, written into the folder `scratch`; cameras `true` are those of gt.json."""
+    """What to match a benchmark with, written into the folder `scratch`; cameras `true`: its own, if it has any."""
+    pairs = scratch / "pairs.txt"
+    lines = (format_pair(pair.name0, pair.name1) for pair in benchmark.pairs)
+    pairs.write_text("\n".join(lines) + "\n", encoding="utf-8")
     if cameras == "true":
-        write_cameras(folder, scratch / "cameras.txt")
-        cameras = str(scratch / "cameras.txt")
+        cameras = "none"
+        if benchmark.intrinsics:
+            cameras = str(scratch / "cameras.txt")
+            write_cameras(benchmark, scratch / "cameras.txt")
     return MatchOptions(
-        pairs=folder.pairs_file,
+        pairs=pairs,
         out=scratch / "matches.h5",
-        images=folder.images,
+        images=benchmark.images,
         weights=weights,
         long_side=long_side,
         threshold=threshold,
@@ -195,12 +148,34 @@ def match_options(
     )
 
 
+def write_cameras(benchmark: Benchmark[Any], path: Path) -> None:
+    """The true intrinsics as a cameras.txt with a camera for each photo, for `--cameras`."""
+    lines = []
+    for key, (name, matrix) in enumerate(sorted(benchmark.intrinsics.items()), 1):
+        width, height = benchmark.sizes[name]
+        # COLMAP puts the centre of the top-left pixel at (0.5, 0.5).
+        params = (matrix[0, 0], matrix[1, 1], matrix[0, 2] + 0.5, matrix[1, 2] + 0.5)
+        lines.append(f"{key} PINHOLE {width} {height} " + " ".join(repr(float(value)) for value in params))
+        lines.append(f"# IMAGE {key} {name}")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
 def scratch_folder() -> tempfile.TemporaryDirectory[str]:
     """A folder that goes when its context ends."""
     return tempfile.TemporaryDirectory(prefix="astr-eval-")
 
 
-def _working_focal(view: PosedView, long_side: int) -> float:
-    """Mean of both axes, pixels of the matched size."""
-    matrix = scale_intrinsics(view.intrinsics, view.size, working_size(*view.size, long_side))
-    return float(matrix[0, 0] + matrix[1, 1]) / 2
+class _Clock:
+    """Time from the moment that everything is loaded to the last pair; events go on to another listener."""
+
+    def __init__(self, listener: MatchListener) -> None:
+        self._listener = listener
+        self._start = time.perf_counter()
+        self.seconds = 0.0
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Started):
+            self._start = time.perf_counter()
+        elif isinstance(event, PairDone):
+            self.seconds = time.perf_counter() - self._start
+        self._listener(event)

@@ -9,9 +9,17 @@ import torch
 from typer.testing import CliRunner
 
 from astr_cli.cli.app import app, run
-from astr_cli.evaluate import EvaluateError, PairOutcome, PoseFolder, evaluate, evaluate_file, read_pose_folder
+from astr_cli.evaluate import (
+    EvaluateError,
+    Outcome,
+    PoseFolder,
+    PoseResult,
+    evaluate,
+    evaluate_file,
+    read_pose_folder,
+)
 from astr_cli.evaluate.plots import error_colours
-from astr_cli.evaluate.sift import SiftMatcher
+from astr_cli.evaluate.sift import SiftMatcher, match_descriptors
 from astr_cli.scenes import ScenePair
 from astr_cli.store import MatchEntry, PairMatches, write_matches
 
@@ -50,8 +58,9 @@ def stored(path: Path, scene: ScenePair, *indices: int, long_side: str = "384") 
 def test_true_matches_score_full_marks(folder: PoseFolder, scene: ScenePair) -> None:
     done = evaluate(folder, "truth", lambda name0, name1: true_matches(scene, int(name0[1])), 384)
     assert min(result.matches for result in done.results) > 200
-    assert done.precision == 1.0
-    assert all(value > 0.97 for estimator in ("ransac", "magsac") for value in done.auc(estimator))
+    assert [row.estimator for row in done.totals] == ["ransac", "magsac"]
+    assert all(row.precision == 1.0 for row in done.totals)
+    assert all(value > 0.97 for row in done.totals for value in (row.auc5, row.auc10, row.auc20))
     assert done.seconds is not None and done.seconds >= 0
 
 
@@ -61,8 +70,9 @@ def test_no_matches_score_nothing_and_count(folder: PoseFolder, scene: ScenePair
 
     done = evaluate(folder, "half", match, 384)
     assert done.results[0].ransac.largest == 180 and done.results[0].precision == 0
-    assert done.precision == 0.75
-    assert 0.72 < done.auc("ransac")[2] <= 0.75
+    assert done.totals[0].precision == 0.75
+    assert 0.72 < done.totals[0].auc20 <= 0.75
+    assert done.totals[0].matches == sum(result.matches for result in done.results) / 4
 
 
 def test_stored_matches_serve_either_way_round_and_missing_pairs_fail(
@@ -91,12 +101,12 @@ def test_matches_of_other_photos_are_refused(folder: PoseFolder, scene: ScenePai
 
 
 def test_sift_finds_the_poses_of_rendered_scenes(folder: PoseFolder) -> None:
-    outcomes: list[PairOutcome] = []
+    outcomes: list[Outcome[PoseResult]] = []
     done = evaluate(folder, "sift", SiftMatcher(folder.images, 384).match, 384, outcomes.append)
     assert sum(result.matches for result in done.results) > 200
     good = [result for result in done.results if result.magsac.largest < 3]
     assert len(good) >= 2
-    assert done.precision > 0.6
+    assert done.totals[0].precision > 0.6
     for outcome in outcomes:
         assert (np.diff(outcome.matches.scores) <= 0).all()
         assert len(np.unique(outcome.matches.keypoints0, axis=0)) > 0.7 * len(outcome.matches)
@@ -110,11 +120,35 @@ def test_sift_of_flat_photos_matches_nothing(folder: PoseFolder) -> None:
     assert len(SiftMatcher(folder.images, 384).match("a0.png", "b0.png")) == 0
 
 
+def test_sift_tests_the_ratio_both_ways() -> None:
+    first = np.array([[0.0, 0], [20, 0]], np.float32)
+    second = np.array([[1.0, 0], [10, 0]], np.float32)
+    rows, there, ratio = match_descriptors(first, second)
+    assert (rows.tolist(), there.tolist()) == ([0], [0])  # 20 and 10 are nearest to each other, but 10 is between two
+    assert ratio == pytest.approx([0.1])
+    # Seen from image 0 nothing changes; seen from image 1 the descriptor 1 now is as near to 2.1 as to 0.
+    first[1, 0] = 2.1
+    assert len(match_descriptors(first, second)[0]) == 0
+
+
 def test_colours_go_from_green_to_red() -> None:
-    colours = error_colours(np.array([0.0, 0.9e-4, 1e-3, 1.0]))
+    colours = error_colours(np.array([0.0, 0.95, 10**0.5, 100.0, np.inf, np.nan]))
     assert colours.tolist()[0] == [0, 255, 0] and colours.tolist()[1] == [0, 255, 0]
     assert colours.tolist()[2] == [0, 255, 255]
-    assert colours.tolist()[3] == [0, 0, 255]
+    assert colours.tolist()[3] == [0, 0, 255] and colours.tolist()[4] == [0, 0, 255]
+    assert len(set(colours.tolist()[5])) == 1
+
+
+def test_drawn_errors_are_distances_in_units_of_the_threshold(folder: PoseFolder, scene: ScenePair) -> None:
+    outcomes: list[Outcome[PoseResult]] = []
+    found = true_matches(scene, 0)
+    off = found.keypoints1 + np.float32(0.5)
+    moved = PairMatches(found.keypoints0, off, found.scores, found.reference)
+    evaluate(folder, "off", lambda *names: moved if names[0] == "a0.png" else PairMatches.empty(), 384, outcomes.append)
+    errors = outcomes[0].errors
+    assert outcomes[0].result.precision == np.mean(errors < 1)
+    twice = PairMatches(found.keypoints0, found.keypoints1 + np.float32(1), found.scores, found.reference)
+    np.testing.assert_allclose(np.median(folder.score("a0.png", "b0.png", twice, 384).errors / errors), 2, rtol=0.05)
 
 
 def test_command_prints_json_and_draws(pose_folder: Path, scene: ScenePair, tmp_path: Path) -> None:
@@ -133,6 +167,7 @@ def test_command_prints_json_and_draws(pose_folder: Path, scene: ScenePair, tmp_
     mine = next(row for row in totals if row["matcher"] == "mine")
     assert mine["precision"] == 1.0 and mine["auc10"] > 0.97 and mine["pairs"] == 4
     assert pairs[0]["ransac"]["rotation"] < 1 and pairs[0]["matches"] > 200
+    assert mine["left_out"] == 0 and mine["kind"] == "pose"
     assert len(list(plots.glob("mine_*.jpg"))) == 4 and len(list(plots.glob("sift_*.jpg"))) == 4
 
 
@@ -141,6 +176,9 @@ def test_command_prints_a_table(pose_folder: Path, scene: ScenePair, tmp_path: P
     result = CliRunner().invoke(app, ["eval", str(pose_folder), "--matches", str(path)])
     assert result.exit_code == 0
     assert "RANSAC" in result.stdout and "MAGSAC" in result.stdout and "AUC@10" in result.stdout
+    assert "of 4" not in result.stdout
+    result = CliRunner().invoke(app, ["eval", str(pose_folder), "--matches", str(path), "--max-pairs", "3"])
+    assert "3 of 4" in result.stdout
 
 
 def test_command_refuses_what_cannot_be_evaluated(

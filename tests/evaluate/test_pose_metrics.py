@@ -12,6 +12,7 @@ from astr_cli.evaluate import (
     Estimator,
     RelativePose,
     epipolar_errors,
+    error_auc,
     estimate_pose,
     normalise,
     pose_auc,
@@ -82,6 +83,24 @@ def test_auc_is_a_share_and_falls_with_errors(errors: list[float], worse: float)
     assert list(better) == sorted(better)
     for value, lower in zip(better, pose_auc([error + worse for error in errors]), strict=True):
         assert lower <= value + 1e-12
+
+
+@given(st.lists(st.floats(0, 15) | st.just(math.inf), min_size=1, max_size=20), st.floats(1, 12))
+def test_auc_is_the_integral_of_the_share_of_errors_below(errors: list[float], threshold: float) -> None:
+    below = sorted(error for error in errors if error < threshold)
+    knots, shares = [0.0, *below], [k / len(errors) for k in range(len(below) + 1)]
+    x = np.linspace(0, threshold, 40_001)
+    y = np.interp(x, knots, shares)  # level after the last knot
+    integral = np.sum((y[1:] + y[:-1]) / 2) * (x[1] - x[0]) / threshold
+    assert error_auc(errors, [threshold])[0] == pytest.approx(integral, abs=1e-3)
+
+
+@given(st.lists(st.floats(0, 180), min_size=1, max_size=10), st.floats(0.1, 10))
+def test_auc_does_not_depend_on_the_unit(errors: list[float], unit: float) -> None:
+    scaled = error_auc([error * unit for error in errors], [7 * unit])
+    # An error at the threshold may fall to either side of it.
+    if all(abs(error - 7) > 1e-6 for error in errors):
+        assert scaled == pytest.approx(error_auc(errors, [7.0]))
 
 
 def test_relative_pose_takes_points_from_one_camera_to_the_other() -> None:

@@ -1,0 +1,112 @@
+"""Photos of planes with true homographies: corner error, and matches near the truth."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from astr_cli.evaluate.benchmark import Benchmark, EvaluateError, Kind, Outcome, Size, number_pairs, read_sizes
+from astr_cli.evaluate.homography import (
+    CORNER_THRESHOLDS,
+    PIXELS,
+    corner_error,
+    corners,
+    estimate_homography,
+    oriented,
+    scale_homography,
+    transfer_errors,
+    warp,
+)
+from astr_cli.evaluate.metrics import Array, error_auc
+from astr_cli.images import to_working, working_size
+from astr_cli.store import PairMatches
+
+
+@dataclass(frozen=True)
+class HomographyResult:
+    """One pair's figures, in pixels of the matched size."""
+
+    name0: str
+    name1: str
+    matches: int
+    right: int  # matches within 3 px of the truth, in image 1
+    corner_error: float  # infinite: no homography was found
+
+    def caption(self) -> str:
+        """For a drawing."""
+        return f"{self.matches} matches, {self.right} within {PIXELS:g} px, corner error {self.corner_error:.1f} px"
+
+    def record(self) -> dict[str, object]:
+        """For JSON."""
+        return asdict(self) | {"corner_error": self.corner_error if math.isfinite(self.corner_error) else None}
+
+
+@dataclass(frozen=True)
+class HomographyTotals:
+    """Figures over all pairs, failed ones included."""
+
+    auc3: float  # corner-error AUC at 3, 5 and 10 px of the matched size, 0 to 1
+    auc5: float
+    auc10: float
+    right: float  # mean matches a pair within 3 px of the truth
+    matches: float  # mean rows a pair
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class HomographyFolder(Benchmark[HomographyResult]):
+    """Photos with true homographies."""
+
+    kind: ClassVar[Kind] = "homography"
+
+    photos: Mapping[str, Size]
+    homographies: Mapping[tuple[str, str], Array]  # (3, 3) raw image 0 to raw image 1, `oriented`
+
+    @property
+    def sizes(self) -> Mapping[str, Size]:
+        """Raw size of each photo."""
+        return self.photos
+
+    def score(self, name0: str, name1: str, matches: PairMatches, long_side: int) -> Outcome[HomographyResult]:
+        """Corner error of the homography that a pair's matches lead to, and how many of them are right."""
+        size0, size1 = self.photos[name0], self.photos[name1]
+        working0, working1 = working_size(*size0, long_side), working_size(*size1, long_side)
+        truth = scale_homography(self.homographies[name0, name1], size0, working0, size1, working1)
+        points0 = to_working(matches.keypoints0, size0, working0).astype(np.float64)
+        points1 = to_working(matches.keypoints1, size1, working1).astype(np.float64)
+        errors = transfer_errors(points0, points1, truth)
+        error = corner_error(estimate_homography(points0, points1, working0), truth, working0)
+        result = HomographyResult(name0, name1, len(matches), int(np.sum(errors < PIXELS)), error)
+        return Outcome(result, matches, errors / PIXELS)
+
+    def totals(self, results: Sequence[HomographyResult]) -> tuple[HomographyTotals, ...]:
+        """One row."""
+        auc3, auc5, auc10 = error_auc([result.corner_error for result in results], CORNER_THRESHOLDS)
+        right = float(np.mean([result.right for result in results]))
+        matches = float(np.mean([result.matches for result in results]))
+        return (HomographyTotals(auc3, auc5, auc10, right, matches),)
+
+
+def homography_folder(
+    name: str, root: Path, images: Path, truth: Sequence[tuple[str, str, Array]], source: Path
+) -> HomographyFolder:
+    """A checked benchmark from (name0, name1, H) of each pair, H (3, 3) from raw image 0 to raw image 1.
+
+    Raises EvaluateError, naming the `source` of the truth: a photo that cannot be read, an H that is no homography or
+    sends a corner of image 0 beyond the horizon.
+    """
+    pairs = number_pairs(((name0, name1) for name0, name1, _ in truth), source)
+    sizes = read_sizes(images, (name for pair in pairs for name in (pair.name0, pair.name1)), source)
+    homographies = {}
+    for name0, name1, matrix in truth:
+        if matrix.shape != (3, 3) or not np.isfinite(matrix).all() or abs(np.linalg.det(matrix)) < 1e-12:
+            raise EvaluateError(f"{source}: H of {name0} {name1} is not a 3x3 homography")
+        homographies[name0, name1] = oriented(matrix, sizes[name0])
+        if not np.isfinite(warp(corners(sizes[name0]), homographies[name0, name1])).all():
+            raise EvaluateError(
+                f"{source}: H of {name0} {name1} sends a corner of {name0} beyond the horizon; is it for photos of "
+                "another size?"
+            )
+    return HomographyFolder(name=name, root=root, images=images, pairs=pairs, photos=sizes, homographies=homographies)

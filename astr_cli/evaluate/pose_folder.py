@@ -1,0 +1,161 @@
+"""Photos with true cameras: pose error and precision of matches."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from astr_cli.evaluate.benchmark import Benchmark, EvaluateError, Kind, Outcome, Size
+from astr_cli.evaluate.metrics import (
+    PRECISION_THRESHOLD,
+    Array,
+    PoseError,
+    RelativePose,
+    epipolar_errors,
+    normalise,
+    pose_auc,
+    pose_error,
+    precision,
+    relative_pose,
+)
+from astr_cli.evaluate.pose import ESTIMATORS, Estimator, estimate_pose
+from astr_cli.images import scale_intrinsics, working_size
+from astr_cli.store import PairMatches
+
+
+@dataclass(frozen=True, eq=False)
+class PosedView:
+    """The true camera of a photo."""
+
+    intrinsics: Array  # (3, 3) of the raw photo
+    rotation: Array  # (3, 3) world to camera
+    translation: Array  # (3,)
+    size: Size  # raw (width, height)
+
+
+@dataclass(frozen=True)
+class PoseResult:
+    """One pair's figures."""
+
+    name0: str
+    name1: str
+    matches: int
+    precision: float  # 0 to 1
+    ransac: PoseError
+    magsac: PoseError
+
+    def error(self, estimator: Estimator) -> PoseError:
+        """The pose error by one of the two estimators."""
+        return self.ransac if estimator == "ransac" else self.magsac
+
+    def caption(self) -> str:
+        """For a drawing."""
+        turn, shift = self.ransac
+        return (
+            f"{self.matches} matches, precision {100 * self.precision:.0f}%, "
+            f"rotation {turn:.1f}, translation {shift:.1f} degrees"
+        )
+
+    def record(self) -> dict[str, object]:
+        """For JSON."""
+        return asdict(self) | {estimator: self.error(estimator)._asdict() for estimator in ESTIMATORS}
+
+
+@dataclass(frozen=True)
+class PoseTotals:
+    """Figures over all pairs, failed ones included, for one estimator."""
+
+    estimator: Estimator
+    auc5: float  # pose AUC at 5, 10 and 20 degrees, 0 to 1
+    auc10: float
+    auc20: float
+    precision: float  # mean over the pairs, 0 to 1
+    matches: float  # mean rows a pair
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PoseFolder(Benchmark[PoseResult]):
+    """Photos with true cameras, and the pairs to be evaluated."""
+
+    kind: ClassVar[Kind] = "pose"
+
+    views: Mapping[str, PosedView]
+
+    @cached_property
+    def sizes(self) -> Mapping[str, Size]:
+        """Raw size of each photo."""
+        return {name: view.size for name, view in self.views.items()}
+
+    @property
+    def intrinsics(self) -> Mapping[str, Array]:
+        """True camera matrices."""
+        return {name: view.intrinsics for name, view in self.views.items()}
+
+    def truth(self, name0: str, name1: str) -> RelativePose:
+        """The true relative pose of two photos of the folder."""
+        view0, view1 = self.views[name0], self.views[name1]
+        return relative_pose(view0.rotation, view0.translation, view1.rotation, view1.translation)
+
+    def score(self, name0: str, name1: str, matches: PairMatches, long_side: int) -> Outcome[PoseResult]:
+        """Precision of a pair's matches and the pose errors that they lead to."""
+        view0, view1 = self.views[name0], self.views[name1]
+        points0 = normalise(matches.keypoints0, view0.intrinsics)
+        points1 = normalise(matches.keypoints1, view1.intrinsics)
+        truth = self.truth(name0, name1)
+        errors = epipolar_errors(points0, points1, truth)
+        focal = (_working_focal(view0, long_side) + _working_focal(view1, long_side)) / 2
+        ransac = pose_error(estimate_pose(points0, points1, focal, "ransac"), truth)
+        magsac = pose_error(estimate_pose(points0, points1, focal, "magsac"), truth)
+        result = PoseResult(name0, name1, len(matches), precision(errors), ransac, magsac)
+        # The threshold is on squared distances; drawings show distances.
+        return Outcome(result, matches, np.sqrt(errors / PRECISION_THRESHOLD))
+
+    def totals(self, results: Sequence[PoseResult]) -> tuple[PoseTotals, ...]:
+        """A row for each estimator."""
+        share = float(np.mean([result.precision for result in results]))
+        matches = float(np.mean([result.matches for result in results]))
+        rows = []
+        for estimator in ESTIMATORS:
+            auc5, auc10, auc20 = pose_auc([result.error(estimator).largest for result in results])
+            rows.append(PoseTotals(estimator, auc5, auc10, auc20, share, matches))
+        return tuple(rows)
+
+    def require_baselines(self, source: Path) -> None:
+        """Raises EvaluateError for a pair that has no direction of translation."""
+        for pair in self.pairs:
+            if np.linalg.norm(self.truth(pair.name0, pair.name1).translation) < 1e-9:
+                raise EvaluateError(
+                    f"{source}:{pair.line}: {pair.name0} and {pair.name1} were taken from the same place, which "
+                    "has no direction of translation; leave the pair out"
+                )
+
+
+def posed_view(intrinsics: Any, rotation: Any, translation: Any, size: Any, where: str) -> PosedView:
+    """A checked camera from whatever a file held. Raises EvaluateError, its message beginning with `where`."""
+    try:
+        view = PosedView(
+            np.asarray(intrinsics, np.float64),
+            np.asarray(rotation, np.float64),
+            np.asarray(translation, np.float64).reshape(-1),
+            (int(size[0]), int(size[1])),
+        )
+    except (KeyError, IndexError, TypeError, ValueError):
+        raise EvaluateError(f"{where}: expected numbers for K (3x3), R (3x3), t (3) and size (2)") from None
+    parts = (view.intrinsics, view.rotation, view.translation)
+    shapes = tuple(part.shape for part in parts)
+    if shapes != ((3, 3), (3, 3), (3,)) or not all(np.isfinite(part).all() for part in parts):
+        raise EvaluateError(f"{where}: expected finite K (3x3), R (3x3) and t (3), found {shapes}")
+    if view.intrinsics[0, 0] <= 0 or view.intrinsics[1, 1] <= 0 or min(view.size) < 1:
+        raise EvaluateError(f"{where}: expected a size and focal lengths above 0")
+    if not np.allclose(view.rotation @ view.rotation.T, np.eye(3), atol=1e-3):
+        raise EvaluateError(f"{where}: R is not a rotation")
+    return view
+
+
+def _working_focal(view: PosedView, long_side: int) -> float:
+    """Mean of both axes, pixels of the matched size."""
+    matrix = scale_intrinsics(view.intrinsics, view.size, working_size(*view.size, long_side))
+    return float(matrix[0, 0] + matrix[1, 1]) / 2

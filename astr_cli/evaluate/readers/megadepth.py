@@ -1,0 +1,77 @@
+"""Index files of MegaDepth in LoFTR's layout, such as the five of MegaDepth-1500, all of a folder as one benchmark.
+
+Each .npz holds `image_paths` (POSIX, from the image root), `intrinsics` (3, 3) and `poses` (4, 4), world to camera, by
+the number of the photo (None where there is none), and `pair_infos`: ((i, j), overlap, ...). `depth_paths` are there
+for training only. The cameras are COLMAP's: the centre of the top-left pixel is at (0.5, 0.5).
+"""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from astr_cli.evaluate.benchmark import EvaluateError, number_pairs, read_sizes
+from astr_cli.evaluate.metrics import Array
+from astr_cli.evaluate.pose_folder import PoseFolder, posed_view
+from astr_cli.evaluate.readers.npz import has_arrays, read_npz
+from astr_cli.evaluate.readers.photos import photo_root
+
+KEYS = ("image_paths", "intrinsics", "poses", "pair_infos")
+
+
+class Camera(NamedTuple):
+    """A photo of an index file, and that file."""
+
+    source: Path
+    intrinsics: Array  # (3, 3), the centre of the top-left pixel at (0.5, 0.5)
+    pose: Array  # (4, 4) world to camera
+
+
+def read_megadepth(folder: Path, name: str) -> PoseFolder | None:
+    """The pairs of all index files of a folder; None where it has none. Raises EvaluateError with the file."""
+    cameras: dict[str, Camera] = {}
+    names: dict[frozenset[str], tuple[str, str]] = {}  # scenes are cut into files by overlap: a pair may come twice
+    for path in sorted(folder.glob("*.npz")):
+        content = read_npz(path) if has_arrays(path, *KEYS) else {}
+        if all(key in content for key in KEYS):
+            for both in _pairs(content, path, cameras):
+                names.setdefault(frozenset(both), both)
+    if not names:
+        return None
+    pairs = number_pairs(names.values(), folder)
+    images = photo_root(folder, pairs[0].name0, cameras[pairs[0].name0].source)
+    sizes = read_sizes(images, cameras, folder)
+    views = {}
+    for photo, camera in cameras.items():
+        ours = camera.intrinsics - [[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]]
+        rotation, translation = camera.pose[:3, :3], camera.pose[:3, 3]
+        views[photo] = posed_view(ours, rotation, translation, sizes[photo], f"{camera.source}: {photo}")
+    found = PoseFolder(name=name, root=folder, images=images, pairs=pairs, views=views)
+    found.require_baselines(folder)
+    return found
+
+
+def _pairs(content: dict[str, Any], path: Path, cameras: dict[str, Camera]) -> list[tuple[str, str]]:
+    """The pairs of a file; the cameras of their photos go into `cameras`."""
+    found = []
+    for row, info in enumerate(content["pair_infos"]):
+        try:
+            first, second = (int(index) for index in info[0])
+            both = (_camera(content, first, path, cameras), _camera(content, second, path, cameras))
+        except (TypeError, ValueError, IndexError):
+            raise EvaluateError(f"{path}: pair {row + 1}: expected the numbers of two photos with cameras") from None
+        found.append(both)
+    return found
+
+
+def _camera(content: dict[str, Any], index: int, path: Path, cameras: dict[str, Camera]) -> str:
+    """Puts the camera of photo `index` into `cameras` and returns its name."""
+    name = content["image_paths"][index]
+    if index < 0 or not isinstance(name, str):
+        raise ValueError
+    intrinsics = np.asarray(content["intrinsics"][index], np.float64).reshape(3, 3)
+    pose = np.asarray(content["poses"][index], np.float64).reshape(4, 4)
+    known = cameras.setdefault(name, Camera(path, intrinsics, pose))
+    if not (np.allclose(known.intrinsics, intrinsics) and np.allclose(known.pose, pose)):
+        raise EvaluateError(f"{path}: {name} has another camera in {known.source}; keep such files in two folders")
+    return name

@@ -1,0 +1,187 @@
+"""numpy's archives, object arrays included, read without running anything that a file asks for.
+
+LoFTR's MegaDepth index files are pickles: a pickled dict under the name .npz, or an archive of arrays of objects. A
+pickle is a program, and numpy's `allow_pickle` runs it. Here the few names that such a file needs (arrays, their
+types, scalars) lead to stand-ins of this module, which check every field and build plain arrays from bytes; any other
+name is refused. Neither numpy's own reconstruction nor anything else that a file names is ever called.
+"""
+
+import pickle
+import re
+import zipfile
+import zlib
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from astr_cli.evaluate.benchmark import EvaluateError
+
+DAMAGE = (
+    *(OSError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError),
+    *(MemoryError, NotImplementedError, RuntimeError, pickle.UnpicklingError, zipfile.BadZipFile, zlib.error),
+)
+PICKLE = b"\x80"  # protocol 2 and newer
+ZIP = b"PK"
+HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+PLAIN = re.compile(r"[biufUSO]\d+")  # bool, integers, floats, text, bytes, objects
+
+
+def read_npz(path: Path) -> dict[str, Any]:
+    """The content by name: arrays, and from a pickled dict also lists, numbers and text.
+
+    Empty for an archive without arrays and for a pickle that is no dict. Raises EvaluateError: missing, damaged, or a
+    pickle that names anything but numpy's arrays.
+    """
+    try:
+        with path.open("rb") as file:
+            if file.read(1) == PICKLE:
+                file.seek(0)
+                content = _unpickle(file, path)
+                return content if isinstance(content, dict) else {}
+        with zipfile.ZipFile(path) as archive:
+            members = [member for member in archive.namelist() if member.endswith(".npy")]
+            return {member.removesuffix(".npy"): _member(archive, member, path) for member in members}
+    except FileNotFoundError:
+        raise EvaluateError(f"{path}: no such file") from None
+    except DAMAGE as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise EvaluateError(f"{path}: cannot be read ({reason}); copy it again") from None
+
+
+def has_arrays(path: Path, *names: str) -> bool:
+    """Whether an .npz may hold arrays of these names: seen from an archive's list, and not at all in a pickle."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(2)
+        if head != ZIP:
+            return head[:1] == PICKLE
+        with zipfile.ZipFile(path) as archive:
+            return {f"{name}.npy" for name in names} <= set(archive.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
+def _member(archive: zipfile.ZipFile, member: str, path: Path) -> npt.NDArray[Any]:
+    with archive.open(member) as file:
+        header = HEADERS.get(np.lib.format.read_magic(file))
+        if header is not None and header(file)[2] == np.dtype(object):
+            value = _unpickle(file, path)
+            if not isinstance(value, np.ndarray):
+                raise ValueError(f"{member} holds no array")
+            return value
+    with archive.open(member) as file:
+        return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
+
+
+def _unpickle(file: IO[bytes], path: Path) -> Any:
+    return _plain(_Unpickler(file, path).load())
+
+
+class _Unpickler(pickle.Unpickler):
+    """Knows arrays, their types and scalars; refuses every other name."""
+
+    def __init__(self, file: IO[bytes], path: Path) -> None:
+        super().__init__(file)
+        self._path = path
+
+    def find_class(self, module: str, name: str) -> Any:
+        """The stand-in for a name in a pickle. Raises EvaluateError for a name that an index file has no use for."""
+        known: dict[str, Any] = {
+            "numpy.ndarray": None,
+            "numpy.dtype": self._dtype,
+            "multiarray._reconstruct": self._array,
+            "multiarray.scalar": self._scalar,
+            "numeric._frombuffer": self._from_buffer,
+            "_codecs.encode": self._encode,
+            "__builtin__.bytes": self._no_bytes,
+        }
+        # numpy 2 moved numpy.core to numpy._core.
+        key = f"{re.sub(r'^numpy[.]_?core[.]', '', module)}.{name}"
+        if key not in known:
+            raise EvaluateError(
+                f"{self._path}: wants to run {module}.{name}, which no list of photos needs; it was not run: get the "
+                "file from its authors again"
+            )
+        return known[key]
+
+    @staticmethod
+    def _dtype(code: str, *_: object) -> "_Dtype":
+        return _Dtype(code)
+
+    @staticmethod
+    def _array(*_: object) -> "_Array":
+        return _Array()
+
+    @staticmethod
+    def _scalar(dtype: "_Dtype", data: bytes) -> Any:
+        return _build((), dtype, False, data)[()]
+
+    @staticmethod
+    def _from_buffer(data: bytes, dtype: "_Dtype", shape: tuple[int, ...], order: str) -> npt.NDArray[Any]:
+        return _build(shape, dtype, order == "F", data)
+
+    @staticmethod
+    def _encode(text: str, encoding: str) -> bytes:
+        """How protocol 2 writes bytes."""
+        if encoding != "latin1":
+            raise ValueError(f"bytes in {encoding}")
+        return text.encode("latin1")
+
+    @staticmethod
+    def _no_bytes() -> bytes:
+        """How protocol 2 writes b""."""
+        return b""
+
+
+class _Dtype:
+    """The type of a plain array."""
+
+    def __init__(self, code: str) -> None:
+        if not isinstance(code, str) or PLAIN.fullmatch(code) is None:
+            raise ValueError(f"an array of type {str(code)[:20]!r}")
+        self.value = np.dtype(object) if code[0] == "O" else np.dtype(code)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        order, parts = state[1], state[2:5]
+        if order not in ("<", ">", "|", "=") or any(part is not None for part in parts):
+            raise ValueError("an array with fields")
+        self.value = self.value.newbyteorder(order)
+
+
+class _Array:
+    """An array until its content comes."""
+
+    value: npt.NDArray[Any]
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, shape, dtype, fortran, data = state
+        self.value = _build(shape, dtype, bool(fortran), data)
+
+
+def _build(shape: Any, dtype: Any, fortran: bool, data: Any) -> npt.NDArray[Any]:
+    if not isinstance(dtype, _Dtype) or not isinstance(shape, tuple):
+        raise ValueError("an array without type or shape")
+    if dtype.value != np.dtype(object):
+        flat = np.frombuffer(data, dtype.value)
+    elif isinstance(data, list):
+        flat = np.empty(len(data), object)
+        for place, item in enumerate(data):
+            flat[place] = _plain(item)
+    else:
+        raise ValueError("an array of objects without a list")
+    return flat.reshape(shape, order="F" if fortran else "C")
+
+
+def _plain(value: Any) -> Any:
+    """The value with every stand-in replaced by its array."""
+    if isinstance(value, _Array):
+        return value.value
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, tuple):
+        return tuple(_plain(item) for item in value)
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return value

@@ -1,0 +1,34 @@
+"""Where the photos of an index file lie: beside it, or in a folder near by."""
+
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from astr_cli.evaluate.benchmark import EvaluateError
+
+LEVELS = 3  # LoFTR keeps data/megadepth/index/NAME/*.npz beside data/megadepth/test/
+
+
+def photo_root(folder: Path, name: str, source: Path) -> Path:
+    """The folder that `name` is relative to: `folder`, one of three above it, or a folder in one of these.
+
+    Raises EvaluateError, naming `source`, where there is none.
+    """
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\\" in name:
+        raise EvaluateError(f"{source}: {name} is not a name below an image folder")
+    for candidate in _near(folder.absolute()):
+        if (candidate / name).is_file():
+            return candidate
+    raise EvaluateError(
+        f"{source}: its photos were not found: no {name} in {folder}, in a folder within it, or up to {LEVELS} levels "
+        "above; put the photos or a link to them there"
+    )
+
+
+def _near(folder: Path) -> Iterator[Path]:
+    for base in (folder, *list(folder.parents)[:LEVELS]):
+        yield base
+        try:
+            yield from sorted(child for child in base.iterdir() if child.is_dir() and not child.name.startswith("."))
+        except OSError:  # a folder above that may not be listed holds nothing for us
+            continue
