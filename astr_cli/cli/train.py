@@ -32,6 +32,9 @@ def command(
     seed: Annotated[int | None, typer.Option(help="Seed of scenes and sampling.")] = None,
     every: Annotated[int, typer.Option(min=1, help="Steps between two checkpoints.")] = 250,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
+    contact_sheet: Annotated[
+        Path | None, typer.Option(help="Only draw some scenes of each kind into this folder, then stop.")
+    ] = None,
 ) -> None:
     """Train a model on scenes rendered from photos.
 
@@ -39,7 +42,13 @@ def command(
     astr train --photos photos/ --out runs/first --minutes 180
     astr train --photos photos/ --resume runs/first --minutes 60
     astr train --photos photos/ --init weights/astr-small.safetensors --out runs/second --steps 40000
+    astr train --photos photos/ --contact-sheet sheets/
     """
+    if contact_sheet is not None:
+        from astr_cli.train.contact_sheet import write_contact_sheets
+
+        write_contact_sheets(photos, contact_sheet, None, typer.echo)
+        return
     from astr_cli.train.command import TrainRequest, train
 
     changes = {

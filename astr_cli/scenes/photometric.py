@@ -1,4 +1,7 @@
-"""What light, lens and sensor do to an image, drawn apart for each: strong, so matching cannot rest on grey values."""
+"""What light, lens and sensor do to an image, drawn apart for each: strong, so matching cannot rest on grey values.
+
+Images are grey from the start, so of a change of colour only its exposure, gamma and contrast are left.
+"""
 
 import math
 

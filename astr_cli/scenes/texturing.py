@@ -44,7 +44,7 @@ def sample(pyramid: Pyramid, u: Tensor, v: Tensor) -> Tensor:
     x, y = u * pyramid.size[0], v * pyramid.size[1]
     level = _level_of_detail(x, y)
     lower = level.floor().clamp(max=LEVELS - 2)
-    first, second = _lookup(pyramid, x, y, lower), _lookup(pyramid, x, y, lower + 1)
+    first, second = look_up(pyramid, x, y, lower), look_up(pyramid, x, y, lower + 1)
     return torch.lerp(first, second, (level - lower)[:, None])
 
 
@@ -60,16 +60,23 @@ def _smaller_step(x: Tensor, y: Tensor, dim: int) -> Tensor:
     return torch.minimum(torch.cat((first, step), dim=dim), torch.cat((step, last), dim=dim))
 
 
-def _lookup(pyramid: Pyramid, x: Tensor, y: Tensor, level: Tensor) -> Tensor:
-    """Level `level` (whole numbers) at texels x, y of level 0, all (B, H, W); never beyond that level's own border."""
+def look_up(
+    pyramid: Pyramid, x: Tensor, y: Tensor, level: Tensor, tile: Tensor | None = None, tiles: int = 1
+) -> Tensor:
+    """Level `level` (whole numbers) at texels x, y of level 0, all (B, H, W); never beyond that level's own border.
+
+    Where `tiles` atlases stand below one another, `tile` (B, H, W) says which one is meant.
+    """
     width, height = pyramid.size
     scale = torch.exp2(-level)
     right = (level > 0).float()
     inside_x = torch.minimum((x * scale).clamp(min=0.5), width * scale - 0.5)
     inside_y = torch.minimum((y * scale).clamp(min=0.5), height * scale - 0.5)
     atlas_x = (inside_x + right * width) * (2 / (1.5 * width)) - 1
-    atlas_y = (inside_y + right * (1 - 2 * scale) * height) * (2 / height) - 1
-    grid = torch.stack((atlas_x, atlas_y), dim=-1)
+    atlas_y = inside_y + right * (1 - 2 * scale) * height
+    if tile is not None:
+        atlas_y = atlas_y + tile * height
+    grid = torch.stack((atlas_x, atlas_y * (2 / (tiles * height)) - 1), dim=-1)
     return F.grid_sample(pyramid.atlas, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 

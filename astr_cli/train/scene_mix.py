@@ -1,0 +1,103 @@
+"""Which kind of scene a batch is made of, and the batch: everything is drawn from the generator it is given."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from astr_cli.errors import AstrError
+from astr_cli.scenes import ScenePair, photometric, render_facades, render_planes, render_relief, render_rooms
+from astr_cli.train.photos import PhotoSet
+from astr_cli.train.rgbd import RgbdSet
+
+PHOTOS_OF_A_STAGE = 4  # photos in each room or street
+
+Render = Callable[[Tensor, tuple[int, int], torch.Generator, float], ScenePair]
+ONE_PHOTO: dict[str, Render] = {"planes": render_planes, "relief": render_relief}
+MANY_PHOTOS: dict[str, Render] = {"rooms": render_rooms, "facades": render_facades}
+SUBPIXEL = frozenset(ONE_PHOTO) | frozenset(MANY_PHOTOS)  # kinds whose depth is exact enough for the fine stage
+
+
+@dataclass(frozen=True)
+class SceneShares:
+    """How often a batch is of each kind; any positive numbers, their sum counts as one."""
+
+    planes: float = 0.2
+    relief: float = 0.3
+    rooms: float = 0.2
+    facades: float = 0.25
+    rgbd: float = 0.05  # only where sequences are given; few, as they are two rooms with labels a pixel off
+
+
+@dataclass(frozen=True)
+class SceneMix:
+    """The numbers of a run that scenes depend on."""
+
+    batch: int
+    side: int  # pixels
+    shares: SceneShares = SceneShares()
+    difficulty: float = 1.0  # of the views; drawn below this for each batch
+    light: float = 0.6  # strength of photometric changes; drawn below this for each image
+
+
+class Mixed(NamedTuple):
+    """A batch and its kind."""
+
+    kind: str  # a field of SceneShares; labels of kinds outside of SUBPIXEL are coarse only
+    scene: ScenePair
+
+
+def mixed_scene(
+    photos: PhotoSet, rgbd: RgbdSet | None, mix: SceneMix, generator: torch.Generator, device: torch.device
+) -> Mixed:
+    """A batch of one kind, drawn by the shares, its two views photographed apart. Raises AstrError without shares."""
+    draw, share = torch.rand(2, generator=generator).tolist()
+    kind = kind_of(draw, mix.shares, rgbd is not None)
+    scene = scene_of(kind, photos, rgbd, mix, generator, device, mix.difficulty * share)
+    return Mixed(
+        kind,
+        scene._replace(
+            image0=photometric(scene.image0, generator, mix.light),
+            image1=photometric(scene.image1, generator, mix.light),
+        ),
+    )
+
+
+def kind_of(draw: float, shares: SceneShares, with_rgbd: bool) -> str:
+    """The kind at `draw`, uniform in [0, 1). Raises AstrError when no share is positive."""
+    weights = {name: float(weight) for name, weight in vars(shares).items() if name != "rgbd" or with_rgbd}
+    total = sum(weights.values())
+    if total <= 0 or min(weights.values()) < 0:
+        given = ", ".join(f"{name} {weight:g}" for name, weight in weights.items())
+        raise AstrError(f"shares of scenes must not be negative, and one of them positive: {given}")
+    below = 0.0
+    for name, weight in weights.items():
+        below += weight / total
+        if draw < below:
+            return name
+    return max(name for name, weight in weights.items() if weight > 0)  # rounding left the sum below 1
+
+
+def scene_of(
+    kind: str,
+    photos: PhotoSet,
+    rgbd: RgbdSet | None,
+    mix: SceneMix,
+    generator: torch.Generator,
+    device: torch.device,
+    difficulty: float,
+) -> ScenePair:
+    """A batch of the given kind under even light, on `device`. Raises AstrError when rgbd is meant and absent."""
+    size = (mix.side, mix.side)
+    if kind in ONE_PHOTO:
+        return ONE_PHOTO[kind](photos.crops(mix.batch, 2 * mix.side, generator).to(device), size, generator, difficulty)
+    if kind in MANY_PHOTOS:
+        side = 4 * mix.side // 3
+        crops = photos.crops(mix.batch * PHOTOS_OF_A_STAGE, side, generator).to(device)
+        return MANY_PHOTOS[kind](crops.view(mix.batch, PHOTOS_OF_A_STAGE, side, side), size, generator, difficulty)
+    if rgbd is None:
+        raise AstrError("scenes of kind 'rgbd' need a folder of RGB-D sequences")
+    pairs = rgbd.batch(mix.batch, mix.side, generator, difficulty)
+    return ScenePair(*(part.to(device) for part in pairs))
