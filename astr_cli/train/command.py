@@ -16,6 +16,7 @@ from astr_cli.train.config import Change, TrainConfig
 from astr_cli.train.loop import StepReport, TrainState, run
 from astr_cli.train.parallel import process_rank, run_processes
 from astr_cli.train.photos import held_out_photos, load_photos
+from astr_cli.train.rgbd import load_rgbd
 from astr_cli.train.validation import append_validation, validate
 
 PRINT_EVERY = 25  # steps
@@ -27,6 +28,7 @@ class TrainRequest:
     """The command line of `astr train`."""
 
     photos: Path
+    rgbd: Path | None
     out: Path | None
     resume: Path | None
     init: Path | None
@@ -48,6 +50,7 @@ def _train_process(request: TrainRequest, folder: Path, echo: Callable[[str], No
     device = pick_device(request.device)
     _, state, config = prepare(request, device)
     photos = load_photos(request.photos, validation=False)
+    rgbd = None if request.rgbd is None else load_rgbd(request.rgbd)
     first = process_rank() == 0
     held_out = held_out_photos(request.photos) if first else None
     if first:
@@ -72,7 +75,9 @@ def _train_process(request: TrainRequest, folder: Path, echo: Callable[[str], No
             echo(f"validation: {found}")
 
     with _StopFlag() as stop:
-        run(state, config, photos, device, config.steps, lambda: stop.asked or time.monotonic() > deadline, listen)
+        run(
+            state, config, photos, rgbd, device, config.steps, lambda: stop.asked or time.monotonic() > deadline, listen
+        )
     if first:
         save_run(folder, state, config)
         echo(f"step {state.step}: {folder / config.preset}.safetensors")

@@ -5,6 +5,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from astr_cli.train.scene_mix import SceneShares
+
 Change = tuple[str, int | float | str]
 
 
@@ -33,7 +35,11 @@ class TrainConfig:
     focal: float = 2.0  # gamma; 0 is the plain negative log likelihood
     ratio_jitter: float = 0.15  # sigma of the log-normal noise on the true scale ratio
     ratio_plain: float = 0.3  # share of windows that train at ratio 1
-    relief_share: float = 0.6  # of the scenes; the rest are planes (homographies)
+    planes_share: float = SceneShares.planes  # how often a batch is of each kind of scene
+    relief_share: float = SceneShares.relief
+    rooms_share: float = SceneShares.rooms
+    facades_share: float = SceneShares.facades
+    rgbd_share: float = SceneShares.rgbd
     difficulty: float = 1.0  # of the views, drawn below this for each batch; the first hours learn faster at 0.6
     light: float = 0.6  # strength of photometric changes, drawn below this for each image; at 1 much of it is noise
     ema: float = 0.999
@@ -46,7 +52,11 @@ class TrainConfig:
     @staticmethod
     def from_json(text: str) -> "TrainConfig":
         """The inverse of `to_json`."""
-        return TrainConfig(**json.loads(text))
+        values = json.loads(text)
+        if "planes_share" not in values:  # written when there were planes and reliefs only
+            rest = {"rooms_share": 0.0, "facades_share": 0.0, "rgbd_share": 0.0}
+            values = {**values, **rest, "planes_share": 1 - values["relief_share"]}
+        return TrainConfig(**values)
 
     def changed(self, changes: tuple[Change, ...]) -> "TrainConfig":
         """A copy with some fields set."""

@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 
 from astr_cli.model.astr import Astr
-from astr_cli.scenes import ScenePair, photometric, render_planes, render_relief
+from astr_cli.scenes import ScenePair
 from astr_cli.train.config import TrainConfig
 from astr_cli.train.losses import Losses, batch_losses
 from astr_cli.train.parallel import any_process, average_gradients, process_rank
 from astr_cli.train.photos import PhotoSet
+from astr_cli.train.rgbd import RgbdSet
+from astr_cli.train.scene_mix import SUBPIXEL, Mixed, SceneMix, SceneShares, mixed_scene
 from astr_cli.train.supervision import supervise
 
 
@@ -65,18 +67,13 @@ def learning_rate(config: TrainConfig, step: int, warm: int) -> float:
     return rate * min(1.0, (warm + 1) / config.warmup)
 
 
-def make_scene(photos: PhotoSet, config: TrainConfig, step: int, device: torch.device) -> ScenePair:
+def make_scene(photos: PhotoSet, rgbd: RgbdSet | None, config: TrainConfig, step: int, device: torch.device) -> Mixed:
     """The pairs of one step of this process: rendered, then photographed under different conditions."""
-    generator = step_generator(config, step, stream=0)
-    textures = photos.crops(config.batch, 2 * config.side, generator).to(device)
-    kind, share = torch.rand(2, generator=generator).tolist()
-    difficulty = config.difficulty * share
-    render = render_relief if kind < config.relief_share else render_planes
-    scene = render(textures, (config.side, config.side), generator, difficulty)
-    return scene._replace(
-        image0=photometric(scene.image0, generator, config.light),
-        image1=photometric(scene.image1, generator, config.light),
+    shares = SceneShares(
+        config.planes_share, config.relief_share, config.rooms_share, config.facades_share, config.rgbd_share
     )
+    mix = SceneMix(config.batch, config.side, shares, config.difficulty, config.light)
+    return mixed_scene(photos, rgbd, mix, step_generator(config, step, stream=0), device)
 
 
 def step_generator(config: TrainConfig, step: int, stream: int) -> torch.Generator:
@@ -149,6 +146,7 @@ def run(
     state: TrainState,
     config: TrainConfig,
     photos: PhotoSet,
+    rgbd: RgbdSet | None,
     device: torch.device,
     last_step: int,
     finished: Callable[[], bool],
@@ -156,5 +154,7 @@ def run(
 ) -> None:
     """Train until `last_step`, or until one process is `finished`."""
     while state.step < last_step and not any_process(finished()):
-        scene = make_scene(photos, config, state.step, device)
-        listener(train_step(state, config, scene))
+        kind, scene = make_scene(photos, rgbd, config, state.step, device)
+        # Sensor depth is a pixel off: good enough for cells, not for offsets.
+        suited = config if kind in SUBPIXEL else config.changed((("fine_weight", 0.0),))
+        listener(train_step(state, suited, scene))

@@ -1,6 +1,7 @@
 """The trainer: true supervision, losses that fall, and resumes that are exact."""
 
 import dataclasses
+import json
 import signal
 import subprocess
 import sys
@@ -64,7 +65,7 @@ def test_the_loss_falls_on_one_batch(photos):
     torch.manual_seed(0)
     config = dataclasses.replace(SMALL, rate=2e-3, steps=1000)
     state = fresh_state(Astr(PRESETS["astr-small"]), config)
-    scene = make_scene(photos, config, 0, torch.device("cpu"))
+    scene = make_scene(photos, None, config, 0, torch.device("cpu")).scene
     reports = [train_step(state, config, scene) for _ in range(60)]
     assert reports[-1].coarse < 0.9 * reports[0].coarse
     assert len(reports[0].inside) == 4
@@ -76,7 +77,7 @@ def test_exact_resume(photos, tmp_path):
 
     def advance(state, count):
         for _ in range(count):
-            train_step(state, SMALL, make_scene(photos, SMALL, state.step, device))
+            train_step(state, SMALL, make_scene(photos, None, SMALL, state.step, device).scene)
 
     whole = start_run(SMALL, device)
     advance(whole, 4)
@@ -94,14 +95,24 @@ def test_exact_resume(photos, tmp_path):
 
 def test_warm_start_takes_the_position_from_the_header(photos, tmp_path):
     state = start_run(SMALL, torch.device("cpu"))
-    train_step(state, SMALL, make_scene(photos, SMALL, 0, torch.device("cpu")))
+    train_step(state, SMALL, make_scene(photos, None, SMALL, 0, torch.device("cpu")).scene)
     save_run(tmp_path, state, SMALL)
     warm = start_run(SMALL, torch.device("cpu"), tmp_path / "astr-small.safetensors")
     assert (warm.step, warm.warm, warm.pairs) == (1, 0, 2)
     assert warm.hours == pytest.approx(state.hours, abs=1e-3)
     assert not warm.optimizer.state_dict()["state"]
     assert learning_rate(SMALL, warm.step, warm.warm) < learning_rate(SMALL, warm.step, 10)
-    train_step(warm, SMALL, make_scene(photos, SMALL, 1, torch.device("cpu")))
+    train_step(warm, SMALL, make_scene(photos, None, SMALL, 1, torch.device("cpu")).scene)
+
+
+def test_a_config_of_two_kinds_of_scenes_keeps_them():
+    """Runs older than rooms and facades say relief_share alone; the rest of their batches were planes."""
+    stored = json.loads(TrainConfig(relief_share=0.7).to_json())
+    for name in ("planes_share", "rooms_share", "facades_share", "rgbd_share"):
+        del stored[name]
+    config = TrainConfig.from_json(json.dumps(stored))
+    shares = (config.planes_share, config.relief_share, config.rooms_share, config.facades_share, config.rgbd_share)
+    assert shares == pytest.approx((0.3, 0.7, 0, 0, 0))
 
 
 def test_a_damaged_or_missing_checkpoint_is_refused(photos, tmp_path):
@@ -128,7 +139,7 @@ def test_photos_never_change_sides():
 
 
 def test_usage_errors(tmp_path):
-    request = TrainRequest(tmp_path, None, None, None, (), None, 10, "cpu")
+    request = TrainRequest(tmp_path, None, None, None, None, (), None, 10, "cpu")
     with pytest.raises(AstrError, match="--out RUN_DIR, or an old one"):
         train(request, print)
     with pytest.raises(AstrError, match="multiple of 32"):
