@@ -13,6 +13,7 @@ from astr_cli.errors import AstrError, Interrupted
 from astr_cli.model.config import PRESETS
 from astr_cli.train.checkpoint import Log, resume_run, save_run, start_run
 from astr_cli.train.config import Change, TrainConfig
+from astr_cli.train.curves import draw_curves
 from astr_cli.train.loop import StepReport, TrainState, run
 from astr_cli.train.parallel import process_rank, run_processes
 from astr_cli.train.photos import held_out_photos, load_photos
@@ -56,7 +57,7 @@ def _train_process(request: TrainRequest, folder: Path, echo: Callable[[str], No
     if first:
         folder.mkdir(parents=True, exist_ok=True)
         echo(f"{len(photos.photos)} photos, {config.preset}, step {state.step} of {config.steps}, {device}")
-    log, rows = Log(folder), []
+    log, curves, rows = Log(folder), _Curves(folder, echo), []
     deadline = math.inf if request.minutes is None else time.monotonic() + 60 * request.minutes
 
     def listen(report: StepReport) -> None:
@@ -69,9 +70,11 @@ def _train_process(request: TrainRequest, folder: Path, echo: Callable[[str], No
             rows.clear()
         if report.step % request.every == 0:
             save_run(folder, state, config)
+            curves.draw()
         if held_out is not None and report.step % (VALIDATE_EVERY * request.every) == 0:
             found = validate(state.average, held_out, device)
             append_validation(folder, report.step, found)
+            curves.draw()
             echo(f"validation: {found}")
 
     with _StopFlag() as stop:
@@ -80,6 +83,7 @@ def _train_process(request: TrainRequest, folder: Path, echo: Callable[[str], No
         )
     if first:
         save_run(folder, state, config)
+        curves.draw()
         echo(f"step {state.step}: {folder / config.preset}.safetensors")
     if stop.asked:
         raise Interrupted(f"stopped at step {state.step}; go on with: astr train --resume {folder} --photos ...")
@@ -134,6 +138,22 @@ def line(rows: list[StepReport], config: TrainConfig) -> str:
         f"  right {100 * mean([r.accuracy for r in rows]):5.1f}%  in spot {inside}%"
         f"  fine {mean([r.fine_error for r in rows]):5.2f} px  {pairs / mean([r.seconds for r in rows]):5.1f} pairs/s"
     )
+
+
+class _Curves:
+    """Keeps curves.png up to date, or says once why it cannot."""
+
+    def __init__(self, folder: Path, echo: Callable[[str], None]) -> None:
+        self.folder, self.echo, self.missing = folder, echo, False
+
+    def draw(self) -> None:
+        if self.missing:
+            return
+        try:
+            draw_curves(self.folder)
+        except ImportError:
+            self.missing = True
+            self.echo("no curves.png: it needs matplotlib (pip install 'astr-cli[train]')")
 
 
 class _StopFlag:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -17,6 +18,7 @@ from astr_cli.scenes import procedural_textures, render_planes, render_relief
 from astr_cli.train.checkpoint import resume_run, save_run, start_run
 from astr_cli.train.command import TrainRequest, train
 from astr_cli.train.config import TrainConfig
+from astr_cli.train.curves import draw_curves, read_table, thinned
 from astr_cli.train.loop import fresh_state, learning_rate, make_scene, train_step
 from astr_cli.train.photos import PhotoSet, held_out, load_photos
 from astr_cli.train.supervision import centres, sample_depth, supervise
@@ -192,3 +194,16 @@ def test_validation_pairs_are_the_same_in_every_run(photos, tmp_path):
     rows = (tmp_path / "validation.csv").read_text().splitlines()
     assert rows[0] == "step,auc5,auc10,auc20,precision,matches"
     assert len(rows) == 3
+
+
+def test_curves_are_drawn_from_what_a_kill_left(tmp_path):
+    rows = ["step,loss,accuracy,inside1", *(f"{step},{1 / step},0.5,0.9" for step in range(1, 900)), "900,nan,0.5,0.9"]
+    (tmp_path / "log.csv").write_text("\n".join([*rows, "901,0."]))
+    table = read_table(tmp_path / "log.csv")
+    assert len(table["step"]) == 900
+    steps, values = thinned(table["step"], table["loss"])
+    assert len(steps) == 300
+    assert values[0] == pytest.approx((1 + 1 / 2 + 1 / 3) / 3)
+    assert values[-1] == pytest.approx((1 / 898 + 1 / 899) / 2)  # without the nan
+    picture = cv2.imread(str(draw_curves(tmp_path)))
+    assert picture.std() > 10
