@@ -28,7 +28,10 @@ def scale_ratios(
     points (M, 2) in working pixels; intrinsics (3, 3) of the working images, None when unknown. A match for which the
     geometry gives nothing falls back to its neighbourhood's affine map, and that to 1.
     """
-    points0, points1 = points0.astype(np.float64), points1.astype(np.float64)
+    # By place, not by score as they come: a score's last bits, which differ between backends, would decide what RANSAC
+    # draws.
+    order = np.lexsort((points0[:, 0], points0[:, 1]))
+    points0, points1 = points0[order].astype(np.float64), points1[order].astype(np.float64)
     ratios = np.full(len(points0), np.nan)
     if intrinsics0 is not None and intrinsics1 is not None:
         ratios = geometric_ratios(points0, points1, intrinsics0, intrinsics1, focal_ratio)
@@ -36,7 +39,9 @@ def scale_ratios(
     if unknown.any():
         ratios[unknown] = affine_ratios(points0, points1)[unknown]
     ratios[~np.isfinite(ratios)] = 1.0
-    return np.clip(ratios, 1.0 / limit, limit)
+    given = np.empty_like(ratios)
+    given[order] = np.clip(ratios, 1.0 / limit, limit)
+    return given
 
 
 def geometric_ratios(

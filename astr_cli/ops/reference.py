@@ -41,3 +41,23 @@ def dense_log_dual_softmax(
     scores = scores.masked_fill(~valid, -1e30)
     log_p = torch.log_softmax(scores, dim=2) + torch.log_softmax(scores, dim=1)
     return log_p.masked_fill(~valid, -torch.inf)
+
+
+def dense_table_attention(query: Tensor, key: Tensor, value: Tensor, table: Tensor) -> Tensor:
+    """Twin of `table_attention` in float64, one listed pair at a time: a key named twice is there twice."""
+    scores = dense_sampled_scores(query, key, table) / query.shape[-1] ** 0.5
+    none = (table < 0)[:, None]
+    weights = torch.softmax(scores.masked_fill(none, -torch.inf), dim=-1).nan_to_num(0.0)
+    return torch.einsum("bhqm,bhqmd->bhqd", weights, _listed(value.double(), table))
+
+
+def dense_sampled_scores(query: Tensor, key: Tensor, table: Tensor) -> Tensor:
+    """Twin of `sampled_scores` in float64."""
+    scores = torch.einsum("bhqd,bhqmd->bhqm", query.double(), _listed(key.double(), table))
+    return scores.masked_fill((table < 0)[:, None], 0.0)
+
+
+def _listed(rows: Tensor, table: Tensor) -> Tensor:
+    """rows (B, H, Nk, D) at the table's (B, Nq, M) places: (B, H, Nq, M, D); any row where the table says none."""
+    batch = torch.arange(len(table), device=table.device)[:, None, None]
+    return rows.transpose(1, 2)[batch, table.clamp(min=0)].permute(0, 3, 1, 2, 4)

@@ -104,6 +104,18 @@ def test_geometric_ratio_is_focal_over_depth(seed, focal0, focal1):
     assert np.median(np.abs(np.log(found / truth))) < 0.02
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_the_order_of_the_matches_does_not_change_a_ratio(known):
+    (x0, _, k0), (x1, _, k1) = two_views(300, 5, 600, 600)
+    rng = np.random.default_rng(1)
+    x1 = x1 + rng.uniform(-4, 4, x1.shape)
+    intrinsics = (k0, k1) if known else (None, None)
+    shuffled = rng.permutation(300)
+    ratios = scale_ratios(x0, x1, *intrinsics, limit=3.0)
+    assert len(np.unique(ratios)) > 200
+    np.testing.assert_array_equal(scale_ratios(x0[shuffled], x1[shuffled], *intrinsics, limit=3.0), ratios[shuffled])
+
+
 def test_coarse_noise_hardly_moves_the_geometric_ratio():
     (x0, d0, k0), (x1, d1, k1) = two_views(400, 3, 600, 600)
     rng = np.random.default_rng(0)

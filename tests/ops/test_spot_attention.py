@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from astr_cli.ops import spot_attention
-from astr_cli.ops.attention import gathered, masked, spot_mask
+from astr_cli.ops.lists import KeyLists, spot_mask
 from astr_cli.ops.reference import dense_spot_attention
+from astr_cli.ops.torch_attention import gathered, masked
 
 
 def random_case(seed: int, grid: tuple[int, int], queries: int, spots: int):
@@ -29,33 +30,50 @@ def random_case(seed: int, grid: tuple[int, int], queries: int, spots: int):
     st.sampled_from([1, 3, 5]),
     st.booleans(),
 )
-def test_equals_the_dense_twin(seed, grid, queries, spots, window, with_mask):
+def test_equals_the_dense_twin(backend, seed, grid, queries, spots, window, with_mask):
     query, key, value, centres, mask = random_case(seed, grid, queries, spots)
     key_mask = mask if with_mask else None
     expected = dense_spot_attention(query, key, value, centres, grid, window, key_mask)
-    for backend in (spot_attention, masked, gathered):
-        found = backend(query, key, value, centres, grid, window, key_mask)
-        torch.testing.assert_close(found.double(), expected, atol=2e-6, rtol=1e-5)
+    found = spot_attention(query, key, value, centres, grid, window, key_mask)
+    torch.testing.assert_close(found.double(), expected, atol=2e-6, rtol=1e-5)
 
 
-def test_backends_agree_across_their_chunks():
-    query, key, value, centres, mask = random_case(9, (40, 50), 1100, 5)
-    first = masked(query, key, value, centres, (40, 50), 5, mask)
-    torch.testing.assert_close(gathered(query, key, value, centres, (40, 50), 5, mask), first, atol=2e-6, rtol=1e-5)
+def test_backends_agree_across_their_chunks(backend):
+    grid = (40, 50)
+    query, key, value, centres, mask = random_case(9, grid, 1100, 5)
+    inside = [x.transpose(1, 2) for x in (query, key, value)]
+    lists = KeyLists(centres, window=(*grid, 5), key_mask=mask)
+    first = masked(*inside, lists)
+    torch.testing.assert_close(gathered(*inside, lists), first, atol=2e-6, rtol=1e-5)
+    found = spot_attention(query, key, value, centres, grid, 5, mask)
+    torch.testing.assert_close(found.transpose(1, 2), first, atol=2e-6, rtol=1e-5)
 
 
-def test_gradients_equal_those_of_the_dense_twin():
-    query, key, value, centres, mask = random_case(1, (6, 7), 13, 4)
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 10_000), st.tuples(st.integers(1, 8), st.integers(1, 8)), st.integers(1, 90), st.integers(1, 5))
+def test_gradients_equal_those_of_the_dense_twin(backend, seed, grid, queries, spots):
+    query, key, value, centres, mask = random_case(seed, grid, queries, spots)
     grads = []
     for function in (spot_attention, dense_spot_attention):
         leaves = [t.clone().requires_grad_() for t in (query, key, value)]
-        (function(*leaves, centres, (6, 7), 5, mask) ** 2).sum().backward()
+        (function(*leaves, centres, grid, 5, mask) ** 2).sum().backward()
         grads.append([leaf.grad for leaf in leaves])
     for found, expected in zip(*grads, strict=True):
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
 
 
-def test_a_key_in_two_windows_counts_once():
+def test_real_head_size_and_model_layout(backend):
+    """Heads of 32, as views of one projection: neither contiguous nor of equal strides; int32 centres."""
+    projected = torch.randn(2, 63, 3 * 4 * 32, generator=torch.Generator().manual_seed(0))
+    query, key, value = (part.unflatten(2, (4, 32)).transpose(1, 2) for part in projected.chunk(3, dim=2))
+    centres = torch.randint(-1, 63, (2, 63, 5), generator=torch.Generator().manual_seed(1), dtype=torch.int32)
+    expected = dense_spot_attention(query, key, value, centres, (7, 9), 5)
+    found = spot_attention(query, key, value, centres, (7, 9), 5)
+    torch.testing.assert_close(found.double(), expected, atol=2e-6, rtol=1e-5)
+    assert found.transpose(1, 2).is_contiguous()  # joining the heads again is free
+
+
+def test_a_key_in_two_windows_counts_once(backend):
     query, key, value, _, _ = random_case(2, (5, 5), 1, 1)
     once = spot_attention(query, key, value, torch.tensor([[[12]]] * 2), (5, 5), 3)
     twice = spot_attention(query, key, value, torch.tensor([[[12, 12, 12]]] * 2), (5, 5), 3)
@@ -71,7 +89,7 @@ def test_cells_outside_are_dropped_not_clamped():
     assert right.nonzero()[:, 2].tolist() == [3, 4, 8, 9, 13, 14]
 
 
-def test_a_query_without_keys_gets_zeros_and_no_gradient():
+def test_a_query_without_keys_gets_zeros_and_no_gradient(backend):
     query, key, value, _, _ = random_case(3, (4, 4), 2, 1)
     query.requires_grad_()
     centres = torch.tensor([[[-1, -1], [5, -1]]] * 2)

@@ -17,13 +17,16 @@ BOTTOM = {"errors", "resources"}
 STAGES = {"ops": BOTTOM}
 STAGES |= {part: {"ops"} | BOTTOM for part in ("model", "store", "images", "pairs", "scenes")}
 STAGES["matching"] = set(STAGES)
+STAGES["bench"] = {"ops"} | BOTTOM
 for upper, lower in (("sfm", "matching"), ("evaluate", "sfm"), ("train", "evaluate"), ("cli", "train")):
     STAGES[upper] = STAGES[lower] | {lower}
+STAGES["cli"] |= {"bench"}
 STAGES |= {"": set(STAGES) - {"cli"}, "__main__": {"cli"}, "errors": set(), "resources": {"errors"}}
 for part in STAGES.keys() - BOTTOM:
     STAGES[part] = STAGES[part] | BOTTOM
 
 LIBRARIES = {"torch", "numpy", "scipy", "cv2", "PIL", "h5py", "pycolmap", "safetensors", "typer", "rich", "tqdm"}
+LIBRARIES |= {"numba"}
 FILES = {"pathlib", "os", "io", "tempfile", "shutil", "hashlib"}
 ALLOWED = {
     "ops": {"torch"},
@@ -36,13 +39,21 @@ ALLOWED = {
     "sfm": LIBRARIES - {"typer", "rich", "torch", "cv2"},
     "evaluate": LIBRARIES - {"pycolmap", "typer", "rich"},
     "train": LIBRARIES - {"pycolmap", "typer", "rich"},
+    "bench": {"torch"},
     "cli": {"typer", "rich"},
     "": set(),
     "__main__": set(),
     "errors": set(),
     "resources": set(),
 }
-EXCEPTIONS = {"model/checkpoint.py": {"safetensors"} | FILES}
+EXCEPTIONS = {
+    "model/checkpoint.py": {"safetensors"} | FILES,
+    "ops/backends.py": {"os"},  # the environment variable that chooses a backend
+    "ops/kernels.py": {"numba", "numpy"},
+    "ops/attention_kernels.py": {"numpy"},
+    "ops/matching_kernels.py": {"numpy"},
+    "ops/numba_attention.py": {"numpy"},
+}
 
 
 class Import(NamedTuple):

@@ -1,0 +1,99 @@
+"""Time and memory of a call, and what the machine can do at best."""
+
+import ctypes
+import sys
+import time
+from pathlib import Path
+from statistics import median
+
+import torch
+
+from astr_cli.bench.records import Machine
+from astr_cli.bench.trials import Call
+
+ROUNDS, ENOUGH = 5, 4.0  # timed calls of each implementation, fewer once they took this many seconds
+
+
+def machine(device: torch.device, dtype: torch.dtype) -> Machine:
+    """Measure the rates of `device`."""
+    cpu = device.type == "cpu"
+    size, bytes_copied = (1536, 1 << 27) if cpu else (8192, 1 << 30)
+    a, b = torch.randn(2, size, size, device=device, dtype=dtype)
+    block = torch.empty(bytes_copied, dtype=torch.uint8, device=device)
+    other = torch.empty_like(block)
+    matmul = min(seconds(lambda: a @ b, device) for _ in range(4))
+    copy = min(seconds(lambda: other.copy_(block), device) for _ in range(4))
+    return Machine(
+        device=device.type if cpu else torch.cuda.get_device_name(device),
+        threads=torch.get_num_threads(),
+        torch=torch.__version__,
+        dtype=str(dtype).removeprefix("torch."),
+        matmul_gflops=2 * size**3 / matmul / 1e9,
+        copy_gigabytes=2 * bytes_copied / copy / 1e9,
+    )
+
+
+def seconds(call: Call, device: torch.device) -> float:
+    """Time of one call, its work on the device included."""
+    _wait(device)
+    start = time.perf_counter()
+    call()
+    _wait(device)
+    return time.perf_counter() - start
+
+
+def interleaved(calls: dict[str, tuple[Call, float]], device: torch.device) -> dict[str, tuple[float, float]]:
+    """Median and quickest milliseconds of each call, in turn, so that a busy machine slows all alike.
+
+    Each comes with the seconds that it took the last time; that counts where it is long enough to stand alone.
+    """
+    taken = {name: [last] if last > ENOUGH else [] for name, (_, last) in calls.items()}
+    for _ in range(ROUNDS):
+        for name, (call, _) in calls.items():
+            if sum(taken[name]) < ENOUGH:
+                taken[name].append(seconds(call, device))
+    return {name: (1e3 * median(times), 1e3 * min(times)) for name, times in taken.items()}
+
+
+def peak_megabytes(call: Call, device: torch.device) -> float | None:
+    """Most memory that a call holds at once beyond what is held before it; None where that cannot be told."""
+    if device.type == "cuda":
+        _wait(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        call()
+        _wait(device)
+        return (torch.cuda.max_memory_allocated(device) - before) / 2**20
+    if not sys.platform.startswith("linux"):
+        call()
+        return None
+    try:
+        # Freed memory that the process keeps would hide what a call takes.
+        ctypes.CDLL(None).malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    except (OSError, AttributeError):
+        call()
+        return None
+    resident = _status("VmRSS")
+    call()
+    return max(0.0, _status("VmHWM") - resident)
+
+
+def free_bytes(device: torch.device) -> float:
+    """Memory that a benchmark may take."""
+    if device.type == "cuda":
+        return 0.8 * float(torch.cuda.mem_get_info(device)[0])
+    if sys.platform.startswith("linux"):
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        return 0.6 * 1024 * next(float(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
+    return 4.0 * 2**30
+
+
+def _status(field: str) -> float:
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith(field)) / 1024
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

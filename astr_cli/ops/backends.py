@@ -1,0 +1,129 @@
+"""Which implementation serves a tensor: ASTR_ATTENTION = auto, torch, numba or cuda.
+
+auto takes the CUDA kernels for tensors on a GPU, numba's loops for those on a CPU, and plain torch, which is exact and
+runs everywhere, where these cannot serve: without a word on a CPU, with one warning on a GPU. A backend asked for by
+name that cannot serve is an error. Float64 is always torch's.
+"""
+
+import os
+import warnings
+from collections.abc import Callable
+from functools import cache
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from astr_cli.errors import AstrError
+from astr_cli.ops import torch_attention, torch_matching
+from astr_cli.ops.lists import KeyLists
+
+VARIABLE = "ASTR_ATTENTION"
+CHOICES = ("auto", "torch", "numba", "cuda")
+
+
+class BackendError(AstrError, ValueError):
+    """ASTR_ATTENTION asks for something that does not exist or cannot serve."""
+
+
+class AttentionBackend(NamedTuple):
+    """One implementation of the attention operators; tensors (B, N, H, D), results in the dtypes of the inputs.
+
+    What `attend` returns as log-sum-exps is its own note to `attend_backward`; nobody else reads it.
+    """
+
+    attend: Callable[[Tensor, Tensor, Tensor, KeyLists], tuple[Tensor, Tensor]]
+    attend_backward: Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, KeyLists], tuple[Tensor, Tensor, Tensor]]
+    scores: Callable[[Tensor, Tensor, Tensor], Tensor]
+    scores_backward: Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+class MatchingBackend(NamedTuple):
+    """One implementation of the streaming dual softmax: see `torch_matching`."""
+
+    sums: Callable[..., tuple[Tensor, Tensor]]
+    sums_backward: Callable[..., tuple[Tensor, Tensor]]
+    best: Callable[..., tuple[Tensor, Tensor, Tensor, Tensor]]
+
+
+TORCH_ATTENTION = AttentionBackend(
+    torch_attention.attend, torch_attention.attend_backward, torch_attention.scores, torch_attention.scores_backward
+)
+TORCH_MATCHING = MatchingBackend(torch_matching.sums, torch_matching.sums_backward, torch_matching.best)
+
+
+def attention_backend(tensor: Tensor) -> AttentionBackend:
+    """The attention operators for tensors like this one. Raises BackendError."""
+    chosen = backend_name(tensor.device.type, tensor.dtype)
+    return _numba()[0] if chosen == "numba" else TORCH_ATTENTION
+
+
+def matching_backend(tensor: Tensor) -> MatchingBackend:
+    """The dual softmax for tensors like this one; on a GPU it is torch's, whose matrix products are the work there.
+
+    Raises BackendError.
+    """
+    numba = tensor.device.type == "cpu" and backend_name("cpu", tensor.dtype) == "numba"
+    return _numba()[1] if numba else TORCH_MATCHING
+
+
+def backend_name(device_type: str, dtype: torch.dtype) -> str:
+    """torch, numba or cuda: what serves tensors of this kind. Raises BackendError."""
+    asked = os.environ.get(VARIABLE, "auto")
+    if asked not in CHOICES:
+        raise BackendError(f"{VARIABLE} is {asked!r}; expected {', '.join(CHOICES[:-1])} or {CHOICES[-1]}")
+    if asked == "torch" or dtype == torch.float64:
+        return "torch"
+    natural = {"cpu": "numba", "cuda": "cuda"}.get(device_type, "torch")
+    if asked not in ("auto", natural):
+        raise BackendError(f"{VARIABLE}={asked} cannot serve tensors on {device_type}; leave it at auto")
+    if natural == "torch":
+        return "torch"
+    problem = numba_problem() if natural == "numba" else cuda_problem()
+    if problem is None:
+        return natural
+    if asked != "auto":
+        raise BackendError(f"{VARIABLE}={asked}, but {problem}")
+    if natural == "cuda":
+        _warn_once(problem)
+    return "torch"
+
+
+def cuda_problem() -> str | None:
+    """Why there are no CUDA kernels; None = there are."""
+    return "this version of astr has no CUDA kernels"
+
+
+@cache
+def numba_problem() -> str | None:
+    """Why numba's loops cannot be used; None = they can. numba is imported, and tried, here for the first time."""
+    try:
+        _try_numba()
+    except Exception as error:  # numba fails in its own many ways: no wheel, no LLVM for this CPU, a full disk
+        return f"numba does not work here ({type(error).__name__}: {' '.join(str(error).split())})"
+    return None
+
+
+def _try_numba() -> None:
+    attention, matching = _numba()
+    x = torch.ones(1, 1, 1, 32)
+    out, _ = attention.attend(x, x, x, KeyLists(torch.zeros(1, 1, 1, dtype=torch.int32)))
+    rows, _ = matching.sums(x[0], x[0], None, None)
+    if not (torch.equal(out, x) and abs(float(rows) - 32.0) < 1e-3):
+        raise ArithmeticError("a first trial gave wrong numbers")
+
+
+@cache
+def _numba() -> tuple[AttentionBackend, MatchingBackend]:
+    from astr_cli.ops import numba_attention as attention
+    from astr_cli.ops import numba_matching as matching
+
+    return (
+        AttentionBackend(attention.attend, attention.attend_backward, attention.scores, attention.scores_backward),
+        MatchingBackend(matching.sums, matching.sums_backward, matching.best),
+    )
+
+
+@cache
+def _warn_once(problem: str) -> None:
+    warnings.warn(f"attention on the GPU takes torch's slower path: {problem}", RuntimeWarning, stacklevel=2)
