@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from ..errors import AstrError
-from . import colmap_import, console, eval, match, reconstruct, train
+from . import bench, check, colmap_import, console, eval, export, match, pairs, reconstruct, train
 
 app = typer.Typer(
     name="astr",
@@ -25,8 +25,12 @@ app = typer.Typer(
 app.command("match")(match.command)
 app.command("colmap-import")(colmap_import.command)
 app.command("reconstruct")(reconstruct.command)
+app.command("check")(check.command)
+app.command("export")(export.command)
 app.command("eval")(eval.command)
 app.command("train")(train.command)
+app.add_typer(bench.bench, name="bench")
+app.add_typer(pairs.pairs, name="pairs")
 
 
 def _print_version(asked: bool) -> None:
@@ -78,7 +82,7 @@ def _sentence(text: str) -> str:
 
 
 def _help_command(arguments: Sequence[str]) -> str:
-    names = {command.name for command in app.registered_commands}
+    names = {command.name for command in app.registered_commands} | {group.name for group in app.registered_groups}
     command = next((argument for argument in arguments if argument in names), None)
     return f"astr {command} --help" if command else "astr --help"
 

@@ -1,0 +1,53 @@
+"""What `astr check` prints: a table, or JSON lines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from astr_cli.cli import console
+
+if TYPE_CHECKING:
+    from astr_cli.sfm.checks import Report
+
+WIDTH = 160  # columns where the output is no terminal
+
+
+def print_reports(reports: Sequence[Report], as_json: bool, quiet: bool) -> None:
+    """Every file: what it holds and what was found in it; unreadable ones on standard error, a line each."""
+    if as_json:
+        for report in reports:
+            texts = [{"text": finding.text} for finding in report.findings]
+            record = report.record()
+            record["findings"] = [each | text for each, text in zip(record["findings"], texts, strict=True)]
+            console.json_line({"event": "checked", "found": report.found, **record})
+    elif not quiet:
+        _print_table(reports)
+    for report in reports:
+        if report.unreadable is not None:
+            console.fail(f"{report.path}: {report.unreadable}")
+
+
+def _print_table(reports: Sequence[Report]) -> None:
+    output = Console(highlight=False)
+    if not output.is_terminal:
+        output = Console(highlight=False, width=WIDTH)
+    readable = [report for report in reports if report.unreadable is None]
+    for report in readable:
+        state = "clean" if not report.found else "see below"
+        held = f"{report.images} images, {report.pairs} pairs, {report.matches} matches"
+        output.print(escape(f"{report.path}: {report.kind}, {held}: {state}"), soft_wrap=True)
+    table = Table("file", "level", "check", "count", "what")
+    table.columns[3].justify = "right"
+    table.columns[2].no_wrap = True
+    for report in readable:
+        for finding in report.findings:
+            cells = (report.path, finding.level, finding.check, str(finding.count), finding.text)
+            table.add_row(*map(escape, cells))
+        table.add_section()
+    if table.row_count:
+        output.print(table)

@@ -1,0 +1,116 @@
+"""What `astr pairs` writes and prints."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from astr_cli.cli import console
+from astr_cli.errors import AstrError
+from astr_cli.images import find_images
+from astr_cli.pairs import Connectivity, connectivity, limit_degree, pairs_text, read_pairs, unite, write_pairs
+from astr_cli.sfm.pair_generators import natural_order
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from astr_cli.cli.pairs import Request
+    from astr_cli.sfm.pair_generators import Proposal
+
+LISTED = 5  # names that are written out
+
+
+def check_request(request: Request) -> None:
+    """Raises AstrError for options that make no sense together, before anything is done."""
+    if request.as_json and request.out is None:
+        raise AstrError("--json prints the summary where the pairs would go; give --out as well")
+    if request.out is not None and not request.out.parent.is_dir():
+        raise AstrError(f"{request.out}: there is no folder {request.out.parent}; make it first")
+
+
+def find_photos(folder: Path) -> list[str]:
+    """The photos of the folder in natural order. Raises AstrError: fewer than two."""
+    names = natural_order(find_images(folder))
+    if len(names) < 2:
+        raise AstrError(f"{folder}: one photo makes no pair; add more")
+    return names
+
+
+def finish(request: Request, names: list[str], proposal: Proposal) -> int:
+    """Limits and unites the pairs, writes them, and reports how the photos hang together."""
+    chosen = proposal.pairs if request.degree is None else limit_degree(proposal.pairs, request.degree)
+    lists = [_read_union(path, names, request) for path in request.union or ()]
+    place = {name: number for number, name in enumerate(names)}
+    united = sorted(unite(chosen, *lists), key=lambda pair: sorted((place[pair[0]], place[pair[1]])))
+    if not united:
+        raise AstrError("no two photos fit together; take more --neighbours, or a greater --distance")
+    if request.out is None:
+        sys.stdout.write(pairs_text(united))
+    else:
+        write_pairs(request.out, united, request.overwrite)
+    graph = connectivity(names, united)
+    for warning in [*proposal.warnings, *graph_warnings(graph)]:
+        console.warn(warning)
+    if request.as_json:
+        console.json_line({"event": "pairs", "out": str(request.out), **graph_record(graph)})
+    elif not request.quiet:
+        for line in [*graph_lines(graph), *_next_lines(request)]:
+            print(line, file=sys.stderr if request.out is None else sys.stdout)
+    return 0
+
+
+def graph_lines(graph: Connectivity) -> Iterator[str]:
+    """How the photos hang together."""
+    fewest, median, most = graph.degrees
+    yield f"{graph.images} photos, {graph.pairs} pairs; {fewest} to {most} pairs a photo, median {median}"
+    if graph.articulation and len(graph.components) == 1:
+        yield f"hanging together by {named(graph.articulation)}: without one of these, it falls apart"
+
+
+def graph_warnings(graph: Connectivity) -> Iterator[str]:
+    """What keeps the photos from becoming one model."""
+    if graph.alone:
+        yield f"in no pair: {named(graph.alone)}"
+    groups = [part for part in graph.components if len(part) > 1]
+    if len(groups) > 1:
+        sizes = ", ".join(str(len(part)) for part in groups[:LISTED]) + (", ..." if len(groups) > LISTED else "")
+        yield f"no pair joins {len(groups)} groups of {sizes} photos: at least as many models will come out"
+
+
+def graph_record(graph: Connectivity) -> dict[str, object]:
+    """The figures as JSON has them."""
+    return {
+        "images": graph.images,
+        "pairs": graph.pairs,
+        "degrees": graph.degrees,
+        "components": [len(part) for part in graph.components],
+        "alone": graph.alone,
+        "articulation": graph.articulation,
+    }
+
+
+def named(names: Sequence[str]) -> str:
+    """The first few names, and how many more there are."""
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return f"{', '.join(names[:LISTED])}{more}"
+
+
+def _read_union(path: Path, names: Sequence[str], request: Request) -> list[tuple[str, str]]:
+    known = set(names)
+    found = []
+    for pair in read_pairs(path).pairs:
+        for name in (pair.name0, pair.name1):
+            if name not in known:
+                where = "the model" if request.photos is None else str(request.photos)
+                raise AstrError(f"{path}:{pair.line}: {name} is not in {where}; take the line out")
+        found.append((pair.name0, pair.name1))
+    return found
+
+
+def _next_lines(request: Request) -> Iterator[str]:
+    if request.out is not None:
+        out = shlex.quote(str(request.out))
+        root = "PHOTOS" if request.photos is None else shlex.quote(str(request.photos))
+        yield f"next: astr match {out} --images {root} --out matches.h5"

@@ -1,0 +1,32 @@
+"""Writing pair lists, in the form that `read_pairs` reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from .reading import PairsError, format_pair
+
+
+def pairs_text(pairs: Iterable[tuple[str, str]]) -> str:
+    """A line for each pair. Raises PairsError for names that no line can hold."""
+    return "".join(f"{format_pair(*pair)}\n" for pair in pairs)
+
+
+def write_pairs(path: Path, pairs: Iterable[tuple[str, str]], overwrite: bool = False) -> None:
+    """Writes a pair list, complete or not at all; a file with the very same text is left alone.
+
+    Raises PairsError: there is another file of that name and `overwrite` is not set, or it cannot be written.
+    """
+    text = pairs_text(pairs)
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        if path.exists() and not overwrite:
+            if path.is_file() and path.read_bytes() == text.encode():
+                return
+            raise PairsError(f"{path}: is there already, with other content; --overwrite replaces it")
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise PairsError(f"{path}: cannot be written ({error.strerror or error}); choose another --out") from None

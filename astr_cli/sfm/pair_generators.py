@@ -1,0 +1,208 @@
+"""Which photos to match with which, by COLMAP's own pair generators: ranked lists of two names, best first.
+
+COLMAP's generators read a database; they get a scratch one. They are asked in the order of the names given, so
+neighbours in a sequence are neighbours in that order, whatever the names.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from astr_cli.errors import AstrError
+from astr_cli.sfm.colmap import pycolmap, quiet
+
+MOST_PAIRS = 1_000_000  # a week and more of matching; beyond it somebody slipped
+FEWEST_SHARED = 15  # points; COLMAP maps with pairs of at least so many inliers
+
+
+class Proposal(NamedTuple):
+    """Pairs of names, best first, and what to warn of."""
+
+    pairs: list[tuple[str, str]]
+    warnings: tuple[str, ...] = ()
+
+
+def natural_order(names: Iterable[str]) -> list[str]:
+    """Sorted with numbers by value, as cameras count: img2 before img10."""
+
+    def key(name: str) -> tuple[list[str | int], str]:
+        parts = re.split(r"([0-9]+)", name.casefold())  # text, digits, text, ...
+        return [int(part) if number % 2 else part for number, part in enumerate(parts)], name
+
+    return sorted(names, key=key)
+
+
+def exhaustive(names: Sequence[str]) -> Proposal:
+    """Every two photos; those nearer to each other in the list rank higher.
+
+    Raises AstrError above MOST_PAIRS.
+    """
+    count = len(names) * (len(names) - 1) // 2
+    if count > MOST_PAIRS:
+        raise AstrError(
+            f"{len(names)} photos make {count} pairs, more than {MOST_PAIRS}; take astr pairs retrieval, spatial or "
+            "sequential, which choose the pairs that can overlap"
+        )
+    with _named_database(names) as database:
+        found = _generate(lambda: pycolmap.ExhaustivePairGenerator(pycolmap.ExhaustivePairingOptions(), database))
+    return _ranked(names, found, found[:, 1] - found[:, 0])
+
+
+def sequential(names: Sequence[str], overlap: int, quadratic: bool) -> Proposal:
+    """Every photo with the `overlap` following ones, in the order given; nearer ones rank higher.
+
+    quadratic: with those 1, 2, 4, 8, ... on instead, also `overlap` of them. Raises AstrError above MOST_PAIRS.
+    """
+    _refuse_many(len(names) * min(overlap, len(names)), "take a smaller --overlap")
+    options = pycolmap.SequentialPairingOptions()
+    options.overlap = overlap
+    options.quadratic_overlap = quadratic
+    with _named_database(names) as database:
+        found = _generate(lambda: pycolmap.SequentialPairGenerator(options, database))
+    return _ranked(names, found, found[:, 1] - found[:, 0])
+
+
+def spatial(root: Path, names: Sequence[str], neighbours: int, distance: float, ignore_height: bool) -> Proposal:
+    """Every photo with its nearest `neighbours` by EXIF GPS, up to `distance` metres away; nearer ones rank higher.
+
+    Raises AstrError: fewer than two photos say where they were taken, more than MOST_PAIRS pairs.
+    """
+    _refuse_many(len(names) * min(neighbours, len(names)), "take fewer --neighbours")
+    options = pycolmap.SpatialPairingOptions()
+    options.max_num_neighbors = neighbours
+    options.max_distance = distance
+    options.ignore_z = ignore_height
+    with _scratch() as path:
+        with quiet():
+            # A camera for each photo: COLMAP leaves out photos that do not fit a shared one.
+            pycolmap.import_images(path, root, pycolmap.CameraMode.PER_IMAGE, list(names))
+        with closing(pycolmap.Database.open(path)) as database:
+            images = {image.image_id: names.index(image.name) for image in database.read_all_images()}
+            places = _places(database, images, ignore_height)
+            if len(places) < 2:
+                raise AstrError(
+                    f"{root}: {len(places)} of {len(names)} photos say in their EXIF where they were taken (latitude, "
+                    "longitude and altitude); take astr pairs retrieval or sequential"
+                )
+            found = _generate(lambda: pycolmap.SpatialPairGenerator(options, database), images)
+    between = np.array([np.linalg.norm(places[a] - places[b]) for a, b in found.tolist()])
+    missing = len(names) - len(places)
+    first = next((name for number, name in enumerate(names) if number not in places), "")
+    warning = f"{missing} of {len(names)} photos have no GPS position (the first: {first}) and come in no pair"
+    return Proposal(_ranked(names, found, between).pairs, (warning,) if missing else ())
+
+
+def covisible(model: Path, neighbours: int, fewest: int = FEWEST_SHARED) -> tuple[list[str], Proposal]:
+    """The images of a COLMAP model, and each with the `neighbours` that share most of its points, at least `fewest`.
+
+    Raises AstrError: not a model, or no two images share that many points.
+    """
+    try:
+        with quiet(errors=False):
+            loaded = pycolmap.Reconstruction(model)
+    except (ValueError, RuntimeError, OSError) as error:
+        reason = (str(error).splitlines() or ["?"])[0]
+        raise AstrError(
+            f"{model}: not a COLMAP model that can be read ({reason}); name a folder like sparse/0"
+        ) from None
+    ids = {number: loaded.image(number).name for number in loaded.reg_image_ids()}
+    names = sorted(ids.values())
+    _refuse_many(len(names) * min(neighbours, len(names)), "take fewer --neighbours")
+    shared = _shared_points(loaded, {number: names.index(name) for number, name in ids.items()})
+    rows = np.repeat(np.arange(len(names)), min(neighbours, len(names)))
+    best = np.argsort(-shared, axis=1, kind="stable")[:, :neighbours].ravel()
+    enough = shared[rows, best] >= fewest
+    found = np.column_stack([rows[enough], best[enough]])
+    if not len(found):
+        raise AstrError(
+            f"{model}: no two of its {len(names)} images share {fewest} points; take a smaller --min-points"
+        )
+    return names, _ranked(names, found, -shared[found[:, 0], found[:, 1]])
+
+
+def ranked_by_similarity(names: Sequence[str], similarity: NDArray[np.float32], neighbours: int) -> Proposal:
+    """Every photo with the `neighbours` most similar to it, by a symmetric (N, N) matrix; more similar rank higher."""
+    others = similarity.copy()
+    np.fill_diagonal(others, -np.inf)
+    take = min(neighbours, len(names) - 1)
+    rows = np.repeat(np.arange(len(names)), take)
+    best = np.argsort(-others, axis=1, kind="stable")[:, :take].ravel()
+    return _ranked(names, np.column_stack([rows, best]), -others[rows, best])
+
+
+def _shared_points(model: pycolmap.Reconstruction, images: dict[int, int]) -> NDArray[np.int64]:
+    """(N, N) how many points two images share; 0 on the diagonal."""
+    shared = np.zeros((len(images), len(images)), np.int64)
+    for point in model.points3D.values():
+        seen = np.unique([images[element.image_id] for element in point.track.elements])
+        shared[seen[:, None], seen] += 1
+    np.fill_diagonal(shared, 0)
+    return shared
+
+
+def _refuse_many(count: int, advice: str) -> None:
+    if count > MOST_PAIRS:
+        raise AstrError(f"that would be up to {count} pairs, more than {MOST_PAIRS}; {advice}")
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """An empty database, for as long as the block runs."""
+    with tempfile.TemporaryDirectory(prefix="astr-pairs-") as folder:
+        path = Path(folder) / "scratch.db"
+        pycolmap.Database.open(path).close()
+        yield path
+
+
+@contextmanager
+def _named_database(names: Sequence[str]) -> Iterator[pycolmap.Database]:
+    """A database with one image for each name, numbered from 1 and named by number: COLMAP sorts by name."""
+    with _scratch() as path, closing(pycolmap.Database.open(path)) as database:
+        with pycolmap.DatabaseTransaction(database):
+            camera = pycolmap.Camera(model="SIMPLE_PINHOLE", width=2, height=2, params=[1.0, 1.0, 1.0])
+            number = database.write_camera(camera)
+            for index in range(len(names)):
+                database.write_image(pycolmap.Image(name=f"{index:09d}", camera_id=number))
+        yield database
+
+
+def _generate(make: Callable[[], pycolmap.PairGenerator], images: dict[int, int] | None = None) -> NDArray[np.int64]:
+    """(P, 2) indices of the pairs, each once, the lower first. images: COLMAP's id -> index; None: one less."""
+    with quiet():
+        pairs = make().all_pairs()
+    numbers = np.array(pairs, np.int64).reshape(-1, 2)
+    if images is not None:
+        numbers = np.array([[images[a], images[b]] for a, b in numbers.tolist()], np.int64).reshape(-1, 2)
+    else:
+        numbers -= 1
+    return np.unique(np.sort(numbers, axis=1), axis=0)
+
+
+def _ranked(names: Sequence[str], pairs: NDArray[np.int64], cost: NDArray[np.generic]) -> Proposal:
+    """Names of the pairs (P, 2), lowest cost first, then in the order of the names; each pair once."""
+    low, high = pairs.min(1, initial=len(names)), pairs.max(1, initial=0)
+    order = np.lexsort((high, low, cost))
+    seen = dict.fromkeys(zip(low[order].tolist(), high[order].tolist(), strict=True))
+    return Proposal([(names[a], names[b]) for a, b in seen])
+
+
+def _places(database: pycolmap.Database, images: dict[int, int], flat: bool) -> dict[int, NDArray[np.float64]]:
+    """Index -> metres east, north and up (0 when flat) of one of them, for the photos with a whole GPS position."""
+    found = {}
+    for prior in database.read_all_pose_priors():
+        position = np.asarray(prior.position, np.float64).ravel()
+        if np.isfinite(position).all() and prior.corr_data_id.id in images:
+            found[images[prior.corr_data_id.id]] = position
+    if not found:
+        return {}
+    positions = np.stack(list(found.values()))
+    metres = np.asarray(pycolmap.GPSTransform().ellipsoid_to_enu(positions, *positions[0]), np.float64)
+    return dict(zip(found, metres * (1, 1, not flat), strict=True))
