@@ -9,6 +9,9 @@ import typer
 def command(
     photos: Annotated[Path, typer.Option(help="Folder of photos: textures for the rendered scenes.")],
     rgbd: Annotated[Path | None, typer.Option(help="Folder of RGB-D sequences, trained on as well.")] = None,
+    megadepth: Annotated[
+        Path | None, typer.Option(help="Folder of MegaDepth in LoFTR's layout, trained on as well.")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder of a new run: checkpoints, log.csv, exported weights.")
     ] = None,
@@ -48,7 +51,7 @@ def command(
     if contact_sheet is not None:
         from astr_cli.train.contact_sheet import write_contact_sheets
 
-        write_contact_sheets(photos, contact_sheet, rgbd, typer.echo)
+        write_contact_sheets(photos, contact_sheet, rgbd, typer.echo, megadepth)
         return
     from astr_cli.train.command import TrainRequest, train
 
@@ -63,4 +66,4 @@ def command(
         "seed": seed,
     }
     given = tuple((name, value) for name, value in changes.items() if value is not None)
-    train(TrainRequest(photos, rgbd, out, resume, init, given, minutes, every, device), typer.echo)
+    train(TrainRequest(photos, rgbd, out, resume, init, given, minutes, every, device, megadepth), typer.echo)

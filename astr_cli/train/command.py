@@ -17,7 +17,7 @@ from astr_cli.train.curves import draw_curves
 from astr_cli.train.loop import StepReport, TrainState, run
 from astr_cli.train.parallel import process_rank, run_processes
 from astr_cli.train.photos import held_out_photos, load_photos
-from astr_cli.train.rgbd import load_rgbd
+from astr_cli.train.scene_mix import load_recordings
 from astr_cli.train.validation import append_validation, validate
 
 PRINT_EVERY = 25  # steps
@@ -37,6 +37,7 @@ class TrainRequest:
     minutes: float | None
     every: int
     device: str
+    megadepth: Path | None = None
 
 
 def train(request: TrainRequest, echo: Callable[[str], None]) -> None:
@@ -51,7 +52,7 @@ def _train_process(request: TrainRequest, folder: Path, echo: Callable[[str], No
     device = pick_device(request.device)
     _, state, config = prepare(request, device)
     photos = load_photos(request.photos, validation=False)
-    rgbd = None if request.rgbd is None else load_rgbd(request.rgbd)
+    recordings = load_recordings(request.rgbd, request.megadepth)
     first = process_rank() == 0
     held_out = held_out_photos(request.photos) if first else None
     if first:
@@ -79,7 +80,14 @@ def _train_process(request: TrainRequest, folder: Path, echo: Callable[[str], No
 
     with _StopFlag() as stop:
         run(
-            state, config, photos, rgbd, device, config.steps, lambda: stop.asked or time.monotonic() > deadline, listen
+            state,
+            config,
+            photos,
+            recordings,
+            device,
+            config.steps,
+            lambda: stop.asked or time.monotonic() > deadline,
+            listen,
         )
     if first:
         save_run(folder, state, config)
@@ -100,6 +108,11 @@ def prepare(request: TrainRequest, device: torch.device) -> tuple[Path, TrainSta
             raise AstrError(
                 f"{request.resume}: --resume goes on exactly as before, but the options differ: "
                 f"{stored.differences(wanted)}; use --init for a new run from its weights"
+            )
+        if request.megadepth is not None and stored.megadepth_share == 0:
+            raise AstrError(
+                f"{request.resume}: --megadepth, but the run has no share for it; go on without, or use --init for a "
+                "new run from its weights"
             )
         return request.resume, state, stored
     config = TrainConfig().changed(request.changes)

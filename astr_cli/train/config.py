@@ -40,6 +40,7 @@ class TrainConfig:
     rooms_share: float = SceneShares.rooms
     facades_share: float = SceneShares.facades
     rgbd_share: float = SceneShares.rgbd
+    megadepth_share: float = SceneShares.megadepth
     difficulty: float = 1.0  # of the views, drawn below this for each batch; the first hours learn faster at 0.6
     light: float = 0.6  # strength of photometric changes, drawn below this for each image; at 1 much of it is noise
     ema: float = 0.999
@@ -52,7 +53,7 @@ class TrainConfig:
     @staticmethod
     def from_json(text: str) -> "TrainConfig":
         """The inverse of `to_json`."""
-        values = json.loads(text)
+        values = {"megadepth_share": 0.0, **json.loads(text)}  # older files have no such share
         if "planes_share" not in values:  # written when there were planes and reliefs only
             rest = {"rooms_share": 0.0, "facades_share": 0.0, "rgbd_share": 0.0}
             values = {**values, **rest, "planes_share": 1 - values["relief_share"]}

@@ -12,8 +12,7 @@ import torch
 from astr_cli.errors import AstrError
 from astr_cli.scenes import ScenePair, overlap, photometric
 from astr_cli.train.photos import PhotoSet, load_photos
-from astr_cli.train.rgbd import RgbdSet, load_rgbd
-from astr_cli.train.scene_mix import MANY_PHOTOS, ONE_PHOTO, SceneMix, scene_of
+from astr_cli.train.scene_mix import MANY_PHOTOS, ONE_PHOTO, Recordings, SceneMix, load_recordings, scene_of
 from astr_cli.train.supervision import Supervision, centres, supervise
 
 Canvas = npt.NDArray[np.uint8]
@@ -25,18 +24,19 @@ SEED = 20
 CAPTION = 16
 
 
-def write_contact_sheets(photos: Path, target: Path, rgbd: Path | None, echo: Callable[[str], None]) -> None:
+def write_contact_sheets(
+    photos: Path, target: Path, rgbd: Path | None, echo: Callable[[str], None], megadepth: Path | None = None
+) -> None:
     """Draw target/KIND.png for every kind: both views, both depths, some true matches. Raises AstrError."""
     photo_set = load_photos(photos, validation=False)
-    sequences = None if rgbd is None else load_rgbd(rgbd)
+    recordings = load_recordings(rgbd, megadepth)
     try:
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise AstrError(f"{target}: cannot be made ({error.strerror}); choose another --contact-sheet") from None
-    kinds = [*ONE_PHOTO, *MANY_PHOTOS] + ([] if sequences is None else ["rgbd"])
-    for kind in kinds:
+    for kind in (*ONE_PHOTO, *MANY_PHOTOS, *recordings):
         path = target / f"{kind}.png"
-        written, data = cv2.imencode(".png", contact_sheet(kind, photo_set, sequences))
+        written, data = cv2.imencode(".png", contact_sheet(kind, photo_set, recordings))
         try:
             path.write_bytes(data.tobytes() if written else b"")
         except OSError as error:
@@ -44,14 +44,14 @@ def write_contact_sheets(photos: Path, target: Path, rgbd: Path | None, echo: Ca
         echo(str(path))
 
 
-def contact_sheet(kind: str, photos: PhotoSet, rgbd: RgbdSet | None, seed: int = SEED) -> Canvas:
+def contact_sheet(kind: str, photos: PhotoSet, recordings: Recordings, seed: int = SEED) -> Canvas:
     """PAIRS pairs below one another, (H, W, 3) BGR."""
     generator = torch.Generator().manual_seed(seed)
     plain = PAIRS - PAIRS // 2
     rows = []
     for count, light in ((plain, 0.0), (PAIRS - plain, 1.0)):
         mix = SceneMix(batch=count, side=SIDE)
-        scene = scene_of(kind, photos, rgbd, mix, generator, torch.device("cpu"), mix.difficulty)
+        scene = scene_of(kind, photos, recordings, mix, generator, torch.device("cpu"), mix.difficulty)
         if light:
             scene = scene._replace(
                 image0=photometric(scene.image0, generator, mix.light),

@@ -15,8 +15,7 @@ from astr_cli.train.config import TrainConfig
 from astr_cli.train.losses import Losses, batch_losses
 from astr_cli.train.parallel import any_process, average_gradients, process_rank
 from astr_cli.train.photos import PhotoSet
-from astr_cli.train.rgbd import RgbdSet
-from astr_cli.train.scene_mix import SUBPIXEL, Mixed, SceneMix, SceneShares, mixed_scene
+from astr_cli.train.scene_mix import SUBPIXEL, Mixed, Recordings, SceneMix, SceneShares, mixed_scene
 from astr_cli.train.supervision import supervise
 
 
@@ -67,13 +66,20 @@ def learning_rate(config: TrainConfig, step: int, warm: int) -> float:
     return rate * min(1.0, (warm + 1) / config.warmup)
 
 
-def make_scene(photos: PhotoSet, rgbd: RgbdSet | None, config: TrainConfig, step: int, device: torch.device) -> Mixed:
+def make_scene(
+    photos: PhotoSet, recordings: Recordings | None, config: TrainConfig, step: int, device: torch.device
+) -> Mixed:
     """The pairs of one step of this process: rendered, then photographed under different conditions."""
     shares = SceneShares(
-        config.planes_share, config.relief_share, config.rooms_share, config.facades_share, config.rgbd_share
+        config.planes_share,
+        config.relief_share,
+        config.rooms_share,
+        config.facades_share,
+        config.rgbd_share,
+        config.megadepth_share,
     )
     mix = SceneMix(config.batch, config.side, shares, config.difficulty, config.light)
-    return mixed_scene(photos, rgbd, mix, step_generator(config, step, stream=0), device)
+    return mixed_scene(photos, recordings, mix, step_generator(config, step, stream=0), device)
 
 
 def step_generator(config: TrainConfig, step: int, stream: int) -> torch.Generator:
@@ -146,7 +152,7 @@ def run(
     state: TrainState,
     config: TrainConfig,
     photos: PhotoSet,
-    rgbd: RgbdSet | None,
+    recordings: Recordings,
     device: torch.device,
     last_step: int,
     finished: Callable[[], bool],
@@ -154,7 +160,7 @@ def run(
 ) -> None:
     """Train until `last_step`, or until one process is `finished`."""
     while state.step < last_step and not any_process(finished()):
-        kind, scene = make_scene(photos, rgbd, config, state.step, device)
+        kind, scene = make_scene(photos, recordings, config, state.step, device)
         # Sensor depth is a pixel off: good enough for cells, not for offsets.
         suited = config if kind in SUBPIXEL else config.changed((("fine_weight", 0.0),))
         listener(train_step(state, suited, scene))

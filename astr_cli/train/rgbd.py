@@ -8,30 +8,22 @@ labels, too much for sub-pixel ones.
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from astr_cli.errors import AstrError
 from astr_cli.scenes import ScenePair
-from astr_cli.scenes.overlap import shares
-
-Array = npt.NDArray[np.floating]
+from astr_cli.train.frames import Array, Frame, RecordedSet, cropped, trusted_inverse
 
 # Largest difference of frame numbers, as the notes of the sequences' own frames.json say; 3 for any other sequence.
 GAP_LIMITS = {"redkitchen": 20, "hololens": 3}
 OTHER_GAP_LIMIT = 3
 DEEPEST = 6.0  # metres: beyond it the sensors' noise passes one percent
-EDGE = 0.05  # relative difference of neighbouring depths from which on both count as unknown
 AGREEMENT = 0.7  # least share of the points seen twice whose two depths agree: else the poses are off, or much moved
 AGREED = 0.03  # relative
 TRIES = 4  # pairs of frames looked at for one pair of the batch
-CROPS = 8  # pairs of crops to choose one of a wished overlap from
-OVERLAPS = (0.15, 0.9)
-JUDGED = 24  # side of the depths that crops are judged by
 
 
 @dataclass(frozen=True)
@@ -51,28 +43,20 @@ class Sequence:
 
 
 @dataclass(frozen=True)
-class RgbdSet:
+class RgbdSet(RecordedSet):
     """All sequences below a folder."""
 
     sequences: tuple[Sequence, ...]
 
-    def batch(self, count: int, side: int, generator: torch.Generator, difficulty: float = 1.0) -> ScenePair:
-        """`count` pairs of square crops of `side` pixels, on the CPU; unknown depth is 0.
-
-        `difficulty` from 0 to 1 is how far apart frames and crops are. Everything is drawn from the generator.
-        """
-        pairs = [self._pair(side, generator, difficulty) for _ in range(count)]
-        return ScenePair(*(torch.stack(parts) for parts in zip(*pairs, strict=True)))
-
-    def _pair(self, side: int, generator: torch.Generator, difficulty: float) -> ScenePair:
+    def pair(self, side: int, generator: torch.Generator, difficulty: float) -> ScenePair:
         """One pair, without the batch dimension."""
         for _ in range(TRIES):
             frames = self._frames(generator, difficulty)
             if agreement(*frames) >= AGREEMENT:
                 break
-        return _cropped(*frames, side, generator, difficulty)
+        return cropped(*frames, side, generator, difficulty)
 
-    def _frames(self, generator: torch.Generator, difficulty: float) -> "tuple[Frame, Frame]":
+    def _frames(self, generator: torch.Generator, difficulty: float) -> tuple[Frame, Frame]:
         sizes = torch.tensor([float(len(sequence.numbers)) for sequence in self.sequences])
         sequence = self.sequences[int(torch.multinomial(sizes, 1, generator=generator))]
         first = int(torch.randint(len(sequence.numbers), (1,), generator=generator))
@@ -80,22 +64,6 @@ class RgbdSet:
         near = [k for k, n in enumerate(sequence.numbers) if 0 < abs(n - sequence.numbers[first]) <= limit]
         second = near[int(torch.randint(len(near), (1,), generator=generator))] if near else first
         return _decode(sequence, first), _decode(sequence, second)
-
-
-class Frame(NamedTuple):
-    image: npt.NDArray[np.uint8]  # (H, W)
-    inverse: Array  # (H / 2, W / 2) 1 / z-depth, 0 = unknown
-    intrinsics: Array  # (3, 3)
-    pose: Array  # (4, 4) camera to world
-
-
-class Crop(NamedTuple):
-    """A turned square window of an image."""
-
-    x: float  # centre, pixels of the image
-    y: float
-    extent: float  # side, pixels of the image
-    roll: float  # radians
 
 
 def load_rgbd(root: Path) -> RgbdSet:
@@ -135,16 +103,8 @@ def _decode(sequence: Sequence, index: int) -> Frame:
     if image is None or depth is None or depth.ndim != 2:
         name = f"{sequence.name}, frame {sequence.numbers[index]}"
         raise AstrError(f"{name}: its image or its depth is damaged; take the frame out of frames.json")
-    inverse = _trusted_inverse(depth.astype(np.float32) / 1000)
+    inverse = trusted_inverse(depth.astype(np.float32) / 1000, DEEPEST)  # colour is off by a pixel: no edges
     return Frame(np.asarray(image, np.uint8), inverse, sequence.intrinsics, sequence.poses[index])
-
-
-def _trusted_inverse(depth: Array) -> Array:
-    """1 / depth (H, W) in metres; 0 where it is unknown, too deep, or beside an edge, as colour is off by a pixel."""
-    around = np.ones((3, 3), np.uint8)
-    low, high = cv2.erode(depth, around), cv2.dilate(depth, around)
-    trusted = (low > 0) & (high < DEEPEST) & (high - low < EDGE * high)
-    return np.where(trusted, 1 / np.maximum(depth, 1e-3), 0).astype(np.float32)
 
 
 def agreement(frame0: Frame, frame1: Frame) -> float:
@@ -169,84 +129,3 @@ def agreement(frame0: Frame, frame1: Frame) -> float:
 
 def _homogeneous(x: Array, y: Array) -> Array:
     return np.stack((x.ravel(), y.ravel(), np.ones(x.size)))
-
-
-def _cropped(frame0: Frame, frame1: Frame, side: int, generator: torch.Generator, difficulty: float) -> ScenePair:
-    """The pair of crops whose overlap is nearest to a wished one, cut out."""
-    wished = OVERLAPS[0] + (OVERLAPS[1] - OVERLAPS[0]) * (1 - difficulty * float(torch.rand(1, generator=generator)))
-    candidates = [tuple(_draw_crop(frame, generator, difficulty) for frame in (frame0, frame1)) for _ in range(CROPS)]
-    judged = [_cut((frame0, frame1), crops, JUDGED) for crops in candidates]
-    rough = ScenePair(*(torch.stack(parts) for parts in zip(*judged, strict=True)))
-    back = torch.linalg.inv(rough.pose)
-    there = shares(rough.depth0, rough.depth1, rough.intrinsics0, rough.intrinsics1, rough.pose)
-    here = shares(rough.depth1, rough.depth0, rough.intrinsics1, rough.intrinsics0, back)
-    overlap = (there.seen * here.seen).sqrt()
-    miss = (overlap - wished).abs() + 2.0 * ((overlap < OVERLAPS[0]) | (overlap > OVERLAPS[1]))
-    miss = miss + (0.5 - torch.minimum(there.known, here.known)).clamp(min=0)
-    return _cut((frame0, frame1), candidates[int(miss.argmin())], side)
-
-
-def _draw_crop(frame: Frame, generator: torch.Generator, difficulty: float) -> Crop:
-    """A window inside of the image (but for its corners when turned), mostly upright."""
-    share, x, y, turn, rare = torch.rand(5, generator=generator).tolist()
-    height, width = frame.image.shape
-    extent = min(height, width) * (1 - 0.55 * difficulty * share)
-    roll = (turn - 0.5) * (np.pi if rare < 0.1 * difficulty else 0.4 * difficulty)
-    return Crop(extent / 2 - 0.5 + x * (width - extent), extent / 2 - 0.5 + y * (height - extent), extent, roll)
-
-
-def _cut(frames: tuple[Frame, Frame], crops: tuple[Crop, ...], side: int) -> ScenePair:
-    """Both crops at `side` pixels, with the cameras that would have taken them; without the batch dimension."""
-    images, depths, intrinsics, turned = [], [], [], []
-    for frame, crop in zip(frames, crops, strict=True):
-        to_crop = _crop_matrix(crop, side)
-        images.append(_warp_image(frame.image, to_crop, side))
-        depths.append(_warp_depth(frame.inverse, to_crop, side))
-        roll = np.eye(4)
-        roll[:2, :2] = to_crop[:2, :2] * (crop.extent / side)
-        turned.append(roll @ np.linalg.inv(frame.pose))
-        # K' = A K R^-1: the crop's own turn goes into the pose, which leaves an upright K.
-        camera = to_crop @ frame.intrinsics @ roll[:3, :3].T
-        camera[0, 1] = camera[1, 0] = 0.0  # what is left of unequal focal lengths, 1e-4 of them
-        intrinsics.append(camera)
-    pose = turned[1] @ np.linalg.inv(turned[0])
-    return ScenePair(
-        *(torch.from_numpy(np.ascontiguousarray(part, np.float32)) for part in (*images, *depths, *intrinsics, pose))
-    )
-
-
-def _crop_matrix(crop: Crop, side: int) -> Array:
-    """(3, 3): pixels of the image to pixels of the crop, centres at whole numbers in both."""
-    scale = side / crop.extent
-    cos, sin = scale * np.cos(crop.roll), scale * np.sin(crop.roll)
-    middle = (side - 1) / 2
-    return np.array(
-        (
-            (cos, sin, middle - cos * crop.x - sin * crop.y),
-            (-sin, cos, middle + sin * crop.x - cos * crop.y),
-            (0.0, 0.0, 1.0),
-        )
-    )
-
-
-def _warp_image(image: npt.NDArray[np.uint8], to_crop: Array, side: int) -> Array:
-    """(1, side, side) in [0, 1]; reduced by areas first, so that nothing aliases."""
-    scale = float(np.hypot(to_crop[0, 0], to_crop[0, 1]))
-    if scale < 1:
-        height, width = (max(2, round(length * scale)) for length in image.shape)
-        factors = np.array((image.shape[1] / width, image.shape[0] / height))
-        small_to_image = np.diag((*factors, 1.0))
-        small_to_image[:2, 2] = 0.5 * factors - 0.5
-        image = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
-        to_crop = to_crop @ small_to_image
-    warped = cv2.warpAffine(image, to_crop[:2], (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return warped[None].astype(np.float32) / 255
-
-
-def _warp_depth(inverse: Array, to_crop: Array, side: int) -> Array:
-    """(side, side) z-depth, bilinear in 1 / depth (exact on planes), 0 where any neighbour is unknown."""
-    half_to_image = np.array(((2.0, 0.0, 0.5), (0.0, 2.0, 0.5), (0.0, 0.0, 1.0)))
-    matrix = (to_crop @ half_to_image)[:2]
-    known = (inverse > 0).astype(np.float32)
-    warped, weight = (cv2.warpAffine(part, matrix, (side, side), flags=cv2.INTER_LINEAR) for part in (inverse, known))
-    return np.where(weight > 0.999, 1 / np.maximum(warped, 1e-6), 0)

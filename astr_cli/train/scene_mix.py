@@ -1,7 +1,8 @@
 """Which kind of scene a batch is made of, and the batch: everything is drawn from the generator it is given."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -9,15 +10,19 @@ from torch import Tensor
 
 from astr_cli.errors import AstrError
 from astr_cli.scenes import ScenePair, photometric, render_facades, render_planes, render_relief, render_rooms
+from astr_cli.train.frames import RecordedSet
+from astr_cli.train.megadepth import load_megadepth
 from astr_cli.train.photos import PhotoSet
-from astr_cli.train.rgbd import RgbdSet
+from astr_cli.train.rgbd import load_rgbd
 
 PHOTOS_OF_A_STAGE = 4  # photos in each room or street
 
 Render = Callable[[Tensor, tuple[int, int], torch.Generator, float], ScenePair]
 ONE_PHOTO: dict[str, Render] = {"planes": render_planes, "relief": render_relief}
 MANY_PHOTOS: dict[str, Render] = {"rooms": render_rooms, "facades": render_facades}
-SUBPIXEL = frozenset(ONE_PHOTO) | frozenset(MANY_PHOTOS)  # kinds whose depth is exact enough for the fine stage
+Recordings = Mapping[str, RecordedSet]  # by kind: rgbd, megadepth
+# Kinds whose depth is exact enough for the fine stage.
+SUBPIXEL = frozenset(ONE_PHOTO) | frozenset(MANY_PHOTOS) | {"megadepth"}
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,7 @@ class SceneShares:
     rooms: float = 0.2
     facades: float = 0.25
     rgbd: float = 0.05  # only where sequences are given; few, as they are two rooms with labels a pixel off
+    megadepth: float = 0.15  # only where a folder is given; NOTE a guess: there was none to measure with
 
 
 @dataclass(frozen=True)
@@ -49,13 +55,24 @@ class Mixed(NamedTuple):
     scene: ScenePair
 
 
+def load_recordings(rgbd: Path | None, megadepth: Path | None) -> Recordings:
+    """What is below the folders that are given. Raises AstrError."""
+    found: dict[str, RecordedSet] = {}
+    if rgbd is not None:
+        found["rgbd"] = load_rgbd(rgbd)
+    if megadepth is not None:
+        found["megadepth"] = load_megadepth(megadepth)
+    return found
+
+
 def mixed_scene(
-    photos: PhotoSet, rgbd: RgbdSet | None, mix: SceneMix, generator: torch.Generator, device: torch.device
+    photos: PhotoSet, recordings: Recordings | None, mix: SceneMix, generator: torch.Generator, device: torch.device
 ) -> Mixed:
     """A batch of one kind, drawn by the shares, its two views photographed apart. Raises AstrError without shares."""
     draw, share = torch.rand(2, generator=generator).tolist()
-    kind = kind_of(draw, mix.shares, rgbd is not None)
-    scene = scene_of(kind, photos, rgbd, mix, generator, device, mix.difficulty * share)
+    given = recordings or {}
+    kind = kind_of(draw, mix.shares, "rgbd" in given, "megadepth" in given)
+    scene = scene_of(kind, photos, given, mix, generator, device, mix.difficulty * share)
     return Mixed(
         kind,
         scene._replace(
@@ -65,9 +82,10 @@ def mixed_scene(
     )
 
 
-def kind_of(draw: float, shares: SceneShares, with_rgbd: bool) -> str:
+def kind_of(draw: float, shares: SceneShares, with_rgbd: bool, with_megadepth: bool = False) -> str:
     """The kind at `draw`, uniform in [0, 1). Raises AstrError when no share is positive."""
-    weights = {name: float(weight) for name, weight in vars(shares).items() if name != "rgbd" or with_rgbd}
+    absent = {name for name, given in (("rgbd", with_rgbd), ("megadepth", with_megadepth)) if not given}
+    weights = {name: float(weight) for name, weight in vars(shares).items() if name not in absent}
     total = sum(weights.values())
     if total <= 0 or min(weights.values()) < 0:
         given = ", ".join(f"{name} {weight:g}" for name, weight in weights.items())
@@ -83,13 +101,13 @@ def kind_of(draw: float, shares: SceneShares, with_rgbd: bool) -> str:
 def scene_of(
     kind: str,
     photos: PhotoSet,
-    rgbd: RgbdSet | None,
+    recordings: Recordings,
     mix: SceneMix,
     generator: torch.Generator,
     device: torch.device,
     difficulty: float,
 ) -> ScenePair:
-    """A batch of the given kind under even light, on `device`. Raises AstrError when rgbd is meant and absent."""
+    """A batch of the given kind under even light, on `device`. Raises AstrError when its recordings are absent."""
     size = (mix.side, mix.side)
     if kind in ONE_PHOTO:
         return ONE_PHOTO[kind](photos.crops(mix.batch, 2 * mix.side, generator).to(device), size, generator, difficulty)
@@ -97,7 +115,7 @@ def scene_of(
         side = 4 * mix.side // 3
         crops = photos.crops(mix.batch * PHOTOS_OF_A_STAGE, side, generator).to(device)
         return MANY_PHOTOS[kind](crops.view(mix.batch, PHOTOS_OF_A_STAGE, side, side), size, generator, difficulty)
-    if rgbd is None:
-        raise AstrError("scenes of kind 'rgbd' need a folder of RGB-D sequences")
-    pairs = rgbd.batch(mix.batch, mix.side, generator, difficulty)
+    if kind not in recordings:
+        raise AstrError(f"scenes of kind '{kind}' need a folder of recordings: --{kind}")
+    pairs = recordings[kind].batch(mix.batch, mix.side, generator, difficulty)
     return ScenePair(*(part.to(device) for part in pairs))

@@ -11,8 +11,9 @@ import torch
 
 from astr_cli.errors import AstrError
 from astr_cli.scenes import ScenePair, overlap
+from astr_cli.train.frames import Crop, cut
 from astr_cli.train.photos import PhotoSet
-from astr_cli.train.rgbd import AGREEMENT, Crop, RgbdSet, _cut, _decode, agreement, load_rgbd
+from astr_cli.train.rgbd import AGREEMENT, RgbdSet, _decode, agreement, load_rgbd
 from astr_cli.train.scene_mix import SUBPIXEL, SceneMix, SceneShares, mixed_scene
 from astr_cli.train.supervision import supervise
 
@@ -110,7 +111,7 @@ def test_crops_keep_images_depths_cameras_and_pose_together(made: RgbdSet) -> No
 def test_a_plain_crop_has_the_depth_of_the_plane_at_every_pixel(made: RgbdSet) -> None:
     frame = _decode(made.sequences[0], 3)
     crop = Crop(59.5, 59.5, 120.0, 0.0)
-    scene = _cut((frame, frame), (crop, crop), 60)
+    scene = cut((frame, frame), (crop, crop), 60)
     x, y = np.meshgrid(np.arange(60.0), np.arange(60.0))
     grey, depth = seen(4, ((x + 0.5) * 2 - 0.5, (y + 0.5) * 2 - 0.5))
     known = scene.depth0.numpy() > 0
@@ -175,7 +176,7 @@ def test_what_is_missing_or_broken_is_named(tmp_path: Path) -> None:
 def test_the_mix_makes_batches_of_them_and_says_that_labels_are_coarse(made: RgbdSet) -> None:
     photos = PhotoSet((np.zeros((64, 64), np.uint8),))
     mix = SceneMix(2, 64, SceneShares(planes=0, relief=0, rooms=0, facades=0, rgbd=1), difficulty=0.5)
-    kind, scene = mixed_scene(photos, made, mix, torch.Generator().manual_seed(0), torch.device("cpu"))
+    kind, scene = mixed_scene(photos, {"rgbd": made}, mix, torch.Generator().manual_seed(0), torch.device("cpu"))
     assert kind == "rgbd" and kind not in SUBPIXEL
     assert scene.image0.shape == (2, 1, 64, 64) and len(supervise(scene).batch) > 20
 

@@ -1,0 +1,412 @@
+"""MegaDepth in LoFTR's layout: a folder of three photos of a known plane, as the test writes it."""
+
+import dataclasses
+import json
+import math
+import pickle
+from pathlib import Path
+from typing import Any
+
+import cv2
+import h5py
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from astr_cli.cli.app import run
+from astr_cli.errors import AstrError
+from astr_cli.scenes import ScenePair, overlap
+from astr_cli.train.checkpoint import save_run, start_run
+from astr_cli.train.command import TrainRequest, prepare
+from astr_cli.train.config import TrainConfig
+from astr_cli.train.contact_sheet import contact_sheet
+from astr_cli.train.frames import Crop, cut
+from astr_cli.train.loop import make_scene
+from astr_cli.train.megadepth import FrameFiles, MegadepthSet, _read_frame, load_megadepth
+from astr_cli.train.photos import PhotoSet
+from astr_cli.train.scene_mix import SUBPIXEL, SceneMix, SceneShares, kind_of, mixed_scene
+from astr_cli.train.supervision import centres, supervise
+
+CPU = torch.device("cpu")
+WIDTH, HEIGHT = 200, 150
+INTRINSICS = np.array(((190.0, 0, 99.3), (0, 187.0, 74.1), (0, 0, 1)))  # pixel centres at whole numbers
+HALF = np.array(((0, 0, 0.5), (0, 0, 0.5), (0, 0, 0)))
+PLANE = np.array((0.03, -0.05, 0.25))  # PLANE @ X = 1
+NUMBERS = {0: 1, 1: 2, 2: 4}  # in the index, which has gaps
+ONLY = SceneShares(planes=0, relief=0, rooms=0, facades=0, rgbd=0, megadepth=1)
+PHOTOS = PhotoSet((np.zeros((64, 64), np.uint8),))
+
+
+def pose_of(view: int) -> np.ndarray:
+    """World to camera; no camera is the world."""
+    turned, _ = cv2.Rodrigues(np.array((0.02 - 0.01 * view, 0.05 - 0.06 * view, 0.03 * view)))
+    pose = np.eye(4)
+    pose[:3, :3] = turned
+    pose[:3, 3] = -turned @ (0.4 * view - 0.3, 0.1 * view, 0.2 - 0.3 * view)
+    return pose
+
+
+def on_plane(view: int, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """World points (N, 3) and z-depths (N,) of pixels (N, 2) of a photo."""
+    pose = pose_of(view)
+    rays = np.c_[pixels, np.ones(len(pixels))] @ np.linalg.inv(INTRINSICS).T @ pose[:3, :3]
+    centre = -pose[:3, :3].T @ pose[:3, 3]
+    z = (1 - PLANE @ centre) / (rays @ PLANE)
+    return centre + z[:, None] * rays, z
+
+
+def project(view: int, points: np.ndarray) -> np.ndarray:
+    """Pixels (N, 2) of world points (N, 3) in a photo."""
+    pose = pose_of(view)
+    image = (points @ pose[:3, :3].T + pose[:3, 3]) @ INTRINSICS.T
+    return image[:, :2] / image[:, 2:]
+
+
+def seen(view: int, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Grey 0 to 1 and z-depth (N,)."""
+    points, z = on_plane(view, pixels)
+    return 0.5 + 0.2 * np.sin(7 * points[:, 0]) + 0.2 * np.cos(6 * points[:, 1] + 2 * points[:, 0]), z
+
+
+def to_crop(crop: Crop, side: int, pixels: np.ndarray) -> np.ndarray:
+    cos, sin = math.cos(crop.roll), math.sin(crop.roll)
+    return (pixels - (crop.x, crop.y)) @ np.array(((cos, -sin), (sin, cos))) * (side / crop.extent) + (side - 1) / 2
+
+
+def to_photo(crop: Crop, side: int, pixels: np.ndarray) -> np.ndarray:
+    cos, sin = math.cos(crop.roll), math.sin(crop.roll)
+    return (pixels - (side - 1) / 2) @ np.array(((cos, sin), (-sin, cos))) * (crop.extent / side) + (crop.x, crop.y)
+
+
+def photo_name(view: int) -> str:
+    return f"Undistorted_SfM/0001/images/{view}.png"
+
+
+def depth_name(view: int) -> str:
+    return f"phoenix/S6/zl548/MegaDepth_v1/0001/dense0/depths/{view}.h5"
+
+
+def write_depth(path: Path, depth: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "w") as file:
+        file["depth"] = depth.astype(np.float32)
+
+
+def whole_grid() -> np.ndarray:
+    return np.stack(np.meshgrid(np.arange(WIDTH, dtype=float), np.arange(HEIGHT, dtype=float)), -1).reshape(-1, 2)
+
+
+def of_objects(items: list[Any]) -> np.ndarray:
+    array = np.empty(len(items), object)
+    for place, item in enumerate(items):
+        array[place] = item
+    return array
+
+
+def index_content(*pairs: tuple[int, int, float]) -> dict[str, Any]:
+    """As in LoFTR's files: gaps in the numbers, COLMAP's pixel centres; pairs are (view, view, overlap)."""
+    lists: dict[str, list[Any]] = {key: [None] * 5 for key in ("image_paths", "depth_paths", "intrinsics", "poses")}
+    for view, number in NUMBERS.items():
+        entry = photo_name(view), depth_name(view), INTRINSICS + HALF, pose_of(view)
+        for values, value in zip(lists.values(), entry, strict=True):
+            values[number] = value
+    infos = [(np.array([NUMBERS[a], NUMBERS[b]]), share, np.zeros((2, 6))) for a, b, share in pairs]
+    return {**{key: of_objects(values) for key, values in lists.items()}, "pair_infos": of_objects(infos)}
+
+
+def write_index(root: Path, name: str, content: dict[str, Any]) -> Path:
+    """A pickled dict under the name .npz, as LoFTR's training files are."""
+    path = root / "index" / "scene_info_0.1_0.7" / f"{name}.npz"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(pickle.dumps(content, 3))
+    return path
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Photos and depths below megadepth/train, with a hole in each depth, and two index files."""
+    top = tmp_path / "megadepth"
+    for view in NUMBERS:
+        grey, z = (values.reshape(HEIGHT, WIDTH) for values in seen(view, whole_grid()))
+        photo = top / "train" / photo_name(view)
+        photo.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(photo), np.round(grey * 255).astype(np.uint8))
+        z[40:52, 60:75] = 0
+        write_depth(top / "train" / depth_name(view), z)
+    write_index(top, "0001_0.1_0.3", index_content((0, 2, 0.2)))
+    archive = write_index(top, "0001_0.3_0.5", {})
+    np.savez(archive, **index_content((0, 1, 0.4), (1, 2, 0.3)))
+    return top
+
+
+def views_drawn(found: MegadepthSet, difficulty: float, times: int = 200) -> list[tuple[int, int]]:
+    generator = torch.Generator().manual_seed(0)
+    drawn = [found._draw(generator, difficulty) for _ in range(times)]
+    return [(int(a.image.stem), int(b.image.stem)) for a, b in drawn]
+
+
+def files_of(found: MegadepthSet, view: int) -> FrameFiles:
+    frames = (files for scene in found.scenes for files in scene.frames.values())
+    return next(files for files in frames if files.image.stem == str(view))
+
+
+def batched(pair: ScenePair) -> ScenePair:
+    return ScenePair(*(part[None] for part in pair))
+
+
+def test_labels_of_crops_are_exact(root: Path) -> None:
+    """By the plane itself: from a cell of one crop to its photo, the world, the other photo and its crop."""
+    found = load_megadepth(root)
+    crops = Crop(95.0, 72.0, 120.0, 0.5), Crop(101.0, 76.0, 104.0, -0.4)
+    scene = batched(cut((_read_frame(files_of(found, 0)), _read_frame(files_of(found, 1))), crops, 96))
+    truth = supervise(scene)
+    assert len(truth.batch) > 60
+    ways = ((0, 1, truth.cells0, truth.cells1, truth.offsets1), (1, 0, truth.cells1, truth.cells0, truth.offsets0))
+    for here, there, cells, partners, offsets in ways:
+        points, _ = on_plane(here, to_photo(crops[here], 96, centres(cells, 12).double().numpy()))
+        expected = to_crop(crops[there], 96, project(there, points))
+        label = (centres(partners, 12) + offsets).double().numpy()
+        np.testing.assert_allclose(label, expected, atol=5e-3)
+
+
+def test_a_crop_has_the_grey_and_the_depth_of_the_plane_at_every_pixel(root: Path) -> None:
+    frame = _read_frame(files_of(load_megadepth(root), 1))
+    np.testing.assert_allclose(frame.intrinsics, INTRINSICS, atol=1e-12)
+    np.testing.assert_allclose(frame.pose, np.linalg.inv(pose_of(1)), atol=1e-12)
+    crop = Crop(90.0, 70.0, 110.0, 0.2)
+    scene = cut((frame, frame), (crop, crop), 64)
+    pixels = np.stack(np.meshgrid(np.arange(64.0), np.arange(64.0)), -1).reshape(-1, 2)
+    grey, z = (values.reshape(64, 64) for values in seen(1, to_photo(crop, 64, pixels)))
+    known = scene.depth0.numpy() > 0
+    assert 0.9 < known.mean() < 0.99
+    np.testing.assert_allclose(scene.depth0.numpy()[known], z[known], rtol=1e-4)
+    np.testing.assert_allclose(scene.image0[0].numpy()[2:-2, 2:-2], grey[2:-2, 2:-2], atol=0.01)
+
+
+def test_batches_keep_images_depths_cameras_and_pose_together(root: Path) -> None:
+    """1 / z is linear on a plane, and with the cameras that gives the homography of each pair of crops."""
+    scene = load_megadepth(root).batch(6, 64, torch.Generator().manual_seed(0))
+    assert scene.image0.shape == (6, 1, 64, 64) and scene.depth0.shape == (6, 64, 64)
+    assert all(part.dtype == torch.float32 and torch.isfinite(part).all() for part in scene)
+    assert overlap(scene).min() > 0.1
+    truth = supervise(scene)
+    assert len(truth.batch) > 100
+    for index in range(6):
+        k0, k1, pose = (part[index].double().numpy() for part in (scene.intrinsics0, scene.intrinsics1, scene.pose))
+        rows, columns = np.nonzero(scene.depth0[index].numpy())
+        rays = np.c_[columns, rows, np.ones(len(rows))] @ np.linalg.inv(k0).T
+        inverse = 1 / scene.depth0[index].double().numpy()[rows, columns]
+        normal, *_ = np.linalg.lstsq(rays, inverse, rcond=None)
+        assert np.abs(rays @ normal / inverse - 1).max() < 2e-4
+        homography = k1 @ (pose[:3, :3] + np.outer(pose[:3, 3], normal)) @ np.linalg.inv(k0)
+        own = truth.batch == index
+        image = np.c_[centres(truth.cells0[own], 8).numpy(), np.ones(int(own.sum()))] @ homography.T
+        label = (centres(truth.cells1[own], 8) + truth.offsets1[own]).numpy()
+        np.testing.assert_allclose(label, image[:, :2] / image[:, 2:], atol=2e-2)
+        warped = cv2.warpPerspective(
+            scene.image1[index, 0].numpy(), homography, (64, 64), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        )
+        at = truth.cells0[own].numpy() // 8 * 8 + 3, truth.cells0[own].numpy() % 8 * 8 + 3
+        assert np.median(np.abs(warped[at] - scene.image0[index, 0].numpy()[at])) < 0.01
+
+
+def test_depth_is_never_mixed_across_an_edge(root: Path) -> None:
+    path = root / "train" / depth_name(0)
+    _, z = seen(0, whole_grid())
+    depth = z.reshape(HEIGHT, WIDTH)
+    depth[:, 90:] *= 0.6
+    depth[100:110, 20:40] = -1  # MegaDepth marks pixels that have an order only
+    depth[100:110, 50:60] = np.nan
+    write_depth(path, depth)
+    frame = _read_frame(files_of(load_megadepth(root), 0))
+    crop = Crop(92.0, 74.0, 140.0, 0.3)
+    found = cut((frame, frame), (crop, crop), 80).depth0.numpy()
+    pixels = np.stack(np.meshgrid(np.arange(80.0), np.arange(80.0)), -1).reshape(-1, 2)
+    photo = to_photo(crop, 80, pixels)
+    _, expected = seen(0, photo)
+    expected = np.where(photo[:, 0] < 89.5, expected, 0.6 * expected).reshape(80, 80)
+    assert np.isfinite(found).all()
+    known = found > 0
+    assert (known[:, :30].mean() > 0.6) and (known[:, 50:].mean() > 0.95)
+    np.testing.assert_allclose(found[known], expected[known], rtol=1e-4)
+    for left, right in ((20, 40), (50, 60)):
+        inside = (photo[:, 0] > left) & (photo[:, 0] < right - 1) & (photo[:, 1] > 100) & (photo[:, 1] < 109)
+        assert inside.sum() > 10 and not known.reshape(-1)[inside].any()
+
+
+def test_pairs_come_by_scene_and_then_by_overlap(root: Path) -> None:
+    """Half of them from each index file; of a file every pair in range, at difficulty 0 the largest overlaps only."""
+    found = load_megadepth(root)
+    drawn = views_drawn(found, 1.0)
+    assert set(drawn) == {(0, 2), (0, 1), (1, 2)} and 70 < drawn.count((0, 2)) < 130
+    assert set(views_drawn(found, 0.0)) == {(0, 2), (0, 1)}
+
+
+def test_overlaps_out_of_range_and_test_scenes_are_never_drawn(root: Path) -> None:
+    for name in ("0001_0.1_0.3", "0001_0.3_0.5"):
+        (root / "index" / "scene_info_0.1_0.7" / f"{name}.npz").unlink()
+    write_index(root, "0003_a", index_content((0, 1, 0.09), (0, 2, 0.1), (1, 2, 0.7), (1, 0, 0.71), (2, 0, math.nan)))
+    write_index(root, "0015_0.1_0.3", index_content((0, 1, 0.2)))
+    assert set(views_drawn(load_megadepth(root), 1.0)) == {(0, 2), (1, 2)}
+
+
+def test_folders_may_be_links_even_in_circles(root: Path, tmp_path: Path) -> None:
+    linked = tmp_path / "data" / "megadepth"
+    (linked / "index").mkdir(parents=True)
+    (linked / "train").mkdir()
+    for path in ((root / "index" / "scene_info_0.1_0.7"), *(root / "train").iterdir()):
+        (linked / path.parent.name / path.name).symlink_to(path)
+    (linked / "train" / "again").symlink_to(linked)
+    assert len(load_megadepth(linked).scenes) == 2
+
+
+def test_a_step_makes_the_same_scene_in_a_resumed_run(root: Path) -> None:
+    """Whatever was drawn before, and though the folder was read anew; the next step makes another one."""
+    config = TrainConfig(side=64, batch=2, planes_share=0, relief_share=0, rooms_share=0, facades_share=0, rgbd_share=0)
+    whole, again = load_megadepth(root), load_megadepth(root)
+    steps = [make_scene(PHOTOS, {"megadepth": whole}, config, step, CPU) for step in range(3)]
+    kind, resumed = make_scene(PHOTOS, {"megadepth": again}, config, 2, CPU)
+    assert kind == "megadepth"
+    assert all(torch.equal(a, b) for a, b in zip(steps[2].scene, resumed, strict=True))
+    assert not torch.equal(steps[1].scene.image0, resumed.image0)
+
+
+def test_the_mix_trains_all_stages_on_them(root: Path) -> None:
+    mix = SceneMix(2, 64, ONLY, difficulty=0.5)
+    found = {"megadepth": load_megadepth(root)}
+    kind, scene = mixed_scene(PHOTOS, found, mix, torch.Generator().manual_seed(0), CPU)
+    assert kind == "megadepth" and kind in SUBPIXEL
+    assert scene.image0.shape == (2, 1, 64, 64) and len(supervise(scene).batch) > 20
+    with pytest.raises(AstrError, match="one of them positive"):
+        mixed_scene(PHOTOS, None, mix, torch.Generator().manual_seed(0), CPU)
+    assert contact_sheet("megadepth", PHOTOS, found).std() > 20
+
+
+def test_it_comes_as_often_as_its_share_says() -> None:
+    shares = SceneShares(planes=1, relief=0, rooms=2, facades=3, rgbd=4, megadepth=10)
+    draws = torch.rand(4000, generator=torch.Generator().manual_seed(0)).tolist()
+    kinds = [kind_of(draw, shares, True, True) for draw in draws]
+    for name, weight in vars(shares).items():
+        assert kinds.count(name) / len(draws) == pytest.approx(weight / 20, abs=0.03)
+
+
+@given(st.floats(0, 1, exclude_max=True), st.floats(0, 100), st.booleans())
+def test_without_a_folder_its_share_changes_no_draw(draw: float, share: float, with_rgbd: bool) -> None:
+    shares = dataclasses.replace(SceneShares(), megadepth=share)
+    without = dataclasses.replace(SceneShares(), megadepth=0.0)
+    assert (
+        kind_of(draw, shares, with_rgbd) == kind_of(draw, without, with_rgbd) == kind_of(draw, without, with_rgbd, True)
+    )
+
+
+def test_a_run_that_began_without_it_keeps_its_mix(tmp_path: Path) -> None:
+    stored = json.loads(TrainConfig(rgbd_share=0.3).to_json())
+    del stored["megadepth_share"]
+    config = TrainConfig.from_json(json.dumps(stored))
+    assert (config.megadepth_share, config.rgbd_share, config.planes_share) == (0.0, 0.3, TrainConfig.planes_share)
+    assert TrainConfig.from_json(TrainConfig().to_json()) == TrainConfig()
+    save_run(tmp_path, start_run(config, CPU), config)
+    request = TrainRequest(tmp_path, None, None, tmp_path, None, (), None, 10, "cpu")
+    assert prepare(request, CPU)[2] == config
+    with pytest.raises(AstrError, match="has no share for it; go on without, or use --init"):
+        prepare(dataclasses.replace(request, megadepth=tmp_path), CPU)
+
+
+def test_the_command_takes_a_folder(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (root / "train" / depth_name(1)).unlink()
+    photos = str(root / "train" / "Undistorted_SfM")
+    targets = (["--contact-sheet", str(tmp_path / "sheets")], ["--out", str(tmp_path / "run"), "--device", "cpu"])
+    for target in targets:
+        assert run(["train", "--photos", photos, "--megadepth", str(root), *target]) == 2
+        error = capsys.readouterr().err
+        assert "dense0/depths/1.h5; put it there" in error and "Traceback" not in error
+
+
+def test_what_is_missing_is_named(root: Path, tmp_path: Path) -> None:
+    for wrong in (tmp_path / "nowhere", root / "train"):
+        with pytest.raises(AstrError, match="no index file of MegaDepth there"):
+            load_megadepth(wrong)
+    photo, depth = root / "train" / photo_name(0), root / "train" / depth_name(2)
+    depth.rename(depth.with_suffix(".gone"))
+    with pytest.raises(AstrError, match=r"0001_0\.1_0\.3\.npz: photo 4: no .*depths/2\.h5; put it there"):
+        load_megadepth(root)
+    depth.with_suffix(".gone").rename(depth)
+    photo.unlink()
+    with pytest.raises(AstrError, match=r"0001_0\.1_0\.3\.npz: its photos were not found: no .*images/0\.png"):
+        load_megadepth(root)
+
+
+def test_a_depth_map_that_is_none_is_named(root: Path) -> None:
+    found = load_megadepth(root)
+    path = root / "train" / depth_name(0)
+    write_depth(path, np.ones((HEIGHT, WIDTH // 2)))
+    with pytest.raises(AstrError, match=r"0\.h5: 100x150, but .*0\.png is 200x150: not of one view"):
+        _read_frame(files_of(found, 0))
+    write_depth(path, np.ones(7))
+    with pytest.raises(AstrError, match=r"0\.h5: not a depth map, .*its shape is \(7,\)"):
+        _read_frame(files_of(found, 0))
+    with h5py.File(path, "w") as file:
+        file["deep"] = np.ones((HEIGHT, WIDTH))
+    with pytest.raises(AstrError, match=r"0\.h5: not a depth map, HDF5 with a dataset 'depth'"):
+        _read_frame(files_of(found, 0))
+    path.write_bytes(b"nothing")
+    with pytest.raises(AstrError, match=r"0\.h5: not a depth map"):
+        found.batch(8, 32, torch.Generator().manual_seed(0))
+
+
+def without_entry(key: str, entry: Any = None) -> dict[str, Any]:
+    content = index_content((0, 1, 0.4))
+    content[key][NUMBERS[1]] = entry
+    return content
+
+
+MIRRORED = np.diag((2.0, 1, 1, 1))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (index_content((0, 1, 0.8), (1, 2, 0.05)), r"no pair with an overlap of 0\.1 to 0\.7 in its index files \(1\)"),
+        (
+            {k: v for k, v in index_content((0, 1, 0.4)).items() if k != "pair_infos"},
+            "no index file of MegaDepth there",
+        ),
+        ({**index_content(), "pair_infos": of_objects([(1, 0.4)])}, "pair 1: expected the numbers of two photos"),
+        ({**index_content(), "pair_infos": of_objects([((1, 2, 4), 0.4)])}, "pair 1: expected the numbers of two"),
+        ({**index_content(), "pair_infos": of_objects([((1, 2),)])}, "pair 1: expected .* and their overlap"),
+        ({**index_content(), "pair_infos": of_objects([((1, 9), 0.4)])}, "a pair has photo 9, but image_paths has no"),
+        ({**index_content(), "pair_infos": of_objects([((-1, 2), 0.4)])}, "a pair has photo -1, but image_paths"),
+        (without_entry("image_paths"), "a pair has photo 2, but image_paths has no such entry"),
+        (without_entry("depth_paths"), "a pair has photo 2, but depth_paths has no such entry"),
+        (without_entry("intrinsics"), r"photo 2: expected intrinsics \(3, 3\) and a pose"),
+        (without_entry("poses"), r"photo 2: expected intrinsics \(3, 3\) and a pose"),
+        (without_entry("poses", MIRRORED), "photo 2: R is not a rotation"),
+        (without_entry("intrinsics", INTRINSICS * math.nan), "photo 2: expected finite K"),
+    ],
+)
+def test_a_wrong_index_is_refused(root: Path, content: dict[str, Any], message: str) -> None:
+    for path in (root / "index").rglob("*.npz"):
+        path.unlink()
+    write_index(root, "0001_0.1_0.3", content)
+    with pytest.raises(AstrError, match=message) as caught:
+        load_megadepth(root)
+    assert "\n" not in str(caught.value)
+
+
+class Danger:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return print, ("run",)
+
+
+def test_a_damaged_or_dangerous_index_is_refused_and_another_archive_passed_over(root: Path) -> None:
+    np.savez(root / "other.npz", numbers=np.arange(3))
+    assert len(load_megadepth(root).scenes) == 2
+    path = write_index(root, "0002_0.1_0.3", {"image_paths": Danger()})
+    with pytest.raises(AstrError, match=r"0002_0\.1_0\.3\.npz: wants to run"):
+        load_megadepth(root)
+    np.savez(path, **index_content((0, 1, 0.4)))
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(AstrError, match=r"0002_0\.1_0\.3\.npz: cannot be read"):
+        load_megadepth(root)
