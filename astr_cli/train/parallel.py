@@ -1,8 +1,11 @@
 """Several training processes on one machine: same weights, different scenes, gradients averaged."""
 
+import os
 import signal
+import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +48,14 @@ def run_processes(count: int, function: Callable[..., None], *arguments: Any) ->
 def _process(rank: int, count: int, meeting: str, function: Callable[..., None], arguments: tuple[Any, ...]) -> None:
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=count)
-    try:
+    with suppress(Interrupted):  # told by the parent
         function(*arguments)
-    except Interrupted:
-        pass  # told by the parent
-    finally:
-        distributed.destroy_process_group()
+    distributed.barrier()  # the first to finish would take the connection from under the others
+    distributed.destroy_process_group()
+    # As a forked process does: at an interpreter's end gloo's threads now and then abort in their destructors.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def process_rank() -> int:

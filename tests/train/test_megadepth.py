@@ -1,21 +1,17 @@
-"""MegaDepth in LoFTR's layout: a folder of three photos of a known plane, as the test writes it."""
+"""MegaDepth in LoFTR's layout: labels, batches, and their place in the mix."""
 
 import dataclasses
 import json
 import math
-import pickle
 from pathlib import Path
-from typing import Any
 
 import cv2
-import h5py
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from astr_cli.cli.app import run
 from astr_cli.errors import AstrError
 from astr_cli.scenes import ScenePair, overlap
 from astr_cli.train.checkpoint import save_run, start_run
@@ -24,132 +20,38 @@ from astr_cli.train.config import TrainConfig
 from astr_cli.train.contact_sheet import contact_sheet
 from astr_cli.train.frames import Crop, cut
 from astr_cli.train.loop import make_scene
-from astr_cli.train.megadepth import FrameFiles, MegadepthSet, _read_frame, load_megadepth
+from astr_cli.train.megadepth import MegadepthSet, _read_frame, load_megadepth
 from astr_cli.train.photos import PhotoSet
 from astr_cli.train.scene_mix import SUBPIXEL, SceneMix, SceneShares, kind_of, mixed_scene
 from astr_cli.train.supervision import centres, supervise
 
+from .megadepth_folder import (
+    HEIGHT,
+    INTRINSICS,
+    WIDTH,
+    depth_name,
+    files_of,
+    index_content,
+    on_plane,
+    pose_of,
+    project,
+    seen,
+    to_crop,
+    to_photo,
+    whole_grid,
+    write_depth,
+    write_index,
+)
+
 CPU = torch.device("cpu")
-WIDTH, HEIGHT = 200, 150
-INTRINSICS = np.array(((190.0, 0, 99.3), (0, 187.0, 74.1), (0, 0, 1)))  # pixel centres at whole numbers
-HALF = np.array(((0, 0, 0.5), (0, 0, 0.5), (0, 0, 0)))
-PLANE = np.array((0.03, -0.05, 0.25))  # PLANE @ X = 1
-NUMBERS = {0: 1, 1: 2, 2: 4}  # in the index, which has gaps
 ONLY = SceneShares(planes=0, relief=0, rooms=0, facades=0, rgbd=0, megadepth=1)
 PHOTOS = PhotoSet((np.zeros((64, 64), np.uint8),))
-
-
-def pose_of(view: int) -> np.ndarray:
-    """World to camera; no camera is the world."""
-    turned, _ = cv2.Rodrigues(np.array((0.02 - 0.01 * view, 0.05 - 0.06 * view, 0.03 * view)))
-    pose = np.eye(4)
-    pose[:3, :3] = turned
-    pose[:3, 3] = -turned @ (0.4 * view - 0.3, 0.1 * view, 0.2 - 0.3 * view)
-    return pose
-
-
-def on_plane(view: int, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """World points (N, 3) and z-depths (N,) of pixels (N, 2) of a photo."""
-    pose = pose_of(view)
-    rays = np.c_[pixels, np.ones(len(pixels))] @ np.linalg.inv(INTRINSICS).T @ pose[:3, :3]
-    centre = -pose[:3, :3].T @ pose[:3, 3]
-    z = (1 - PLANE @ centre) / (rays @ PLANE)
-    return centre + z[:, None] * rays, z
-
-
-def project(view: int, points: np.ndarray) -> np.ndarray:
-    """Pixels (N, 2) of world points (N, 3) in a photo."""
-    pose = pose_of(view)
-    image = (points @ pose[:3, :3].T + pose[:3, 3]) @ INTRINSICS.T
-    return image[:, :2] / image[:, 2:]
-
-
-def seen(view: int, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Grey 0 to 1 and z-depth (N,)."""
-    points, z = on_plane(view, pixels)
-    return 0.5 + 0.2 * np.sin(7 * points[:, 0]) + 0.2 * np.cos(6 * points[:, 1] + 2 * points[:, 0]), z
-
-
-def to_crop(crop: Crop, side: int, pixels: np.ndarray) -> np.ndarray:
-    cos, sin = math.cos(crop.roll), math.sin(crop.roll)
-    return (pixels - (crop.x, crop.y)) @ np.array(((cos, -sin), (sin, cos))) * (side / crop.extent) + (side - 1) / 2
-
-
-def to_photo(crop: Crop, side: int, pixels: np.ndarray) -> np.ndarray:
-    cos, sin = math.cos(crop.roll), math.sin(crop.roll)
-    return (pixels - (side - 1) / 2) @ np.array(((cos, sin), (-sin, cos))) * (crop.extent / side) + (crop.x, crop.y)
-
-
-def photo_name(view: int) -> str:
-    return f"Undistorted_SfM/0001/images/{view}.png"
-
-
-def depth_name(view: int) -> str:
-    return f"phoenix/S6/zl548/MegaDepth_v1/0001/dense0/depths/{view}.h5"
-
-
-def write_depth(path: Path, depth: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with h5py.File(path, "w") as file:
-        file["depth"] = depth.astype(np.float32)
-
-
-def whole_grid() -> np.ndarray:
-    return np.stack(np.meshgrid(np.arange(WIDTH, dtype=float), np.arange(HEIGHT, dtype=float)), -1).reshape(-1, 2)
-
-
-def of_objects(items: list[Any]) -> np.ndarray:
-    array = np.empty(len(items), object)
-    for place, item in enumerate(items):
-        array[place] = item
-    return array
-
-
-def index_content(*pairs: tuple[int, int, float]) -> dict[str, Any]:
-    """As in LoFTR's files: gaps in the numbers, COLMAP's pixel centres; pairs are (view, view, overlap)."""
-    lists: dict[str, list[Any]] = {key: [None] * 5 for key in ("image_paths", "depth_paths", "intrinsics", "poses")}
-    for view, number in NUMBERS.items():
-        entry = photo_name(view), depth_name(view), INTRINSICS + HALF, pose_of(view)
-        for values, value in zip(lists.values(), entry, strict=True):
-            values[number] = value
-    infos = [(np.array([NUMBERS[a], NUMBERS[b]]), share, np.zeros((2, 6))) for a, b, share in pairs]
-    return {**{key: of_objects(values) for key, values in lists.items()}, "pair_infos": of_objects(infos)}
-
-
-def write_index(root: Path, name: str, content: dict[str, Any]) -> Path:
-    """A pickled dict under the name .npz, as LoFTR's training files are."""
-    path = root / "index" / "scene_info_0.1_0.7" / f"{name}.npz"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(pickle.dumps(content, 3))
-    return path
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """Photos and depths below megadepth/train, with a hole in each depth, and two index files."""
-    top = tmp_path / "megadepth"
-    for view in NUMBERS:
-        grey, z = (values.reshape(HEIGHT, WIDTH) for values in seen(view, whole_grid()))
-        photo = top / "train" / photo_name(view)
-        photo.parent.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(photo), np.round(grey * 255).astype(np.uint8))
-        z[40:52, 60:75] = 0
-        write_depth(top / "train" / depth_name(view), z)
-    write_index(top, "0001_0.1_0.3", index_content((0, 2, 0.2)))
-    archive = write_index(top, "0001_0.3_0.5", {})
-    np.savez(archive, **index_content((0, 1, 0.4), (1, 2, 0.3)))
-    return top
 
 
 def views_drawn(found: MegadepthSet, difficulty: float, times: int = 200) -> list[tuple[int, int]]:
     generator = torch.Generator().manual_seed(0)
     drawn = [found._draw(generator, difficulty) for _ in range(times)]
     return [(int(a.image.stem), int(b.image.stem)) for a, b in drawn]
-
-
-def files_of(found: MegadepthSet, view: int) -> FrameFiles:
-    frames = (files for scene in found.scenes for files in scene.frames.values())
-    return next(files for files in frames if files.image.stem == str(view))
 
 
 def batched(pair: ScenePair) -> ScenePair:
@@ -312,101 +214,3 @@ def test_a_run_that_began_without_it_keeps_its_mix(tmp_path: Path) -> None:
     assert prepare(request, CPU)[2] == config
     with pytest.raises(AstrError, match="has no share for it; go on without, or use --init"):
         prepare(dataclasses.replace(request, megadepth=tmp_path), CPU)
-
-
-def test_the_command_takes_a_folder(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (root / "train" / depth_name(1)).unlink()
-    photos = str(root / "train" / "Undistorted_SfM")
-    targets = (["--contact-sheet", str(tmp_path / "sheets")], ["--out", str(tmp_path / "run"), "--device", "cpu"])
-    for target in targets:
-        assert run(["train", "--photos", photos, "--megadepth", str(root), *target]) == 2
-        error = capsys.readouterr().err
-        assert "dense0/depths/1.h5; put it there" in error and "Traceback" not in error
-
-
-def test_what_is_missing_is_named(root: Path, tmp_path: Path) -> None:
-    for wrong in (tmp_path / "nowhere", root / "train"):
-        with pytest.raises(AstrError, match="no index file of MegaDepth there"):
-            load_megadepth(wrong)
-    photo, depth = root / "train" / photo_name(0), root / "train" / depth_name(2)
-    depth.rename(depth.with_suffix(".gone"))
-    with pytest.raises(AstrError, match=r"0001_0\.1_0\.3\.npz: photo 4: no .*depths/2\.h5; put it there"):
-        load_megadepth(root)
-    depth.with_suffix(".gone").rename(depth)
-    photo.unlink()
-    with pytest.raises(AstrError, match=r"0001_0\.1_0\.3\.npz: its photos were not found: no .*images/0\.png"):
-        load_megadepth(root)
-
-
-def test_a_depth_map_that_is_none_is_named(root: Path) -> None:
-    found = load_megadepth(root)
-    path = root / "train" / depth_name(0)
-    write_depth(path, np.ones((HEIGHT, WIDTH // 2)))
-    with pytest.raises(AstrError, match=r"0\.h5: 100x150, but .*0\.png is 200x150: not of one view"):
-        _read_frame(files_of(found, 0))
-    write_depth(path, np.ones(7))
-    with pytest.raises(AstrError, match=r"0\.h5: not a depth map, .*its shape is \(7,\)"):
-        _read_frame(files_of(found, 0))
-    with h5py.File(path, "w") as file:
-        file["deep"] = np.ones((HEIGHT, WIDTH))
-    with pytest.raises(AstrError, match=r"0\.h5: not a depth map, HDF5 with a dataset 'depth'"):
-        _read_frame(files_of(found, 0))
-    path.write_bytes(b"nothing")
-    with pytest.raises(AstrError, match=r"0\.h5: not a depth map"):
-        found.batch(8, 32, torch.Generator().manual_seed(0))
-
-
-def without_entry(key: str, entry: Any = None) -> dict[str, Any]:
-    content = index_content((0, 1, 0.4))
-    content[key][NUMBERS[1]] = entry
-    return content
-
-
-MIRRORED = np.diag((2.0, 1, 1, 1))
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (index_content((0, 1, 0.8), (1, 2, 0.05)), r"no pair with an overlap of 0\.1 to 0\.7 in its index files \(1\)"),
-        (
-            {k: v for k, v in index_content((0, 1, 0.4)).items() if k != "pair_infos"},
-            "no index file of MegaDepth there",
-        ),
-        ({**index_content(), "pair_infos": of_objects([(1, 0.4)])}, "pair 1: expected the numbers of two photos"),
-        ({**index_content(), "pair_infos": of_objects([((1, 2, 4), 0.4)])}, "pair 1: expected the numbers of two"),
-        ({**index_content(), "pair_infos": of_objects([((1, 2),)])}, "pair 1: expected .* and their overlap"),
-        ({**index_content(), "pair_infos": of_objects([((1, 9), 0.4)])}, "a pair has photo 9, but image_paths has no"),
-        ({**index_content(), "pair_infos": of_objects([((-1, 2), 0.4)])}, "a pair has photo -1, but image_paths"),
-        (without_entry("image_paths"), "a pair has photo 2, but image_paths has no such entry"),
-        (without_entry("depth_paths"), "a pair has photo 2, but depth_paths has no such entry"),
-        (without_entry("intrinsics"), r"photo 2: expected intrinsics \(3, 3\) and a pose"),
-        (without_entry("poses"), r"photo 2: expected intrinsics \(3, 3\) and a pose"),
-        (without_entry("poses", MIRRORED), "photo 2: R is not a rotation"),
-        (without_entry("intrinsics", INTRINSICS * math.nan), "photo 2: expected finite K"),
-    ],
-)
-def test_a_wrong_index_is_refused(root: Path, content: dict[str, Any], message: str) -> None:
-    for path in (root / "index").rglob("*.npz"):
-        path.unlink()
-    write_index(root, "0001_0.1_0.3", content)
-    with pytest.raises(AstrError, match=message) as caught:
-        load_megadepth(root)
-    assert "\n" not in str(caught.value)
-
-
-class Danger:
-    def __reduce__(self) -> tuple[Any, ...]:
-        return print, ("run",)
-
-
-def test_a_damaged_or_dangerous_index_is_refused_and_another_archive_passed_over(root: Path) -> None:
-    np.savez(root / "other.npz", numbers=np.arange(3))
-    assert len(load_megadepth(root).scenes) == 2
-    path = write_index(root, "0002_0.1_0.3", {"image_paths": Danger()})
-    with pytest.raises(AstrError, match=r"0002_0\.1_0\.3\.npz: wants to run"):
-        load_megadepth(root)
-    np.savez(path, **index_content((0, 1, 0.4)))
-    path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(AstrError, match=r"0002_0\.1_0\.3\.npz: cannot be read"):
-        load_megadepth(root)
