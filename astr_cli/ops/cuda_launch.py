@@ -92,7 +92,12 @@ def _argument(x: Argument) -> Any:
 
 @cache
 def _kernel(build: Build, kernel: str, device: int) -> Any:
-    return compiled(build, "sm_{}{}".format(*torch.cuda.get_device_capability(device))).get_kernel(kernel)
+    return _kept(build, "sm_{}{}".format(*torch.cuda.get_device_capability(device))).get_kernel(kernel)
+
+
+@cache
+def _kept(build: Build, architecture: str) -> Any:
+    return compiled(build, architecture)
 
 
 def compiled(build: Build, architecture: str) -> Any:

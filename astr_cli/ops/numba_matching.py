@@ -12,11 +12,11 @@ from torch import Tensor
 
 from astr_cli.ops import matching_kernels as kernels
 from astr_cli.ops.kernels import Array
-from astr_cli.ops.threads import over, workers
+from astr_cli.ops.threads import Work, over, workers
 from astr_cli.ops.torch_matching import floored, tiles
 
-SCORES = 1 << 19  # of a tile: 2 MiB, about what a core has of cache
-ROWS, COLUMNS = 16, 1024  # of one piece of work
+SCORES = 1 << 22  # of a tile: 16 MiB. With many small ones threads wait for each other more than they work
+ROWS, COLUMNS = 64, 1024  # of one piece of work
 
 
 def sums(features0: Tensor, features1: Tensor, mask0: Tensor | None, mask1: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -26,9 +26,9 @@ def sums(features0: Tensor, features1: Tensor, mask0: Tensor | None, mask1: Tens
     total = torch.zeros(features1.shape[:2])
     with workers() as pool:
         for item, chunk, tile in _tiles(features0, features1, mask0, mask1):
-            over(pool, tile.shape[0], ROWS, kernels.row_sums, tile, rows[item, chunk].numpy())
             running = (most[item].numpy(), total[item].numpy())
-            over(pool, tile.shape[1], COLUMNS, kernels.column_sums, tile, *running)
+            by_row = Work(tile.shape[0], ROWS, kernels.row_sums, (tile, rows[item, chunk].numpy()))
+            over(pool, by_row, Work(tile.shape[1], COLUMNS, kernels.column_sums, (tile, *running)))
     return floored(rows), floored(total.log_() + most)
 
 
@@ -68,10 +68,11 @@ def best(
     with workers() as pool:
         for item, chunk, tile in _tiles(features0, features1, mask0, mask1):
             sums = (rows[item, chunk].numpy(), columns[item].numpy())
-            found = (cells0[item, chunk].numpy(), log_p0[item, chunk].numpy())
-            over(pool, tile.shape[0], ROWS, kernels.best_of_rows, tile, *sums, *found)
-            found = (cells1[item].numpy(), log_p1[item].numpy())
-            over(pool, tile.shape[1], COLUMNS, kernels.best_of_columns, chunk.start, tile, *sums, *found)
+            found0 = (cells0[item, chunk].numpy(), log_p0[item, chunk].numpy())
+            found1 = (cells1[item].numpy(), log_p1[item].numpy())
+            by_row = Work(tile.shape[0], ROWS, kernels.best_of_rows, (tile, *sums, *found0))
+            by_column = (chunk.start, tile, *sums, *found1)
+            over(pool, by_row, Work(tile.shape[1], COLUMNS, kernels.best_of_columns, by_column))
     return cells0.long(), log_p0, cells1.long(), log_p1
 
 
@@ -96,11 +97,11 @@ def _side(item: int, features: Tensor, mask: Tensor | None, sums: Tensor, grad: 
 def _part_backward(pool: Executor | None, side0: _Side, side1: _Side) -> tuple[Tensor, Tensor]:
     """Gradients (N, C) of both sides' features by the matrix of these cells."""
     grad0, grad1 = torch.empty(side0.features.shape), torch.zeros(side1.features.shape)
-    inputs = (side0.features, side1.features, side0.mask, side1.mask)
-    for chunk, tile in tiles(*(None if x is None else x[None] for x in inputs), SCORES):
+    mask0, mask1 = (None if mask is None else mask[None] for mask in (side0.mask, side1.mask))
+    for chunk, tile in tiles(side0.features[None], side1.features[None], mask0, mask1, SCORES):
         slope = tile[0]
         parts = (side0.sums[chunk], side1.sums, side0.grad[chunk], side1.grad)
-        over(pool, len(slope), ROWS, kernels.slopes, slope.numpy(), *(part.numpy() for part in parts))
+        over(pool, Work(len(slope), ROWS, kernels.slopes, (slope.numpy(), *(part.numpy() for part in parts))))
         torch.mm(slope, side1.features, out=grad0[chunk])
         grad1.addmm_(slope.T, side0.features[chunk])
     return grad0, grad1

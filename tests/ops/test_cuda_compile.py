@@ -25,7 +25,7 @@ FILES = [("attend", 0), ("attend", 5), ("attend_backward", 0), ("attend_backward
 def nvrtc():
     try:
         cuda_launch.program(Build("scores", torch.float32, 32), "sm_75").close()
-    except Exception as error:
+    except (ImportError, RuntimeError) as error:
         pytest.skip(f"NVRTC is not here: {cuda.explained(error)}")
 
 
@@ -39,15 +39,17 @@ def complaints(build: Build, architecture: str) -> str:
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_all_kernels_compile_without_a_word(nvrtc, architecture):
-    """Heads of 32, as the model's, in all number types: no warning, nothing spilled out of registers."""
-    for dtype in (torch.float32, torch.float16, torch.bfloat16, torch.float64):
+    """Heads of 32, as the model's: no warning, nothing spilled out of registers."""
+    for dtype in (torch.float32, torch.float16, torch.bfloat16):
         for file, window in FILES:
             build = Build(file, dtype, 32, window)
             assert complaints(build, architecture) == "", build
 
 
-@pytest.mark.parametrize(("dtype", "size"), [(torch.float16, 24), (torch.float32, 5), (torch.bfloat16, 256)])
-def test_heads_of_other_sizes_compile_without_a_word(nvrtc, dtype, size):
+@pytest.mark.parametrize(
+    ("dtype", "size"), [(torch.float64, 32), (torch.float16, 24), (torch.float32, 5), (torch.bfloat16, 256)]
+)
+def test_other_builds_compile_without_a_word(nvrtc, dtype, size):
     for file, window in FILES:
         build = Build(file, dtype, size, 3 if window else 0)
         assert complaints(build, "sm_80") == "", build
