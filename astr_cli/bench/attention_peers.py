@@ -49,6 +49,7 @@ def _contenders(case: Case, backward: bool) -> Iterator[Contender]:
         yield Contender(f"astr, {backend}", _sparse_cost(case, backward), prepare)
     for name, attention, cost in (
         (PEER, _masked, _masked_cost),
+        (f"{PEER}, masks given", _masks_given, _masked_cost),
         ("SDPA, no mask", _unmasked, _unmasked_cost),
         ("flex_attention", _flex, _flex_cost),
         ("three steps", _three_steps, _three_steps_cost),
@@ -75,11 +76,21 @@ def _call(attend: Attention, case: Case, backward: bool) -> Call:
 def _masked(case: Case) -> Attention:
     def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         parts = []
-        for start in range(0, query.shape[2], CHUNK):
-            rows = slice(start, start + CHUNK)
-            mask = spot_mask(case.centres[:, rows], case.grid, WINDOW)[:, None]
-            parts.append(F.scaled_dot_product_attention(query[:, :, rows], key, value, attn_mask=mask))
+        for q, centres in zip(query.split(CHUNK, dim=2), case.centres.split(CHUNK, dim=1), strict=True):
+            mask = spot_mask(centres, case.grid, WINDOW)[:, None]
+            parts.append(F.scaled_dot_product_attention(q, key, value, attn_mask=mask))
         return torch.cat(parts, dim=2)
+
+    return attend
+
+
+def _masks_given(case: Case) -> Attention:
+    """As `_masked`, with the masks made beforehand and kept: what it could be at best."""
+    masks = [spot_mask(part, case.grid, WINDOW)[:, None] for part in case.centres.split(CHUNK, dim=1)]
+
+    def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        parts = zip(query.split(CHUNK, dim=2), masks, strict=True)
+        return torch.cat([F.scaled_dot_product_attention(q, key, value, attn_mask=mask) for q, mask in parts], dim=2)
 
     return attend
 
@@ -96,7 +107,8 @@ def _flex(case: Case) -> Attention:
     blocks = create_block_mask(
         lambda b, h, q, k: visible[b, q, k], len(visible), None, cells, cells, device=str(visible.device)
     )
-    compiled = torch.compile(flex_attention)
+    torch.compiler.reset()  # after a few sizes it would stop compiling, and hold all scores in memory
+    compiled = torch.compile(flex_attention, dynamic=False)
     return lambda q, k, v: compiled(q, k, v, block_mask=blocks)
 
 

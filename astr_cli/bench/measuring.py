@@ -11,7 +11,8 @@ import torch
 from astr_cli.bench.records import Machine
 from astr_cli.bench.trials import Call
 
-ROUNDS, ENOUGH = 5, 4.0  # timed calls of each implementation, fewer once they took this many seconds
+ROUNDS, ENOUGH = 5, 4.0  # timings of each implementation, fewer once they took this many seconds
+QUEUED, MOST_QUEUED = 0.02, 200  # calls of one timing on a GPU: for about so many seconds, so many at most
 
 
 def machine(device: torch.device, dtype: torch.dtype) -> Machine:
@@ -33,25 +34,28 @@ def machine(device: torch.device, dtype: torch.dtype) -> Machine:
     )
 
 
-def seconds(call: Call, device: torch.device) -> float:
-    """Time of one call, its work on the device included."""
+def seconds(call: Call, device: torch.device, repeats: int = 1) -> float:
+    """Time of one call, its work on the device included: the mean of `repeats` that are queued one after the other."""
     _wait(device)
     start = time.perf_counter()
-    call()
+    for _ in range(repeats):
+        call()
     _wait(device)
-    return time.perf_counter() - start
+    return (time.perf_counter() - start) / repeats
 
 
 def interleaved(calls: dict[str, tuple[Call, float]], device: torch.device) -> dict[str, tuple[float, float]]:
     """Median and quickest milliseconds of each call, in turn, so that a busy machine slows all alike.
 
-    Each comes with the seconds that it took the last time; that counts where it is long enough to stand alone.
+    Each comes with the seconds that it took the last time; that counts where it is long enough to stand alone. On a
+    GPU short calls are queued, as a model queues them: alone, each would be as slow as its launch.
     """
     taken = {name: [last] if last > ENOUGH else [] for name, (_, last) in calls.items()}
     for _ in range(ROUNDS):
-        for name, (call, _) in calls.items():
+        for name, (call, last) in calls.items():
             if sum(taken[name]) < ENOUGH:
-                taken[name].append(seconds(call, device))
+                repeats = 1 if device.type == "cpu" else min(MOST_QUEUED, int(QUEUED / last) + 1)
+                taken[name].append(seconds(call, device, repeats))
     return {name: (1e3 * median(times), 1e3 * min(times)) for name, times in taken.items()}
 
 
@@ -82,7 +86,8 @@ def peak_megabytes(call: Call, device: torch.device) -> float | None:
 def free_bytes(device: torch.device) -> float:
     """Memory that a benchmark may take."""
     if device.type == "cuda":
-        return 0.8 * float(torch.cuda.mem_get_info(device)[0])
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return 0.8 * float(torch.cuda.mem_get_info(device)[0] + kept)
     if sys.platform.startswith("linux"):
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         return 0.6 * 1024 * next(float(line.split()[1]) for line in lines if line.startswith("MemAvailable"))

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from astr_cli.errors import AstrError
-from astr_cli.ops import torch_attention, torch_matching
+from astr_cli.ops import cuda, torch_attention, torch_matching
 from astr_cli.ops.lists import KeyLists
 
 VARIABLE = "ASTR_ATTENTION"
@@ -50,11 +50,18 @@ TORCH_ATTENTION = AttentionBackend(
     torch_attention.attend, torch_attention.attend_backward, torch_attention.scores, torch_attention.scores_backward
 )
 TORCH_MATCHING = MatchingBackend(torch_matching.sums, torch_matching.sums_backward, torch_matching.best)
+_KERNELS = cuda.CudaAttention()
+CUDA_ATTENTION = AttentionBackend(_KERNELS.attend, _KERNELS.attend_backward, _KERNELS.scores, _KERNELS.scores_backward)
 
 
-def attention_backend(tensor: Tensor) -> AttentionBackend:
-    """The attention operators for tensors like this one. Raises BackendError."""
-    chosen = backend_name(tensor.device.type, tensor.dtype)
+def attention_backend(query: Tensor, key: Tensor, lists: KeyLists) -> AttentionBackend:
+    """The attention operators for inputs like these; lists of scores are a table. Raises BackendError."""
+    chosen = backend_name(query.device.type, query.dtype)
+    if chosen == "cuda":
+        problem = cuda.limit(query, key, lists)
+        if problem is None:
+            return CUDA_ATTENTION
+        _fall_back("cuda", problem)
     return _numba()[0] if chosen == "numba" else TORCH_ATTENTION
 
 
@@ -82,16 +89,21 @@ def backend_name(device_type: str, dtype: torch.dtype) -> str:
     problem = numba_problem() if natural == "numba" else cuda_problem()
     if problem is None:
         return natural
-    if asked != "auto":
-        raise BackendError(f"{VARIABLE}={asked}, but {problem}")
-    if natural == "cuda":
-        _warn_once(problem)
+    _fall_back(natural, problem)
     return "torch"
 
 
+def _fall_back(backend: str, problem: str) -> None:
+    """Say that torch serves where `backend` would have, or raise BackendError if that was asked for by name."""
+    if os.environ.get(VARIABLE, "auto") != "auto":
+        raise BackendError(f"{VARIABLE}={backend}, but {problem}")
+    if backend == "cuda":
+        _warn_once(problem)
+
+
 def cuda_problem() -> str | None:
-    """Why there are no CUDA kernels; None = there are."""
-    return "this version of astr has no CUDA kernels"
+    """Why the CUDA kernels cannot be used; None = they can. They are compiled and tried here for the first time."""
+    return cuda.problem()
 
 
 @cache

@@ -42,7 +42,7 @@ def sparse_attention(
     """Attention of (B, Nq, H, D) to (B, Nk, H, D) under `KeyLists`, and log-sum-exps (B, Nq, H) for the backward."""
     lists = KeyLists(cells, offsets, window, key_mask)
     lists.check_values(key.shape[1])
-    return attention_backend(query).attend(query, key, value, lists)
+    return attention_backend(query, key, lists).attend(query, key, value, lists)
 
 
 @custom_op(
@@ -64,20 +64,21 @@ def sparse_attention_backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of query, key and value."""
     lists = KeyLists(cells, offsets, window, key_mask)
-    return attention_backend(query).attend_backward(grad, query, key, value, out, lse, lists)
+    return attention_backend(query, key, lists).attend_backward(grad, query, key, value, out, lse, lists)
 
 
 @custom_op("sampled_scores", "(Tensor query, Tensor key, Tensor table) -> Tensor")
 def sampled_scores(query: Tensor, key: Tensor, table: Tensor) -> Tensor:
     """query . key at the pairs of table (B, Nq, M), as (B, H, Nq, M); 0 where the table says none."""
-    KeyLists(table).check_values(key.shape[1])
-    return attention_backend(query).scores(query, key, table)
+    lists = KeyLists(table)
+    lists.check_values(key.shape[1])
+    return attention_backend(query, key, lists).scores(query, key, table)
 
 
 @custom_op("sampled_scores_backward", "(Tensor grad, Tensor query, Tensor key, Tensor table) -> (Tensor, Tensor)")
 def sampled_scores_backward(grad: Tensor, query: Tensor, key: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
     """Gradients of query and key."""
-    return attention_backend(query).scores_backward(grad, query, key, table)
+    return attention_backend(query, key, KeyLists(table)).scores_backward(grad, query, key, table)
 
 
 @torch.library.register_fake(sparse_attention.name())

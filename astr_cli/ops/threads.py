@@ -3,8 +3,18 @@
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
+from typing import NamedTuple
 
 import torch
+
+
+class Work(NamedTuple):
+    """kernel(first, last, *arguments) for all of 0..size, `block` at a time; it should let go of Python's lock."""
+
+    size: int
+    block: int
+    kernel: Callable[..., object]
+    arguments: tuple[object, ...]
 
 
 def workers() -> AbstractContextManager[Executor | None]:
@@ -13,11 +23,16 @@ def workers() -> AbstractContextManager[Executor | None]:
     return nullcontext() if count == 1 else ThreadPoolExecutor(count)
 
 
-def over(pool: Executor | None, count: int, block: int, kernel: Callable[..., object], *arguments: object) -> None:
-    """Call kernel(first, last, *arguments) for all blocks of 0..count; it should let go of Python's lock meanwhile."""
+def over(pool: Executor | None, *works: Work) -> None:
+    """Do all of several works, in no order. They wait for each other once, at the end."""
     if pool is None:
-        kernel(0, count, *arguments)
+        for work in works:
+            work.kernel(0, work.size, *work.arguments)
         return
-    starts = range(0, count, block)
-    for _ in pool.map(lambda start: kernel(start, min(start + block, count), *arguments), starts):
+    pieces = [(work, start) for work in works for start in range(0, work.size, work.block)]
+    for _ in pool.map(lambda piece: _piece(*piece), pieces):
         pass
+
+
+def _piece(work: Work, start: int) -> None:
+    work.kernel(start, min(start + work.block, work.size), *work.arguments)

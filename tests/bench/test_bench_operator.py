@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from astr_cli.bench.attention_peers import _masked, _three_steps
+from astr_cli.bench.attention_peers import _masked, _masks_given, _three_steps
 from astr_cli.bench.lists import WINDOW, random_centres, realistic_centres
 from astr_cli.bench.measuring import peak_megabytes
 from astr_cli.bench.operators import make_case
@@ -26,7 +26,8 @@ def test_json_has_every_implementation_and_step(capsys):
     assert machine["matmul_gflops"] > 0
     found = {(t["operator"], t["lists"], t["step"], t["implementation"]) for t in timings}
     assert len(found) == len(timings)
-    attention = {"astr, numba", "astr, cuda", "astr, torch", "masked SDPA", "SDPA, no mask", "three steps", "roofline"}
+    attention = {"astr, numba", "astr, cuda", "astr, torch", "masked SDPA", "masked SDPA, masks given"}
+    attention |= {"SDPA, no mask", "three steps", "roofline"}
     for step in ("forward", "forward+backward"):
         for lists in ("realistic", "random"):
             assert {name for *size, name in found if size == ["attention", lists, step]} == attention
@@ -73,7 +74,7 @@ def test_help_loads_nothing_heavy(arguments):
     assert "operator" in done.stdout
 
 
-@pytest.mark.parametrize("peer", [_masked, _three_steps])
+@pytest.mark.parametrize("peer", [_masked, _masks_given, _three_steps])
 @pytest.mark.parametrize("lists", ["realistic", "random"])
 def test_peers_compute_the_same_thing(peer, lists):
     case = make_case((7, 9), 2, lists, 2, CPU, torch.float32)

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-CELLS = 8000  # their matrix would be 256 MB
+CELLS = 6000  # their matrix would be 144 MB
 
 CODE = f"""
 import torch
