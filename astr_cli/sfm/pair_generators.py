@@ -23,6 +23,10 @@ MOST_PAIRS = 1_000_000  # a week and more of matching; beyond it somebody slippe
 FEWEST_SHARED = 15  # points; COLMAP maps with pairs of at least so many inliers
 
 
+class NoPlacesError(AstrError):
+    """Photos that do not say where they were taken."""
+
+
 class Proposal(NamedTuple):
     """Pairs of names, best first, and what to warn of."""
 
@@ -73,7 +77,7 @@ def sequential(names: Sequence[str], overlap: int, quadratic: bool) -> Proposal:
 def spatial(root: Path, names: Sequence[str], neighbours: int, distance: float, ignore_height: bool) -> Proposal:
     """Every photo with its nearest `neighbours` by EXIF GPS, up to `distance` metres away; nearer ones rank higher.
 
-    Raises AstrError: fewer than two photos say where they were taken, more than MOST_PAIRS pairs.
+    Raises NoPlacesError: fewer than two photos say where they were taken; AstrError: more than MOST_PAIRS pairs.
     """
     _refuse_many(len(names) * min(neighbours, len(names)), "take fewer --neighbours")
     options = pycolmap.SpatialPairingOptions()
@@ -88,7 +92,7 @@ def spatial(root: Path, names: Sequence[str], neighbours: int, distance: float, 
             images = {image.image_id: names.index(image.name) for image in database.read_all_images()}
             places = _places(database, images, ignore_height)
             if len(places) < 2:
-                raise AstrError(
+                raise NoPlacesError(
                     f"{root}: {len(places)} of {len(names)} photos say in their EXIF where they were taken (latitude, "
                     "longitude and altitude); take astr pairs retrieval or sequential"
                 )
