@@ -89,14 +89,15 @@ def _automatic(source: Source, names: Sequence[str], tell: Callable[[str], None]
 
 
 def write_choice(path: Path, source: Source, method: str, tell: Callable[[str], None]) -> Chosen:
-    """Chooses pairs and writes them to `path`, or takes those that the same call wrote there before.
+    """Chooses pairs and writes them to `path`, or takes those that the same call wrote there before; warns of photos
+    that are in none.
 
     Raises AstrError as `choose_pairs` does, or when `path` cannot be written.
     """
     key = hashlib.sha256(repr((sorted(source.names), method, source.weights)).encode()).hexdigest()[:16]
     kept = _earlier(path, key) if method in METHODS else None
     if kept is not None:
-        return kept
+        return _with_alone(kept, source.names)
     chosen = choose_pairs(source, method, tell)
     head = f"{HEAD}{chosen.method} pairs of {len(source.names)} photos, {key}\n"
     temporary = path.with_name(path.name + ".tmp")
@@ -105,7 +106,16 @@ def write_choice(path: Path, source: Source, method: str, tell: Callable[[str], 
         temporary.replace(path)
     except OSError as error:
         raise AstrError(f"{path}: cannot be written ({error.strerror}); choose another --out") from None
-    return chosen
+    return _with_alone(chosen, source.names)
+
+
+def _with_alone(chosen: Chosen, names: Sequence[str]) -> Chosen:
+    paired = {name for pair in chosen.pairs for name in pair}
+    alone = [name for name in names if name not in paired]
+    if not alone:
+        return chosen
+    warning = f"{len(alone)} of {len(names)} photos are in no pair (the first: {alone[0]}) and will have no pose"
+    return chosen._replace(warnings=(*chosen.warnings, warning))
 
 
 def _earlier(path: Path, key: str) -> Chosen | None:

@@ -76,5 +76,8 @@ def test_pairs_are_chosen_once(proposals: dict[str, Any], tmp_path: Path) -> Non
     # Other photos, another method: chosen anew.
     assert len(write_choice(path, source(MANY[:4]), "auto", said.append).pairs) == 6
     assert len(write_choice(path, source(MANY[:4]), "sequential", said.append).pairs) == 6
+    (tmp_path / "my.txt").write_text(pairs_text(CHAIN[:2]), encoding="utf-8")
+    few = write_choice(path, source(MANY[:4]), str(tmp_path / "my.txt"), said.append)
+    assert few.warnings == ("1 of 4 photos are in no pair (the first: img3.jpg) and will have no pose",)
     path.write_text("nonsense of somebody else\n", encoding="utf-8")
     assert write_choice(path, source(MANY[:4]), "auto", said.append).method == "exhaustive"
