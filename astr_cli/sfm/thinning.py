@@ -21,6 +21,8 @@ def thin_tracks(tracks: Tracks, frames: tuple[Frame, ...], most: int | None = No
     rest. Tracks that are left with fewer than `shortest` images go too.
     `of_row` is -1 for matches whose track is gone.
     """
+    if most is None and shortest <= 2:
+        return tracks  # every track sees two images: nothing to look for in tens of millions of keypoints
     kept = tracks.lengths[tracks.track] >= shortest
     if most is not None:
         lengths, taken = tracks.lengths, np.zeros(len(tracks.lengths), bool)
