@@ -19,7 +19,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from astr_cli.sfm.observations import Gatherer, Observations, sort_by_image
+from astr_cli.sfm.observations import PIECE, Gatherer, Observations, sort_by_image
 
 Ints = NDArray[np.int64]
 BATCH = 200_000  # observations joined at a time, 16 MB and some times that while they are sorted
@@ -52,7 +52,9 @@ def merge_stars(stars: Observations, radius: float) -> tuple[NDArray[np.bool_], 
         stars.group[places] = family[groups.group]
         stars.image[places], stars.position[places], stars.score[places] = groups[1:]
     number = np.cumsum(root == np.arange(count), dtype=np.int32) - np.int32(1)
-    np.take(number, stars.group, out=stars.group)
+    for begin in range(0, len(stars.group), PIECE):
+        piece = slice(begin, begin + PIECE)
+        stars.group[piece] = number[stars.group[piece]]
     return kept, number[root]
 
 

@@ -73,7 +73,9 @@ def sort_by_image(image: NDArray[np.int32], images: int) -> tuple[NDArray[np.int
     """A stable order of rows by image (those of image `images` and beyond are left out), and where each image begins in
     it, (images + 1,). Sorted piece by piece, as NumPy's own order takes eight bytes a row and more while it works.
     """
-    counts = np.bincount(image, minlength=images)[:images]
+    counts = np.zeros(images, np.int64)
+    for begin in range(0, len(image), PIECE):
+        counts += np.bincount(image[begin : begin + PIECE], minlength=images)[:images]
     borders = np.concatenate([[0], np.cumsum(counts)])
     order = np.empty(int(borders[-1]), np.int32)
     place = borders[:-1].copy()
@@ -88,3 +90,11 @@ def sort_by_image(image: NDArray[np.int32], images: int) -> tuple[NDArray[np.int
         order[np.repeat(place, here) + within] = begin + piece_order
         place += here
     return order, borders
+
+
+def reordered(column: NDArray[Any], order: NDArray[np.int32]) -> NDArray[Any]:
+    """column[order], piece by piece: NumPy would make a copy of the order with eight bytes a row first."""
+    result = np.empty((len(order), *column.shape[1:]), column.dtype)
+    for begin in range(0, len(order), PIECE):
+        result[begin : begin + PIECE] = column[order[begin : begin + PIECE]]
+    return result

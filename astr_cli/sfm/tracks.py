@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astr_cli.sfm.merge import merge_stars
-from astr_cli.sfm.observations import PIECE, Observations, gather_observations, sort_by_image
+from astr_cli.sfm.observations import PIECE, Observations, gather_observations, reordered, sort_by_image
 from astr_cli.sfm.rows import MatchRows, PairRows, scales
 
 # Working pixels. Larger radii join more (median track on simulated scenes: the same up to 2) but blur the points.
@@ -72,9 +72,10 @@ def build_tracks(rows: PairRows | MatchRows, radius: float = MERGE_RADIUS) -> Tr
     track, image, keypoints, score = stars
     del stars, kept
     # One after another: each column is there twice only while it is sorted.
-    track, image = track[order], image[order]
-    keypoints = keypoints[order]
-    score = score[order]
+    track = reordered(track, order)
+    image = reordered(image, order)
+    keypoints = reordered(keypoints, order)
+    score = reordered(score, order)
     for number in range(0, len(image), PIECE):
         piece = slice(number, number + PIECE)
         keypoints[piece] = (keypoints[piece].astype(np.float64) + 0.5) / scale[image[piece]] - 0.5
