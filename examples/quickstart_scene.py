@@ -39,20 +39,20 @@ class Rectangle(NamedTuple):
     down: Tensor  # (3,)
 
 
-def courtyard() -> list[Rectangle]:
-    """Two walls that meet in a corner, the floor between them and a box on the floor."""
+def courtyard(variant: int = 0) -> list[Rectangle]:
+    """Two walls that meet in a corner, the floor between them and a box on the floor, elsewhere in each variant."""
     walls = [
         ((-5, -5, 6), (9, 0, 0), (0, 5, 0)),
         ((4, -5, 6), (0, 0, -8), (0, 5, 0)),
         ((-5, 0, 6), (9, 0, 0), (0, 0, -8)),
     ]
-    return [Rectangle(*(torch.tensor(part, dtype=torch.float32) for part in wall)) for wall in walls] + box()
+    return [Rectangle(*(torch.tensor(part, dtype=torch.float32) for part in wall)) for wall in walls] + box(variant)
 
 
-def box() -> list[Rectangle]:
-    """The four sides and the lid of a box, 1.8 m wide and deep and 1.5 m high, turned by 25 degrees."""
-    turn, half, height = math.radians(25), 0.9, 1.5
-    middle = torch.tensor((0.3, 0.0, 3.6))
+def box(variant: int = 0) -> list[Rectangle]:
+    """The four sides and the lid of a box, 1.8 m wide and deep and 1.5 m high, turned by 25 degrees and more."""
+    turn, half, height = math.radians(25 + 37 * variant), 0.9, 1.5
+    middle = torch.tensor((0.3 - 0.9 * math.sin(variant), 0.0, 3.6 + 0.8 * math.sin(2 * variant)))
     up = torch.tensor((0.0, -height, 0.0))
     side = torch.tensor((math.cos(turn), 0.0, math.sin(turn))) * half
     depth = torch.tensor((-math.sin(turn), 0.0, math.cos(turn))) * half
@@ -61,10 +61,11 @@ def box() -> list[Rectangle]:
     return [*faces, Rectangle(ring[3] + up, ring[2] - ring[3], ring[0] - ring[3])]
 
 
-def cameras() -> Cameras:
-    """VIEWS cameras on an arc at eye height, all looking into the corner."""
-    way = torch.linspace(-1, 1, VIEWS)
+def cameras(variant: int = 0, views: int = VIEWS) -> Cameras:
+    """Cameras on an arc at eye height, all looking into the corner; closer to it in later variants."""
+    way = torch.linspace(-1, 1, views)
     position = torch.stack((2.6 * way - 0.9, -1.9 - 0.5 * torch.cos(3 * way), -2.2 - 0.9 * (1 - way * way)), dim=-1)
+    position[:, 2] += 0.4 * variant
     target = torch.stack((0.5 + 0.5 * way, torch.full_like(way, -1.5), torch.full_like(way, 4.0)), dim=-1)
     focal = torch.full_like(way, FOCAL_35MM / math.hypot(36, 24) * math.hypot(WIDTH, HEIGHT))
     intrinsics = intrinsics_matrix(focal, (WIDTH - 1) / 2 + 0 * way, (HEIGHT - 1) / 2 + 0 * way)
@@ -102,16 +103,18 @@ def exif() -> Image.Exif:
     return tags
 
 
-def write_scene(folder: Path) -> None:
-    """Photos, the list of all pairs and the true cameras."""
-    generator = torch.Generator().manual_seed(SEED)
-    scene, views = courtyard(), cameras()
+def write_scene(folder: Path, variant: int = 0, count: int = VIEWS) -> None:
+    """Photos, the list of all pairs and the true cameras. Each variant has other textures and another arrangement."""
+    generator = torch.Generator().manual_seed(SEED + variant)
+    scene, views = courtyard(variant), cameras(variant, count)
     textures = procedural_textures(len(scene), (TEXELS, TEXELS), generator)
     (folder / "images").mkdir(parents=True, exist_ok=True)
     truth: dict[str, object] = {}
-    for k in range(VIEWS):
+    for k in range(count):
         view = Cameras(*(part[k : k + 1] for part in views))
-        photo = render(view, scene, textures) * EXPOSURES[k] + 0.01 * torch.randn(HEIGHT, WIDTH, generator=generator)
+        photo = render(view, scene, textures) * EXPOSURES[k % len(EXPOSURES)] + 0.01 * torch.randn(
+            HEIGHT, WIDTH, generator=generator
+        )
         name = f"courtyard{k}.jpg"
         image = Image.fromarray((photo.clamp(0, 1) * 255).byte().numpy())
         image.save(folder / "images" / name, quality=92, exif=exif())
@@ -126,7 +129,7 @@ def write_scene(folder: Path) -> None:
     convention = "x = K (R X + t), world to camera; pixel (0, 0) is the CENTRE of the top-left pixel"
     gt = {"type": "pose", "convention": convention, "images": truth}
     (folder / "gt.json").write_text(json.dumps(gt), encoding="utf-8")
-    print(f"{folder}: rendered {VIEWS} photos of {WIDTH} x {HEIGHT}, {len(pairs.splitlines())} pairs")
+    print(f"{folder}: rendered {count} photos of {WIDTH} x {HEIGHT}, {len(pairs.splitlines())} pairs")
 
 
 if __name__ == "__main__":

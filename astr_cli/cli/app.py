@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from ..errors import AstrError
-from . import bench, check, colmap_import, console, eval, export, match, pairs, reconstruct, train
+from . import bench, bench_sfm, check, colmap_import, console, eval, export, match, pairs, reconstruct, train
 
 app = typer.Typer(
     name="astr",
@@ -29,6 +29,7 @@ app.command("check")(check.command)
 app.command("export")(export.command)
 app.command("eval")(eval.command)
 app.command("train")(train.command)
+bench.bench.command("sfm")(bench_sfm.command)
 app.add_typer(bench.bench, name="bench")
 app.add_typer(pairs.pairs, name="pairs")
 

@@ -32,6 +32,19 @@ def command(
             show_default="focal length from EXIF, else a guess",
         ),
     ] = None,
+    pairs: Annotated[
+        str,
+        typer.Option(
+            help="auto (every pair of up to 60 photos, else the nearest by GPS or by look), exhaustive, sequential, "
+            "spatial, retrieval, or a file with two names a line."
+        ),
+    ] = "auto",
+    mapper: Annotated[
+        str, typer.Option(help="incremental: photo by photo; global: all cameras at a time, quicker for hundreds.")
+    ] = "incremental",
+    refine: Annotated[
+        bool, typer.Option("--refine", help="Verify and triangulate anew by the poses found, and adjust once more.")
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     workers: Annotated[int, typer.Option(help="Threads that decode photos.")] = 2,
     overwrite: Annotated[
@@ -40,16 +53,19 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line on standard output.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but warnings and errors.")] = False,
 ) -> int:
-    """Make a sparse model of a folder of up to 60 photos: match every pair, make a COLMAP database, and map it.
+    """Make a sparse model of a folder of photos: choose pairs, match them, make a COLMAP database, and map it.
 
-    OUT gets pairs.txt, matches.h5, database.db and the models 0, 1, ... (largest first) in COLMAP's form. Stopped at
-    any time, the same command goes on where it was.
+    OUT gets pairs.txt, matches.h5, database.db, summary.json and the models sparse/0, sparse/1, ... (largest first) in
+    COLMAP's form; where OUT itself is called sparse, the models are 0, 1, ... in it. Photos with GPS positions give a
+    model in metres. Stopped at any time, the same command goes on where it was.
 
     Examples:
 
-    astr reconstruct photos/ --out sparse/
+    astr reconstruct photos/ --out model/
 
-    astr reconstruct photos/ --out sparse/ --camera-mode single --long-side 1024
+    astr reconstruct photos/ --out model/ --camera-mode single --long-side 1024 --refine
+
+    astr reconstruct drone/ --out model/ --pairs spatial --mapper global
 
     Exit codes: 0 done; 2 nothing was started; 3 no model, or some pairs failed (the same command tries them again);
     4 stopped, disk or memory full, and 130 stopped by a signal (the same command goes on).
@@ -57,9 +73,10 @@ def command(
     from dataclasses import replace
 
     from astr_cli.cli.match_output import make_report
-    from astr_cli.cli.sfm_output import print_reconstruction, progress_line, stoppable
-    from astr_cli.sfm import CameraOptions
-    from astr_cli.sfm.reconstruct import reconstruct, reconstruct_files
+    from astr_cli.cli.reconstruct_output import print_reconstruction
+    from astr_cli.cli.sfm_output import progress_line, stoppable
+    from astr_cli.sfm import CameraOptions, MapOptions
+    from astr_cli.sfm.reconstruct import ReconstructOptions, reconstruct, reconstruct_files
 
     known = None if cameras in ("exif", "none") else Path(cameras)
     matching = replace(
@@ -73,8 +90,15 @@ def command(
         workers=workers,
         overwrite=overwrite,
     )
-    models = CameraOptions(camera_mode, camera_model.upper(), camera_params, known)
+    options = ReconstructOptions(
+        photos=photos,
+        out=out,
+        matching=matching,
+        cameras=CameraOptions(camera_mode, camera_model.upper(), camera_params, known),
+        mapping=MapOptions(mapper, refine),
+        pairs=pairs,
+    )
     with stoppable(f"{out}: stopped; the same command goes on"), make_report(as_json, quiet) as report:
-        summary = reconstruct(photos, out, matching, models, report.event, progress_line(as_json or quiet))
+        summary = reconstruct(options, report.event, progress_line(as_json or quiet))
     print_reconstruction(summary, report, as_json, quiet)
     return 3 if summary.matching.failed else 0

@@ -1,23 +1,21 @@
-"""What `astr colmap-import` and `astr reconstruct` print: plain lines, or JSON."""
+"""What `astr colmap-import` prints: plain lines, or JSON."""
 
 from __future__ import annotations
 
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from astr_cli.cli import console
 from astr_cli.errors import Interrupted
+from astr_cli.sfm.summaries import database_record, plain
 
 if TYPE_CHECKING:
-    from astr_cli.cli.match_output import Report
-    from astr_cli.sfm import ImportSummary, ModelSummary
-    from astr_cli.sfm.reconstruct import ReconstructSummary
+    from astr_cli.sfm import ImportSummary
 
 LISTED = 10  # missing images that are written out
 
@@ -44,69 +42,78 @@ def progress_line(silent: bool) -> Callable[[str], None]:
     return tell
 
 
-def print_import(summary: ImportSummary, as_json: bool, quiet: bool) -> None:
-    """What was written, and the commands to run next."""
+def print_import(summary: ImportSummary, as_json: bool, quiet: bool, verify: bool = True) -> None:
+    """What was written, and the commands to run next. verify: whether that was asked for."""
     for warning in summary.warnings:
         console.warn(warning)
     if as_json:
-        console.json_line({"event": "imported", **_plain(asdict(summary))})
+        console.json_line({"event": "imported", **database_record(summary)})
     elif not quiet:
-        for line in [*import_lines(summary), *next_lines(summary)]:
+        for line in import_lines(summary):
+            print(line)
+        if not verify:
+            print("not verified, so nothing can be mapped yet: the same command without --no-verify does that")
+        for line in next_lines(summary) if summary.verified.pairs else ():
             print(line)
 
 
-def print_reconstruction(summary: ReconstructSummary, report: Report, as_json: bool, quiet: bool) -> None:
-    """Matches, database, model, and the commands to run next; failed pairs by `report`, the one that matching had."""
-    from astr_cli.cli.match_output import Report, summary_lines
-
-    model = summary.model
-    (report if as_json else Report()).summary(summary.matching)
-    for warning in [*summary.database.warnings, *model_warnings(model)]:
+def print_difference(summary: ImportSummary, as_json: bool) -> None:
+    """What an import would change; also with --quiet, as nothing else was asked for."""
+    for warning in summary.warnings:
         console.warn(warning)
     if as_json:
-        console.json_line({"event": "imported", **_plain(asdict(summary.database))})
-        console.json_line({"event": "mapped", **_plain(asdict(model))})
-    elif not quiet:
-        matches = [line for line in summary_lines(summary.matching) if not line.startswith("next:")]
-        for line in [*matches, *import_lines(summary.database), *model_lines(model)]:
+        change = plain(summary.difference._asdict())
+        console.json_line({"event": "difference", "database": str(summary.database), **change})
+    else:
+        for line in difference_lines(summary):
             print(line)
-        print("next, for a dense cloud (COLMAP with CUDA):")
-        for line in dense_lines(summary.database.images_root, model.folder, model.folder.parent / "dense"):
-            print(f"  {line}")
+
+
+def difference_lines(summary: ImportSummary) -> Iterator[str]:
+    """Kept, written and removed."""
+    change = summary.difference
+    if not (change.keypoints_added or change.keypoints_removed or change.to_verify or change.images_added):
+        yield f"{summary.database}: has all of it; nothing would change"
+        return
+    made = {"create": "would be made", "append": "would be added to", "replace": "would get other matches"}
+    yield f"{summary.database}: {made[change.mode]} (--dry-run: nothing was written)"
+    names = f": {', '.join(change.images_added[:LISTED])}" if change.images_added else ""
+    more = ", ..." if len(change.images_added) > LISTED else ""
+    yield f"  images     +{len(change.images_added)} ({change.images_kept} kept){names}{more}"
+    yield f"  keypoints  +{change.keypoints_added} -{change.keypoints_removed} ({change.keypoints_kept} kept)"
+    yield f"  matches    +{change.matches_added} -{change.matches_removed} ({change.matches_kept} kept)"
+    yield (
+        f"  pairs      {change.pairs_added} with ours only, {change.pairs_extended} with ours behind others, "
+        f"{change.to_verify} to verify"
+    )
 
 
 def import_lines(summary: ImportSummary) -> Iterator[str]:
     """The content of the database."""
-    verified = summary.verified
+    verified, change = summary.verified, summary.difference
+    if not summary.changed:
+        yield f"{summary.database}: has all of it; nothing was changed"
+    elif change.mode != "create":
+        removed = f", {change.matches_removed} of before removed" if change.matches_removed else ""
+        yield (
+            f"{summary.database}: {change.keypoints_kept} keypoints and {change.matches_kept} matches kept, "
+            f"{change.matches_added} matches added{removed}"
+        )
+    if summary.backup is not None:
+        yield f"{summary.backup}: what it was before"
     yield (
         f"{summary.database}: {summary.images} images, {summary.cameras} cameras "
         f"({summary.known_focals} with known focal length), {summary.keypoints} keypoints"
     )
     yield (
         f"{summary.tracks} tracks over {summary.mean_track:.1f} images in the mean, median "
-        f"{summary.median_track:g}; images: tracks {histogram_text(summary.histogram)}"
+        f"{summary.median_track:g}, {100 * summary.two_view_share:.0f}% over two only; images: tracks "
+        f"{histogram_text(summary.histogram)}"
     )
     yield (
         f"{verified.pairs} of {summary.pairs} pairs verified, "
         f"{verified.inliers / max(verified.pairs, 1):.0f} inliers a pair"
     )
-
-
-def model_lines(model: ModelSummary) -> Iterator[str]:
-    """The content of the model."""
-    yield (
-        f"{model.folder}: {len(model.registered)} of {model.images} images registered, {model.points} points, "
-        f"mean track {model.mean_track:.2f}, reprojection error {model.reprojection_error:.2f} px"
-    )
-
-
-def model_warnings(model: ModelSummary) -> Iterator[str]:
-    """The images without a pose, and models that did not join."""
-    if model.missing:
-        more = f" and {len(model.missing) - LISTED} more" if len(model.missing) > LISTED else ""
-        yield f"not registered: {', '.join(model.missing[:LISTED])}{more}"
-    if model.models > 1:
-        yield f"{model.models} models came out that share too little to be joined; {model.folder} is the largest"
 
 
 def histogram_text(histogram: tuple[int, ...]) -> str:
@@ -120,7 +127,16 @@ def next_lines(summary: ImportSummary) -> Iterator[str]:
     """From the database to a dense cloud."""
     folder = summary.database.parent
     sparse, root = folder / "sparse", summary.images_root
-    yield "next, to map it:"
+    if summary.posed is not None:
+        yield "next, to triangulate it with the known poses:"
+        yield f"  mkdir -p {_quoted(sparse / '0')}"
+        yield (
+            f"  colmap point_triangulator --database_path {_quoted(summary.database)} --image_path {_quoted(root)} "
+            f"--input_path {_quoted(summary.posed)} --output_path {_quoted(sparse / '0')}"
+        )
+        yield "or, to map it without them:"
+    else:
+        yield "next, to map it:"
     yield f"  mkdir -p {_quoted(sparse)}"
     yield (
         f"  colmap mapper --database_path {_quoted(summary.database)} --image_path {_quoted(root)} "
@@ -150,14 +166,3 @@ def _double_quoted(script: str) -> str:
 
 def _quoted(path: Path) -> str:
     return shlex.quote(str(path))
-
-
-def _plain(record: Mapping[str, object]) -> dict[str, object]:
-    """The record with paths as text and named tuples as objects."""
-    return {name: _json_value(value) for name, value in record.items()}
-
-
-def _json_value(value: object) -> object:
-    if isinstance(value, Path):
-        return str(value)
-    return value._asdict() if hasattr(value, "_asdict") else value

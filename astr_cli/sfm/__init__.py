@@ -6,7 +6,7 @@
 from astr_cli.sfm.align import Similarity, align, centre_error
 from astr_cli.sfm.cameras import CameraOptions
 from astr_cli.sfm.importing import ImportOptions, ImportSummary, import_matches
-from astr_cli.sfm.mapping import MappingError, ModelSummary, camera_centres, map_database
+from astr_cli.sfm.mapping import MapOptions, MappingError, ModelSummary, camera_centres, map_database
 from astr_cli.sfm.rows import Frame, MatchRows, read_rows
 from astr_cli.sfm.tracks import Tracks, build_tracks
 
@@ -15,6 +15,7 @@ __all__ = [
     "Frame",
     "ImportOptions",
     "ImportSummary",
+    "MapOptions",
     "MappingError",
     "MatchRows",
     "ModelSummary",

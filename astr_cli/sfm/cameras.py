@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from astr_cli.errors import AstrError
-from astr_cli.sfm.colmap import pycolmap, quiet
+from astr_cli.sfm import colmap
+from astr_cli.sfm.database import read_only
 from astr_cli.sfm.rows import Frame
 from astr_cli.store import Camera, read_cameras
 from astr_cli.store.camera_models import MODELS, problem_of_camera
@@ -61,6 +64,7 @@ def import_images(database: Path, root: Path, frames: Sequence[Frame], options: 
         params = ",".join(repr(value) for value in camera.params)
         _import(database, root, names, "single", camera.model, params)
     _import(database, root, unknown, options.mode, options.model, options.params or "")
+    _complete_frames(database)
     if not groups or not unknown:
         return []
     return [
@@ -90,29 +94,60 @@ def _known_groups(frames: Sequence[Frame], known: Path | None) -> tuple[list[tup
 def _import(database: Path, root: Path, names: Sequence[str], mode: str, model: str, params: str) -> None:
     if not names:
         return
-    options = pycolmap.ImageReaderOptions()
-    options.camera_model = model
-    options.camera_params = params
-    camera_mode = getattr(pycolmap.CameraMode, mode.upper().replace("-", "_"))
-    with quiet(errors=False):
-        pycolmap.import_images(database, root, camera_mode, list(names), options)
+    if model not in colmap.known_models():
+        raise CameraOptionError(f"{model}: pycolmap {colmap.pycolmap.__version__} does not know this camera model")
+    colmap.import_images(database, root, names, mode, model, params)
 
 
-def image_ids(database: pycolmap.Database, root: Path, frames: Sequence[Frame]) -> list[int]:
+def _complete_frames(database: Path) -> None:
+    """Gives images without a frame one of their own: COLMAP ends the process where some have one and some have none."""
+    with closing(sqlite3.connect(database)) as connection:
+        lone = connection.execute(
+            "SELECT image_id, camera_id FROM images WHERE EXISTS (SELECT 1 FROM frames) AND image_id NOT IN "
+            "(SELECT data_id FROM frame_data WHERE sensor_type = 0)"
+        ).fetchall()
+        for image, camera in lone:
+            frame = connection.execute("INSERT INTO frames (rig_id) VALUES (?)", (_rig_of(connection, camera),))
+            connection.execute("INSERT INTO frame_data VALUES (?, ?, ?, 0)", (frame.lastrowid, image, camera))
+        connection.commit()
+
+
+def _rig_of(connection: sqlite3.Connection, camera: int) -> int:
+    """The rig of a camera, made when there is none."""
+    found = connection.execute(
+        "SELECT rig_id FROM rigs WHERE ref_sensor_id = ?1 AND ref_sensor_type = 0 UNION "
+        "SELECT rig_id FROM rig_sensors WHERE sensor_id = ?1 AND sensor_type = 0",
+        (camera,),
+    ).fetchone()
+    if found is None:
+        made = connection.execute("INSERT INTO rigs (ref_sensor_id, ref_sensor_type) VALUES (?, 0)", (camera,))
+        return int(made.lastrowid or 0)
+    return int(found[0])
+
+
+def image_ids(database: Path, root: Path, frames: Sequence[Frame]) -> list[int]:
     """COLMAP's id of every image. Raises AstrError for a photo that COLMAP could not take."""
-    ids = []
+    with closing(read_only(database)) as connection:
+        query = "SELECT name, image_id, width, height FROM images JOIN cameras USING (camera_id)"
+        found = {name: (number, (width, height)) for name, number, width, height in connection.execute(query)}
     for frame in frames:
-        image = database.read_image_with_name(frame.name) if database.exists_image(frame.name) else None
-        if image is None:
+        if frame.name not in found:
             raise AstrError(
                 f"{root / frame.name}: COLMAP cannot take this photo (its format, or another size than the others of "
                 "its camera); convert it to JPEG or PNG, or try --camera-mode per-image"
             )
-        camera = database.read_camera(image.camera_id)
-        if (camera.width, camera.height) != frame.size:
+        width, height = found[frame.name][1]
+        if (width, height) != frame.size:
             raise AstrError(
-                f"{root / frame.name}: COLMAP reads {camera.width}x{camera.height} where {frame.size[0]}x"
-                f"{frame.size[1]} was matched; save the photo anew without EXIF rotation and match it again"
+                f"{root / frame.name}: its camera in COLMAP is {width}x{height} where {frame.size[0]}x{frame.size[1]} "
+                "was matched; save the photo anew without EXIF rotation and match it again"
             )
-        ids.append(image.image_id)
-    return ids
+    return [found[frame.name][0] for frame in frames]
+
+
+def camera_counts(database: Path) -> tuple[int, int]:
+    """How many cameras there are, and how many whose focal length is more than a guess."""
+    with closing(read_only(database)) as connection:
+        query = "SELECT COUNT(*), COALESCE(SUM(prior_focal_length <> 0), 0) FROM cameras"
+        cameras, known = connection.execute(query).fetchone()
+    return cameras, known

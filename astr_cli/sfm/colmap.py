@@ -1,10 +1,12 @@
-"""The one door to pycolmap: how it is loaded, and how much of its log gets through."""
+"""The one door to pycolmap: how it is loaded and called, and how much of its log gets through."""
 
 from __future__ import annotations
 
 import zlib  # noqa: F401  (first: see below)
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 from astr_cli.errors import AstrError
 
@@ -15,7 +17,35 @@ try:
 except ImportError as error:
     raise AstrError(f"pycolmap cannot be loaded ({error}); install it: pip install pycolmap") from None
 
-__all__ = ["pycolmap", "quiet"]
+__all__ = [
+    "calibrate",
+    "global_mapping",
+    "guided_verification",
+    "import_images",
+    "incremental_mapping",
+    "known_models",
+    "match_sift",
+    "open_database",
+    "pycolmap",
+    "quiet",
+    "read_model",
+    "triangulate",
+    "verification",
+]
+
+# 3.12 and 3.13 can verify by `verify_matches` only, which empties lists of fewer than 15 matches and sends pairs that
+# have none to SIFT; they know neither known poses nor the global mapper.
+OLDEST = (4, 0)
+MIN_MODEL_IMAGES = 3
+
+
+def check_version(version: str) -> None:
+    """Raises AstrError for a pycolmap that is too old."""
+    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST:
+        raise AstrError(f"pycolmap {version} is too old; install 4.0 or newer: pip install 'pycolmap>=4.0'")
+
+
+check_version(pycolmap.__version__)
 
 
 @contextmanager
@@ -30,3 +60,119 @@ def quiet(errors: bool = True) -> Iterator[None]:
         yield
     finally:
         pycolmap.logging.minloglevel = before
+
+
+@contextmanager
+def open_database(path: Path) -> Iterator[pycolmap.Database]:
+    """COLMAP's own view of a database, brought up to the schema of this version; made when missing."""
+    database = pycolmap.Database.open(path)
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+def known_models() -> frozenset[str]:
+    """The camera models of this version; 4.0 lacks EUCM and EQUIRECTANGULAR."""
+    return frozenset(pycolmap.CameraModelId.__members__) - {"INVALID"}
+
+
+def import_images(database: Path, root: Path, names: Sequence[str], mode: str, model: str, params: str) -> None:
+    """Writes the photos `names` with cameras, rigs, frames and pose priors; those already there stay as they are."""
+    options = pycolmap.ImageReaderOptions()
+    options.camera_model = model
+    options.camera_params = params
+    camera_mode = getattr(pycolmap.CameraMode, mode.upper().replace("-", "_"))
+    with quiet(errors=False):
+        pycolmap.import_images(database, root, camera_mode, list(names), options)
+
+
+def verification(database: Path, threads: int, batch: int, seed: int) -> None:
+    """RANSAC on every pair of `matches` without a geometry, `batch` pairs to a transaction."""
+    options = pycolmap.GeometricVerifierOptions()
+    options.num_threads = threads
+    with quiet(errors=False):
+        pycolmap.geometric_verification(database, options, _pairing(batch), _two_view(seed))
+
+
+def guided_verification(model: Any, database: Path, threads: int, batch: int, seed: int) -> None:
+    """Likewise by the poses of a pycolmap.Reconstruction whose ids are the database's; RANSAC where it has no pose."""
+    with quiet(errors=False):
+        pycolmap.guided_geometric_verification(model, database, _pairing(batch), _two_view(seed), threads)
+
+
+def _pairing(batch: int) -> pycolmap.ExistingMatchedPairingOptions:
+    pairing = pycolmap.ExistingMatchedPairingOptions()
+    pairing.batch_size = batch
+    return pairing
+
+
+def _two_view(seed: int) -> pycolmap.TwoViewGeometryOptions:
+    options = pycolmap.TwoViewGeometryOptions()
+    options.ransac.random_seed = seed
+    return options
+
+
+def read_model(folder: Path) -> Any:
+    """A COLMAP model folder as a pycolmap.Reconstruction. Raises what pycolmap does where that is none."""
+    with quiet(errors=False):
+        return pycolmap.Reconstruction(str(folder))
+
+
+def incremental_mapping(
+    database: Path, images: Path, out: Path, seed: int, colours: bool, start: Path | None = None
+) -> list[Any]:
+    """The models (pycolmap.Reconstruction) that come out of a database; `start`: the folder of one to go on from."""
+    options = _pipeline(seed)
+    options.extract_colors = colours
+    with quiet():
+        found = pycolmap.incremental_mapping(database, images, out, options, str(start) if start else "")
+    return list(found.values())
+
+
+def global_mapping(database: Path, images: Path, out: Path, seed: int) -> list[Any]:
+    """Likewise, all cameras at a time."""
+    options = pycolmap.GlobalPipelineOptions()
+    options.random_seed = seed
+    with quiet():
+        found = pycolmap.global_mapping(database, images, out, options)
+    return list(found.values())
+
+
+def calibrate(database: Path, seed: int) -> None:
+    """Focal lengths from fundamental matrices, into the database: the global mapper adjusts, but never finds them."""
+    options = pycolmap.ViewGraphCalibrationOptions()
+    options.random_seed = seed
+    with quiet():
+        pycolmap.calibrate_view_graph(database, options)
+
+
+def triangulate(model: Any, database: Path, images: Path, out: Path, seed: int) -> Any:
+    """The model with points made anew from the database's geometries, its poses as they are."""
+    with quiet():
+        return pycolmap.triangulate_points(model, database, images, out, True, _pipeline(seed))
+
+
+def match_sift(database: Path, images: Path, names: Sequence[str], pairs: Path, side: int, seed: int) -> None:
+    """COLMAP's own SIFT on the CPU in an existing database that holds the images: features, matches, geometries.
+
+    pairs: a file with two names a line. side: the greatest that photos are extracted at, in pixels.
+    """
+    extraction = pycolmap.FeatureExtractionOptions()
+    extraction.max_image_size = side
+    pairing = pycolmap.ImportedPairingOptions()
+    pairing.match_list_path = str(pairs)
+    with quiet():
+        pycolmap.extract_features(
+            database, images, list(names), extraction_options=extraction, device=pycolmap.Device.cpu
+        )
+        pycolmap.match_image_pairs(
+            database, pairing_options=pairing, verification_options=_two_view(seed), device=pycolmap.Device.cpu
+        )
+
+
+def _pipeline(seed: int) -> pycolmap.IncrementalPipelineOptions:
+    options = pycolmap.IncrementalPipelineOptions()
+    options.random_seed = seed
+    options.min_model_size = MIN_MODEL_IMAGES
+    return options

@@ -1,18 +1,20 @@
-"""A COLMAP database that is complete under its name, or not there at all."""
+"""A COLMAP database that is complete under its name, or as it was before.
+
+Work goes on in a copy beside it, which takes the name in one step at the end.
+"""
 
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from astr_cli.errors import AstrError, Stopped
-from astr_cli.sfm.colmap import pycolmap
+from astr_cli.sfm.colmap import open_database
 
 # In the header of databases that astr wrote (SQLite's application_id; COLMAP leaves it alone): "ASTR".
 APPLICATION = 0x41535452
@@ -23,11 +25,18 @@ class DatabaseError(AstrError):
     """A database that must not be touched, or cannot be written."""
 
 
-def check_target(path: Path, replace_ours: bool) -> None:
-    """Raises DatabaseError unless `path` can become a new database: missing, empty, or ours and to be replaced.
+@dataclass(frozen=True)
+class Target:
+    """What stands under the name of a database."""
 
-    Nothing is changed, whatever is there.
-    """
+    tables: tuple[str, ...]
+    """Those that hold something; none for a missing or empty database."""
+    ours: bool
+    """Whether astr made it."""
+
+
+def examine(path: Path) -> Target:
+    """Raises DatabaseError unless `path` is, or can become, a database. Nothing is changed, whatever is there."""
     if not path.parent.is_dir():
         raise DatabaseError(f"{path}: there is no folder {path.parent}; make it first")
     if not os.access(path.parent, os.W_OK):
@@ -36,14 +45,18 @@ def check_target(path: Path, replace_ours: bool) -> None:
         raise DatabaseError(f"{path}: is a folder; name a database file in it, such as {path / 'database.db'}")
     wal = path.with_name(path.name + "-wal")
     if wal.exists() and wal.stat().st_size:
-        raise DatabaseError(f"{path}: is open in another program ({wal.name} is not empty); close that first")
-    if path.exists() and path.stat().st_size:
-        _check_content(path, replace_ours)
+        raise DatabaseError(
+            f"{path}: is open in another program, or one crashed with it ({wal.name} is not empty); close that, or "
+            "open and close it once in COLMAP"
+        )
+    if not path.exists() or not path.stat().st_size:
+        return Target((), False)
+    return _examine_content(path)
 
 
-def _check_content(path: Path, replace_ours: bool) -> None:
+def _examine_content(path: Path) -> Target:
     try:
-        with closing(sqlite3.connect(path.resolve().as_uri() + "?mode=ro&immutable=1", uri=True)) as connection:
+        with closing(read_only(path)) as connection:
             ours = connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION
             tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
             names = [name for (name,) in tables if not name.startswith("sqlite_")]
@@ -52,84 +65,142 @@ def _check_content(path: Path, replace_ours: bool) -> None:
             ]
     except sqlite3.Error as error:
         raise DatabaseError(f"{path}: is not a database ({error}); choose another name") from None
-    if filled and not (ours and replace_ours):
+    return Target(tuple(filled), ours)
+
+
+def read_only(path: Path) -> sqlite3.Connection:
+    """A connection that leaves no side files; for a database that nobody has open."""
+    return sqlite3.connect(path.resolve().as_uri() + "?mode=ro&immutable=1", uri=True)
+
+
+def check_target(path: Path, replace_ours: bool) -> None:
+    """Raises DatabaseError unless `path` can become a new database: missing, empty, or ours and to be replaced.
+
+    Nothing is changed, whatever is there.
+    """
+    target = examine(path)
+    if target.tables and not (target.ours and replace_ours):
         raise DatabaseError(
-            f"{path}: already holds {', '.join(filled[:3])}; astr writes new databases only: choose another name"
+            f"{path}: already holds {', '.join(target.tables[:3])}; choose another name, or --mode append or replace"
         )
 
 
 @contextmanager
-def new_database(path: Path) -> Iterator[Path]:
+def new_database(path: Path, start: Path | None = None, key: str = "", backup: bool = False) -> Iterator[Path]:
     """A path beside `path` to build a database at; renamed to `path` when the block ends well, removed when it fails.
 
+    start: a database to begin with a copy of, as a rule `path` itself; None: an empty one, marked as ours.
+    key: with `mark_resumable` in the block, what names this very work. A run that was killed or stopped after it leaves
+    its copy to the next run with that key, which finds it as it was. backup: what `path` was is kept (`backup_name`).
     Raises Stopped: disk full.
     """
-    _sweep(path)
+    path = path.resolve()
+    before = _stamp(path)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    kept = _adopt(path, part, key)
+    keep = False
     try:
-        pycolmap.Database.open(part).close()
+        if not kept:
+            _begin(part, start)
         yield part
-        _seal(part)
-        _remove_side_files(path)
-        part.replace(path)
+        _seal(part, whole=start is None)
+        if _stamp(path) != before:
+            raise DatabaseError(f"{path}: another program changed it meanwhile; run the same command again")
+        _take_place(part, path, backup)
+    except KeyboardInterrupt:
+        keep = bool(key) and _key_of(part) == key
+        raise
     except (RuntimeError, sqlite3.Error, OSError) as error:
         if "disk is full" in str(error) or "No space left" in str(error):
             raise Stopped(f"{path}: the disk is full; free some space and run the same command again") from None
         raise
     finally:
-        part.unlink(missing_ok=True)
-        _remove_side_files(part)
+        if not keep:
+            part.unlink(missing_ok=True)
+            _remove_side_files(part)
 
 
-def write_points(
-    database: Path,
-    ids: Sequence[int],
-    keypoints: Sequence[NDArray[np.float32]],
-    pairs: NDArray[np.int32],
-    matches: Sequence[NDArray[np.uint32]],
-) -> None:
-    """Writes the keypoints of N images, (K, 2) in ORIGINAL pixels with (0, 0) the first pixel's centre, and the (M, 2)
-    matches of P pairs of them. COLMAP's origin is that pixel's corner: 0.5 is added.
-
-    Raises ValueError, before anything is written, for a match that points at no keypoint: COLMAP would read beyond
-    the end of its array.
-    """
-    for (image0, image1), rows in zip(pairs, matches, strict=True):
-        check_matches(rows, len(keypoints[image0]), len(keypoints[image1]))
-    with closing(pycolmap.Database.open(database)) as opened, pycolmap.DatabaseTransaction(opened):
-        for number, points in zip(ids, keypoints, strict=True):
-            opened.write_keypoints(number, np.ascontiguousarray(points, np.float32) + np.float32(0.5))
-        for (image0, image1), rows in zip(pairs, matches, strict=True):
-            opened.write_matches(ids[image0], ids[image1], rows)
+def _begin(part: Path, start: Path | None) -> None:
+    if start is not None:
+        shutil.copyfile(start, part)
+        with suppress(OSError):
+            shutil.copymode(start, part)
+    with open_database(part):
+        pass
+    if start is None:
+        with closing(sqlite3.connect(part)) as connection:
+            connection.execute(f"PRAGMA application_id = {APPLICATION}")
 
 
-def check_matches(matches: NDArray[np.uint32], rows0: int, rows1: int) -> None:
-    """Raises ValueError unless `matches` is (M, 2) uint32 with indices below the two keypoint counts."""
-    if matches.ndim != 2 or matches.shape[1] != 2 or matches.dtype != np.uint32:
-        raise ValueError(f"expected matches of shape (M, 2) and type uint32, got {matches.shape} {matches.dtype}")
-    if len(matches) and (matches.max(0) >= (rows0, rows1)).any():
-        worst = matches.max(0)
-        raise ValueError(f"match index {worst[0]}, {worst[1]} beyond the {rows0}, {rows1} keypoints of its images")
+def _take_place(part: Path, path: Path, backup: bool) -> None:
+    """`path` is the old file or the new one at any instant."""
+    if backup and path.exists():
+        try:
+            os.link(path, backup_name(path))
+        except OSError:  # no hard links there
+            shutil.copy2(path, backup_name(path))
+    _remove_side_files(path)
+    part.replace(path)
 
 
-def _seal(part: Path) -> None:
-    """Marks the database as ours and brings all of it into the one file, on the disk."""
+def backup_name(path: Path) -> Path:
+    """The first free one of database.db.backup, database.db.backup2, ..."""
+    number = 1
+    while (found := path.with_name(f"{path.name}.backup{number if number > 1 else ''}")).exists():
+        number += 1
+    return found
+
+
+def mark_resumable(connection: sqlite3.Connection, key: str) -> None:
+    """Says that the database under construction can be gone on with by whoever has the same key."""
+    connection.execute("CREATE TABLE IF NOT EXISTS astr_work (key TEXT NOT NULL)")
+    connection.execute("INSERT INTO astr_work VALUES (?)", (key,))
+
+
+def is_resumed(part: Path, key: str) -> bool:
+    """Whether the block of `new_database` has a copy that an earlier run marked."""
+    return bool(key) and _key_of(part) == key
+
+
+def _key_of(part: Path) -> str | None:
+    """Also brings what a killed run left in the write-ahead log into the file: this is the last connection."""
+    try:
+        with closing(sqlite3.connect(part)) as connection:
+            row = connection.execute("SELECT key FROM astr_work").fetchone()
+    except sqlite3.Error:
+        return None
+    return str(row[0]) if row else None
+
+
+def _seal(part: Path, whole: bool) -> None:
+    """Brings all of the database into the one file, on the disk."""
     with closing(sqlite3.connect(part)) as connection:
-        connection.execute(f"PRAGMA application_id = {APPLICATION}")
-        # COLMAP 4.2 skips a geometry with config 0 (undefined) for good; 1 (degenerate) says that it was looked at.
-        connection.execute("UPDATE two_view_geometries SET config = 1 WHERE config = 0")
-        connection.commit()
+        connection.execute("DROP TABLE IF EXISTS astr_work")
+        if whole:
+            # COLMAP 4.2 skips a geometry with config 0 (undefined) for good; 1 (degenerate) says that it was looked at.
+            connection.execute("UPDATE two_view_geometries SET config = 1 WHERE config = 0")
+            connection.commit()
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     with part.open("rb+") as file:
         os.fsync(file.fileno())
 
 
-def _sweep(path: Path) -> None:
-    """Removes what killed runs left beside `path`."""
-    for left in path.parent.glob(f".{path.name}.*.part*"):
-        owner = left.name.removeprefix(f".{path.name}.").split(".")[0]
-        if owner.isdecimal() and not _alive(int(owner)):
+def _adopt(path: Path, part: Path, key: str) -> bool:
+    """Takes over a copy that a run with the same key left beside `path`, and removes all other leavings."""
+    adopted = False
+    start = f".{path.name}."
+    for left in sorted(path.parent.iterdir()):
+        owner, _, end = left.name.removeprefix(start).partition(".")
+        if not left.name.startswith(start) or not owner.isdecimal() or not end.startswith("part"):
+            continue
+        if int(owner) != os.getpid() and _alive(int(owner)):
+            continue
+        if end == "part" and key and not adopted and _key_of(left) == key:
+            left.replace(part)
+            adopted = True
+        elif not (adopted and left.name.startswith(part.name)):
             left.unlink(missing_ok=True)
+    return adopted
 
 
 def _alive(process: int) -> bool:
@@ -142,6 +213,13 @@ def _alive(process: int) -> bool:
     except OSError:
         pass
     return True
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    if not path.exists():
+        return None
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size
 
 
 def _remove_side_files(path: Path) -> None:

@@ -1,24 +1,45 @@
-"""From a verified database to a model: COLMAP's incremental mapping, the largest model first."""
+"""From a verified database to models by COLMAP, the largest model first."""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from astr_cli.errors import AstrError
-from astr_cli.sfm.colmap import pycolmap, quiet
+from astr_cli.sfm import colmap
+from astr_cli.sfm.cameras import camera_counts
+from astr_cli.sfm.colmap import open_database
+from astr_cli.sfm.georeference import Georeference, georeference
+from astr_cli.sfm.refining import refine
 
+MAPPERS = ("incremental", "global")
 SEED = 0
-MIN_MODEL_IMAGES = 3
 PLY = "points.ply"
+WILD = 2.0  # a found focal length this many times the guess, or its inverse, is wrong
 
 
 class MappingError(AstrError):
     """No model came out of a database."""
 
     exit_code = 3
+
+
+@dataclass(frozen=True)
+class MapOptions:
+    """How a database is mapped."""
+
+    mapper: str = "incremental"
+    """One of MAPPERS: image by image, or all cameras at a time."""
+    refine: bool = False
+    """Verify every pair anew by the poses found, triangulate anew and adjust once more."""
+
+    def __post_init__(self) -> None:
+        if self.mapper not in MAPPERS:
+            raise AstrError(f"--mapper {self.mapper}: choose one of {', '.join(MAPPERS)}")
 
 
 @dataclass(frozen=True)
@@ -40,48 +61,85 @@ class ModelSummary:
     """Mean, in pixels of the original images."""
     models: int
     """How many came out; the others are numbered on, by size."""
+    georeference: Georeference | None
+    """Where on the earth the model stands, in metres; None: its scale and place are arbitrary."""
 
 
-def map_database(database: Path, images: Path, out: Path) -> ModelSummary:
+def map_database(
+    database: Path,
+    images: Path,
+    out: Path,
+    options: MapOptions | None = None,
+    tell: Callable[[str], None] = lambda line: None,
+) -> ModelSummary:
     """Maps a verified database into `out`/0, `out`/1, ..., largest first; older models of that name are replaced.
 
-    images: the folder of the photos, for the colours of the points. Raises MappingError when there is no model.
+    Models whose photos know where they were taken (EXIF GPS) are turned and scaled to these places. images: the folder
+    of the photos, for the colours of the points. What the database holds stays as it is.
+
+    Raises MappingError: no model came out.
     """
+    options = options or MapOptions()
     names = _all_names(database)
-    options = pycolmap.IncrementalPipelineOptions()
-    options.random_seed = SEED
-    options.min_model_size = MIN_MODEL_IMAGES
-    options.extract_colors = all((images / name).is_file() for name in names)
-    with tempfile.TemporaryDirectory(prefix=".mapping-", dir=out) as scratch:
-        with quiet():
-            found = pycolmap.incremental_mapping(database, images, scratch, options)
-        models = sorted(found.values(), key=_size, reverse=True)
+    with tempfile.TemporaryDirectory(prefix=".mapping-", dir=out) as folder:
+        scratch = Path(folder)
+        models = sorted(_models(database, images, names, scratch, options), key=_size, reverse=True)
         if not models:
             raise MappingError(
                 f"{database}: no model came out of {len(names)} images; the photos overlap too little, or too few "
                 "pairs were matched: add photos in between, or match at a greater --long-side"
             )
+        if options.refine:
+            tell(f"refining {len(models)} {'model' if len(models) == 1 else 'models'}")
+            models = sorted((refine(model, database, images, scratch, SEED) for model in models), key=_size)[::-1]
+        placed = [georeference(model, database) for model in models]
         for number, model in enumerate(models):
-            folder = Path(scratch) / f"sorted-{number}"
-            folder.mkdir()
-            model.write(folder)
-            model.export_PLY(folder / PLY)
+            model.update_point_3d_errors()  # the global mapper of 4.0 leaves them in other units
+            made = scratch / f"sorted-{number}"
+            made.mkdir()
+            model.write(made)
+            model.export_PLY(made / PLY)
         _remove_models(out)
         for number in range(len(models)):
-            (Path(scratch) / f"sorted-{number}").rename(out / str(number))
-    return _summary(out / "0", names, models)
+            (scratch / f"sorted-{number}").rename(out / str(number))
+    return _summary(out / "0", names, models, placed[0])
 
 
-def _size(model: pycolmap.Reconstruction) -> tuple[int, int]:
+def _models(database: Path, images: Path, names: list[str], scratch: Path, options: MapOptions) -> list[Any]:
+    if options.mapper == "incremental":
+        colours = all((images / name).is_file() for name in names)
+        return colmap.incremental_mapping(database, images, scratch, SEED, colours)
+    copy = scratch / database.name
+    shutil.copyfile(database, copy)
+    cameras, known = camera_counts(copy)
+    if known < cameras and not _calibrate(copy):
+        shutil.copyfile(database, copy)
+    return colmap.global_mapping(copy, images, scratch, SEED)
+
+
+def _calibrate(database: Path) -> bool:
+    """Writes focal lengths found from fundamental matrices; False: they are not to be believed.
+
+    On photos from one side of a flat relief it found 75 pixels for 480, where the usual guess is 614.
+    """
+    before = _focal_lengths(database)
+    colmap.calibrate(database, SEED)
+    after = _focal_lengths(database)
+    return all(before[number] / WILD < focal < before[number] * WILD for number, focal in after.items())
+
+
+def _focal_lengths(database: Path) -> dict[int, float]:
+    with open_database(database) as opened:
+        return {camera.camera_id: camera.mean_focal_length() for camera in opened.read_all_cameras()}
+
+
+def _size(model: Any) -> tuple[int, int]:
     return model.num_reg_images(), model.num_points3D()
 
 
 def _all_names(database: Path) -> list[str]:
-    opened = pycolmap.Database.open(database)
-    try:
+    with open_database(database) as opened:
         return sorted(image.name for image in opened.read_all_images())
-    finally:
-        opened.close()
 
 
 def _remove_models(out: Path) -> None:
@@ -91,7 +149,7 @@ def _remove_models(out: Path) -> None:
             shutil.rmtree(folder)
 
 
-def _summary(folder: Path, names: list[str], models: list[pycolmap.Reconstruction]) -> ModelSummary:
+def _summary(folder: Path, names: list[str], models: list[Any], place: Georeference | None) -> ModelSummary:
     best = models[0]
     registered = {best.image(number).name for number in best.reg_image_ids()}
     return ModelSummary(
@@ -103,12 +161,13 @@ def _summary(folder: Path, names: list[str], models: list[pycolmap.Reconstructio
         mean_track=best.compute_mean_track_length(),
         reprojection_error=best.compute_mean_reprojection_error(),
         models=len(models),
+        georeference=place,
     )
 
 
 def camera_centres(model: Path) -> dict[str, tuple[float, float, float]]:
     """Name -> camera centre (world units) of every registered image of a COLMAP model folder."""
-    loaded = pycolmap.Reconstruction(model)
+    loaded = colmap.read_model(model)
     centres = {}
     for number in loaded.reg_image_ids():
         image = loaded.image(number)

@@ -1,4 +1,4 @@
-"""Which photos to match with which, by COLMAP's own pair generators: ranked lists of two names, best first.
+"""Which photos to match with which, by COLMAP's own pair generators where they serve: ranked lists of two names.
 
 COLMAP's generators read a database; they get a scratch one. They are asked in the order of the names given, so
 neighbours in a sequence are neighbours in that order, whatever the names.
@@ -15,12 +15,17 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from astr_cli.errors import AstrError
 from astr_cli.sfm.colmap import pycolmap, quiet
 
 MOST_PAIRS = 1_000_000  # a week and more of matching; beyond it somebody slipped
 FEWEST_SHARED = 15  # points; COLMAP maps with pairs of at least so many inliers
+
+
+class NoPlacesError(AstrError):
+    """Photos that do not say where they were taken."""
 
 
 class Proposal(NamedTuple):
@@ -73,13 +78,9 @@ def sequential(names: Sequence[str], overlap: int, quadratic: bool) -> Proposal:
 def spatial(root: Path, names: Sequence[str], neighbours: int, distance: float, ignore_height: bool) -> Proposal:
     """Every photo with its nearest `neighbours` by EXIF GPS, up to `distance` metres away; nearer ones rank higher.
 
-    Raises AstrError: fewer than two photos say where they were taken, more than MOST_PAIRS pairs.
+    Raises NoPlacesError: fewer than two photos say where they were taken; AstrError: more than MOST_PAIRS pairs.
     """
     _refuse_many(len(names) * min(neighbours, len(names)), "take fewer --neighbours")
-    options = pycolmap.SpatialPairingOptions()
-    options.max_num_neighbors = neighbours
-    options.max_distance = distance
-    options.ignore_z = ignore_height
     with _scratch() as path:
         with quiet():
             # A camera for each photo: COLMAP leaves out photos that do not fit a shared one.
@@ -88,12 +89,17 @@ def spatial(root: Path, names: Sequence[str], neighbours: int, distance: float, 
             images = {image.image_id: names.index(image.name) for image in database.read_all_images()}
             places = _places(database, images, ignore_height)
             if len(places) < 2:
-                raise AstrError(
+                raise NoPlacesError(
                     f"{root}: {len(places)} of {len(names)} photos say in their EXIF where they were taken (latitude, "
                     "longitude and altitude); take astr pairs retrieval or sequential"
                 )
-            found = _generate(lambda: pycolmap.SpatialPairGenerator(options, database), images)
-    between = np.array([np.linalg.norm(places[a] - places[b]) for a, b in found.tolist()])
+    numbers, points = np.array(list(places)), np.array(list(places.values()))
+    # Not COLMAP's generator: its index is approximate, and in 4.0 and 4.1 it fails on a handful of photos.
+    between, nearest = cKDTree(points).query(points, min(neighbours + 1, len(points)), distance_upper_bound=distance)
+    rows = np.repeat(np.arange(len(points)), nearest.shape[1])
+    between, nearest = between.ravel(), nearest.ravel()
+    others = (nearest < len(points)) & (nearest != rows)
+    found, between = numbers[np.column_stack([rows[others], nearest[others]])], between[others]
     missing = len(names) - len(places)
     first = next((name for number, name in enumerate(names) if number not in places), "")
     warning = f"{missing} of {len(names)} photos have no GPS position (the first: {first}) and come in no pair"
@@ -174,16 +180,11 @@ def _named_database(names: Sequence[str]) -> Iterator[pycolmap.Database]:
         yield database
 
 
-def _generate(make: Callable[[], pycolmap.PairGenerator], images: dict[int, int] | None = None) -> NDArray[np.int64]:
-    """(P, 2) indices of the pairs, each once, the lower first. images: COLMAP's id -> index; None: one less."""
+def _generate(make: Callable[[], pycolmap.PairGenerator]) -> NDArray[np.int64]:
+    """(P, 2) indices of the pairs, one less than COLMAP's ids; each once, the lower first."""
     with quiet():
         pairs = make().all_pairs()
-    numbers = np.array(pairs, np.int64).reshape(-1, 2)
-    if images is not None:
-        numbers = np.array([[images[a], images[b]] for a, b in numbers.tolist()], np.int64).reshape(-1, 2)
-    else:
-        numbers -= 1
-    return np.unique(np.sort(numbers, axis=1), axis=0)
+    return np.unique(np.sort(np.array(pairs, np.int64).reshape(-1, 2) - 1, axis=1), axis=0)
 
 
 def _ranked(names: Sequence[str], pairs: NDArray[np.int64], cost: NDArray[np.generic]) -> Proposal:

@@ -1,37 +1,64 @@
-"""`reconstruct`: photos to a model, every pair matched."""
+"""`reconstruct`: photos to a model. What an earlier call did, a later one with the same wishes takes over."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from itertools import combinations
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from astr_cli.errors import AstrError
 from astr_cli.images import find_images
 from astr_cli.matching import Listener, MatchOptions, MatchSummary, match_pairs
-from astr_cli.pairs import format_pair
 from astr_cli.sfm.cameras import CameraOptions
+from astr_cli.sfm.colmap import pycolmap
 from astr_cli.sfm.database import check_target
 from astr_cli.sfm.importing import ImportOptions, ImportSummary, import_matches
-from astr_cli.sfm.mapping import ModelSummary, map_database
+from astr_cli.sfm.mapping import MapOptions, ModelSummary, map_database
+from astr_cli.sfm.pair_figures import PairFigures, pair_figures
+from astr_cli.sfm.photo_pairs import Chosen, Source, write_choice
+from astr_cli.sfm.sources import content_hash
+from astr_cli.sfm.summaries import read_model_record, summary_text
 
-MOST_PHOTOS = 60  # 1,770 pairs; beyond that nobody wants every pair
 FEWEST_PHOTOS = 3
+HEADER = 100  # bytes at the start of an SQLite file; COLMAP changes the counter in them whenever it opens one
+
+
+@dataclass(frozen=True)
+class ReconstructOptions:
+    """The options of `astr reconstruct`."""
+
+    photos: Path
+    """The folder of the photos."""
+    out: Path
+    """The folder for everything that is made."""
+    matching: MatchOptions
+    """As from `reconstruct_files`, with whatever else is wished."""
+    cameras: CameraOptions = field(default_factory=CameraOptions)
+    """Who shares a camera, and which model it has."""
+    mapping: MapOptions = field(default_factory=MapOptions)
+    """Mapper and refinement."""
+    pairs: str = "auto"
+    """One of photo_pairs.METHODS, or the path of a file of pairs."""
+
+    @property
+    def sparse(self) -> Path:
+        """Where the models 0, 1, ... go: OUT/sparse, where other programs look for them; OUT if that is its name."""
+        return self.out if self.out.resolve().name == "sparse" else self.out / "sparse"
 
 
 @dataclass(frozen=True)
 class ReconstructSummary:
-    """What the three steps did."""
+    """What the steps did."""
 
+    pairs: Chosen
     matching: MatchSummary
     database: ImportSummary
     model: ModelSummary
-
-
-def exhaustive_pairs(names: Sequence[str]) -> list[tuple[str, str]]:
-    """Every two of the images, in their order."""
-    return list(combinations(names, 2))
+    figures: tuple[PairFigures, ...]
+    """Every pair with matches."""
+    file: Path
+    """The summary as JSON."""
 
 
 def reconstruct_files(out: Path) -> MatchOptions:
@@ -40,30 +67,42 @@ def reconstruct_files(out: Path) -> MatchOptions:
 
 
 def reconstruct(
-    photos: Path,
-    out: Path,
-    matching: MatchOptions,
-    cameras: CameraOptions,
-    listener: Listener,
-    tell: Callable[[str], None] = lambda line: None,
+    options: ReconstructOptions, listener: Listener, tell: Callable[[str], None] = lambda line: None
 ) -> ReconstructSummary:
-    """Matches every two photos of a folder, makes a database and maps it, all in `out`: pairs.txt, matches.h5,
-    database.db, and the models 0, 1, ..., largest first.
+    """Chooses pairs of the photos of a folder, matches them, makes a database and maps it, all in `options.out`:
+    pairs.txt, matches.h5, database.db, sparse/0, sparse/1, ... (largest first) and summary.json.
 
-    matching: as from `reconstruct_files`, with whatever else is wished. The same call goes on where an earlier one
-    stopped, and makes the database and the models anew. Raises AstrError: too few or too many photos, a database in
-    `out` that is not ours, and all that the three steps raise.
+    The same call goes on where an earlier one stopped, and does nothing again that is done: pairs and matches are
+    taken over, verification goes on, and a model stays that the same database was mapped to in the same way. Raises
+    AstrError: too few photos, a database in `out` that is not ours, and all that the steps raise.
     """
+    photos, out = options.photos, options.out
     names = _photos(photos, out)
     database = out / "database.db"
-    _make_folder(out)
+    _make_folder(options.sparse)
     check_target(database, replace_ours=True)
-    lines = [format_pair(*pair) for pair in exhaustive_pairs(names)]
-    _write_if_new(matching.pairs, "\n".join(lines) + "\n")
-    matched = match_pairs(replace(matching, images=photos), listener)
-    imported = import_matches(ImportOptions(database, matched.out, photos, cameras, replace_ours=True), tell)
-    tell(f"mapping {imported.images} images")
-    return ReconstructSummary(matched, imported, map_database(database, photos, out))
+    source = Source(photos, names, options.matching.weights, options.matching.device)
+    pairs = write_choice(options.matching.pairs, source, options.pairs, tell)
+    matched = match_pairs(replace(options.matching, images=photos), listener)
+    imported = import_matches(ImportOptions(database, matched.out, photos, options.cameras, replace_ours=True), tell)
+    file = out / "summary.json"
+    key = _mapping_key(database, options.mapping)
+    model = read_model_record(file, key, options.sparse / "0")
+    if model is None:
+        tell(f"mapping {imported.images} images")
+        model = map_database(database, photos, options.sparse, options.mapping, tell)
+    else:
+        tell(f"{model.folder}: is the model of this database")
+    figures = pair_figures(database, model.folder)
+    summary = ReconstructSummary(pairs, matched, imported, model, figures, file)
+    _write(file, summary_text(summary, key))
+    return summary
+
+
+def _mapping_key(database: Path, options: MapOptions) -> str:
+    """Names what comes of mapping this very database in this way."""
+    text = f"{content_hash(database, HEADER)} {options!r} {pycolmap.__version__}"
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _photos(photos: Path, out: Path) -> list[str]:
@@ -72,26 +111,20 @@ def _photos(photos: Path, out: Path) -> list[str]:
     names = [name for name in find_images(photos) if inside not in (photos / name).resolve().parents]
     if len(names) < FEWEST_PHOTOS:
         raise AstrError(f"{photos}: {len(names)} photos are too few for a model; take at least {FEWEST_PHOTOS}")
-    if len(names) > MOST_PHOTOS:
-        count = len(names) * (len(names) - 1) // 2
-        raise AstrError(
-            f"{photos}: {len(names)} photos make {count} pairs, and reconstruct matches every pair of up to "
-            f"{MOST_PHOTOS} only: write the pairs that overlap, two names a line, to pairs.txt, then run "
-            f"astr match pairs.txt --images {photos} --out matches.h5 and astr colmap-import database.db"
-        )
     return names
 
 
-def _make_folder(out: Path) -> None:
+def _make_folder(folder: Path) -> None:
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise AstrError(f"{out}: cannot be made a folder ({error.strerror}); choose another --out") from None
+        raise AstrError(f"{folder}: cannot be made a folder ({error.strerror}); choose another --out") from None
 
 
-def _write_if_new(path: Path, text: str) -> None:
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(path.name + ".tmp")
     try:
-        if not path.is_file() or path.read_text(encoding="utf-8") != text:
-            path.write_text(text, encoding="utf-8", newline="\n")
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+        temporary.replace(path)
     except OSError as error:
-        raise AstrError(f"{path}: cannot be written ({error.strerror}); choose another --out") from None
+        raise AstrError(f"{path}: cannot be written ({error.strerror}); free some space, and run it again") from None

@@ -1,15 +1,21 @@
-"""Match rows of many pairs as flat arrays, the form the track builder works on."""
+"""The matches of many pairs, in memory or pair by pair out of a file: what the track builder works on."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from astr_cli.images import working_size
-from astr_cli.store import MatchesFile, StoredPair, StoreError
+from astr_cli.store import MatchesFile, PairMatches, StoredPair, StoreError
+
+REOPEN = 1000  # pairs
+WAITING = 2_000_000  # matches in memory at a time, 42 MB
 
 
 @dataclass(frozen=True)
@@ -19,6 +25,21 @@ class Frame:
     name: str
     size: tuple[int, int]
     working: tuple[int, int]
+
+
+class PairRows(Protocol):
+    """Images, pairs of them, and the matches of a pair when asked for; the same each time."""
+
+    @property
+    def frames(self) -> tuple[Frame, ...]:
+        """Sorted by name."""
+
+    @property
+    def pairs(self) -> NDArray[np.int32]:
+        """(P, 2) indices into frames."""
+
+    def read(self, pair: int) -> PairMatches:
+        """The matches of a pair, by its index."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +57,99 @@ class MatchRows:
     def __len__(self) -> int:
         return len(self.scores)
 
+    def sorted(self) -> SortedRows:
+        """The same rows pair by pair."""
+        order = np.argsort(self.pair, kind="stable")
+        return SortedRows(self, order, np.searchsorted(self.pair[order], np.arange(len(self.pairs) + 1)))
+
+
+@dataclass(frozen=True, eq=False)
+class SortedRows:
+    """Rows in memory, pair by pair."""
+
+    rows: MatchRows
+    order: NDArray[np.int64]  # (R,) rows by pair
+    borders: NDArray[np.int64]  # (P + 1,) pair p has order[borders[p]:borders[p + 1]]
+
+    @property
+    def frames(self) -> tuple[Frame, ...]:
+        return self.rows.frames
+
+    @property
+    def pairs(self) -> NDArray[np.int32]:
+        return self.rows.pairs
+
+    def read(self, pair: int) -> PairMatches:
+        index = self.order[self.borders[pair] : self.borders[pair + 1]]
+        rows = self.rows
+        return PairMatches(rows.keypoints0[index], rows.keypoints1[index], rows.scores[index], rows.reference[index])
+
+
+class StoredRows:
+    """Rows that stay in the file until a pair is asked for; to be closed."""
+
+    def __init__(self, file: MatchesFile, min_score: float = 0.0) -> None:
+        """Leaves out matches with a score below `min_score`. Raises StoreError: no pair in the file, an image with two
+        sizes, no usable long side among its attributes, damaged.
+        """
+        self._min_score, self._stored = min_score, file.pairs()
+        self._waiting: dict[int, PairMatches] = {}
+        self._room = WAITING
+        self._path, self._stamp, self._reads = file.path, _stamp(file.path), 0
+        self._file: MatchesFile | None = None
+        if not self._stored:
+            raise StoreError(f"{file.path}: holds no pairs; match some with astr match")
+        self.frames = _frames(file, self._stored)
+        index = {frame.name: number for number, frame in enumerate(self.frames)}
+        self.pairs = np.array([(index[pair.name0], index[pair.name1]) for pair in self._stored], np.int32)
+
+    def read(self, pair: int) -> PairMatches:
+        """The matches of a pair, by its index. Raises StoreError: damaged.
+
+        The track builder asks twice, once for each image. Where there is room, what was read waits for the second time.
+        """
+        waiting = self._waiting.pop(pair, None)
+        if waiting is not None:
+            self._room += len(waiting)
+            return waiting
+        matches = self._read(pair)
+        if len(matches) <= self._room:
+            self._waiting[pair] = matches
+            self._room -= len(matches)
+        return matches
+
+    def close(self) -> None:
+        """Closes the file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _read(self, pair: int) -> PairMatches:
+        stored = self._stored[pair]
+        matches = self._opened().read(stored.name0, stored.name1)
+        if not len(matches) or matches.scores.min() >= self._min_score:
+            return matches
+        kept = np.flatnonzero(matches.scores >= self._min_score)
+        return PairMatches(
+            matches.keypoints0[kept], matches.keypoints1[kept], matches.scores[kept], matches.reference[kept]
+        )
+
+    def _opened(self) -> MatchesFile:
+        """HDF5 gives memory back only when the file is closed: after 20,000 pairs that is 200 MB."""
+        if self._reads % REOPEN == 0:
+            self.close()
+        self._reads += 1
+        if self._file is None:
+            if _stamp(self._path) != self._stamp:
+                raise StoreError(f"{self._path}: another program wrote it meanwhile; run the same command again")
+            self._file = MatchesFile(self._path)
+        return self._file
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size
+
 
 def scales(frames: Sequence[Frame]) -> NDArray[np.float64]:
     """(N, 2) working pixels per original pixel, x and y, of each image."""
@@ -45,23 +159,14 @@ def scales(frames: Sequence[Frame]) -> NDArray[np.float64]:
 
 
 def read_rows(file: MatchesFile, min_score: float = 0.0) -> MatchRows:
-    """All matches of a file with a score of at least `min_score`.
-
-    Raises StoreError: no pair in it, an image with two sizes, no usable long side among its attributes, damaged.
-    """
-    stored = file.pairs()
-    if not stored:
-        raise StoreError(f"{file.path}: holds no pairs; match some with astr match")
-    frames = _frames(file, stored)
-    index = {frame.name: number for number, frame in enumerate(frames)}
-    pairs = np.array([(index[pair.name0], index[pair.name1]) for pair in stored], np.int32)
+    """All matches of a file with a score of at least `min_score`. Raises StoreError as `StoredRows` does."""
     parts = []
-    for number, pair in enumerate(stored):
-        matches = file.read(pair.name0, pair.name1)
-        kept = np.flatnonzero(matches.scores >= min_score)
-        arrays = (matches.keypoints0, matches.keypoints1, matches.scores, matches.reference)
-        parts.append((np.full(len(kept), number, np.int32), *(array[kept] for array in arrays)))
-    return MatchRows(frames, pairs, *(np.concatenate(column) for column in zip(*parts, strict=True)))
+    with closing(StoredRows(file, min_score)) as stored:
+        for number in range(len(stored.pairs)):
+            matches = stored.read(number)
+            arrays = (matches.keypoints0, matches.keypoints1, matches.scores, matches.reference)
+            parts.append((np.full(len(matches), number, np.int32), *arrays))
+    return MatchRows(stored.frames, stored.pairs, *(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
 def _frames(file: MatchesFile, stored: Sequence[StoredPair]) -> tuple[Frame, ...]:

@@ -17,9 +17,9 @@ BOTTOM = {"errors", "resources"}
 STAGES = {"ops": BOTTOM}
 STAGES |= {part: {"ops"} | BOTTOM for part in ("model", "store", "images", "pairs", "scenes")}
 STAGES["matching"] = set(STAGES)
-STAGES["bench"] = {"ops"} | BOTTOM
 for upper, lower in (("sfm", "matching"), ("evaluate", "sfm"), ("train", "evaluate"), ("cli", "train")):
     STAGES[upper] = STAGES[lower] | {lower}
+STAGES["bench"] = STAGES["train"]
 STAGES["cli"] |= {"bench"}
 STAGES |= {"": set(STAGES) - {"cli"}, "__main__": {"cli"}, "errors": set(), "resources": {"errors"}}
 for part in STAGES.keys() - BOTTOM:
@@ -39,7 +39,7 @@ ALLOWED = {
     "sfm": LIBRARIES - {"typer", "rich", "torch", "cv2"},
     "evaluate": LIBRARIES - {"pycolmap", "typer", "rich"},
     "train": LIBRARIES - {"pycolmap", "typer", "rich"},
-    "bench": {"torch"},
+    "bench": {"torch", "numpy"},
     "cli": {"typer", "rich"},
     "": set(),
     "__main__": set(),

@@ -20,6 +20,8 @@ from astr_cli.images import working_size
 from astr_cli.sfm import Frame, MatchRows
 from astr_cli.store import MatchEntry, PairMatches, write_matches
 
+from .foreign_databases import foreign
+
 CELL = 8
 
 
@@ -248,3 +250,11 @@ def simulate() -> Callable[[dict[str, Any], Sequence[tuple[str, str]], float], S
         return make_scene(names, cameras, numbers, 640, distance, coarse=600, noise=0.4)
 
     return make
+
+
+@pytest.fixture
+def sift(workplace: Path, scene: Any) -> Path:
+    """The matches lack the last pair, which the other detector has."""
+    fewer = type(scene)(scene.names, scene.cameras, scene.pairs[:-1], scene.matches[:-1], scene.long_side)
+    fewer.write(workplace / "matches.h5")
+    return foreign(workplace, scene)

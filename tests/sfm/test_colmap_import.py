@@ -223,17 +223,37 @@ def test_the_command_says_what_to_do_next(
     assert "E20" not in err and "I20" not in err  # COLMAP's log
 
 
-def test_a_second_import_is_refused(workplace: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
+def test_a_second_import_changes_nothing(workplace: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
     monkeypatch.chdir(workplace)
     assert run(["colmap-import", "db.db", "--json"]) == 0
     summary = json.loads(capfd.readouterr().out)
     assert (summary["event"], summary["images"], summary["verified"]["pairs"]) == ("imported", 6, 15)
+    assert 0 < summary["two_view_share"] < 1
     before = (workplace / "db.db").read_bytes()
-    assert run(["colmap-import", "db.db", "--quiet"]) == 2
-    out, err = capfd.readouterr()
-    assert out == ""
-    assert err.startswith("astr: db.db: already holds") and err.count("\n") == 1
+    assert run(["colmap-import", "db.db"]) == 0
+    out, _ = capfd.readouterr()
+    assert out.startswith("db.db: has all of it; nothing was changed")
+    assert "15 of 15 pairs verified" in out and "% over two only; images: tracks 2: " in out
     assert (workplace / "db.db").read_bytes() == before
+
+
+def test_fewer_keypoints_are_another_import(workplace: Path, scene: Any) -> None:
+    import_matches(ImportOptions(workplace / "db.db"))
+    fewer = import_matches(ImportOptions(workplace / "db.db", max_keypoints=200, min_track=3, backup=False))
+    assert fewer.changed and fewer.keypoints <= 6 * 200 and fewer.histogram[2] == 0
+    assert query(workplace / "db.db", "SELECT MAX(rows) FROM keypoints")[0][0] <= 200
+    assert fewer.verified.pairs == 15
+    assert not import_matches(ImportOptions(workplace / "db.db", max_keypoints=200, min_track=3)).changed
+    with pytest.raises(AstrError, match="no track sees 7 images"):
+        import_matches(ImportOptions(workplace / "db.db", min_track=7))
+
+
+def test_long_verifications_tell_how_far_they_are(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("astr_cli.sfm.verify.TOLD", 0.01)
+    said: list[str] = []
+    import_matches(ImportOptions(workplace / "db.db"), said.append)
+    told = [line for line in said if line.startswith("verified ")]
+    assert told and all(" of 15 pairs, " in line and line.endswith(" s left") for line in told)
 
 
 SURVIVOR = """

@@ -1,28 +1,25 @@
 """Down to a model: the cameras come out where they are."""
 
-import itertools
-import json
-from collections.abc import Callable
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from astr_cli.cli.app import run
 from astr_cli.errors import AstrError
-from astr_cli.matching import FailedPair, MatchOptions, MatchSummary
 from astr_cli.sfm import (
     CameraOptions,
     ImportOptions,
+    MapOptions,
     MappingError,
     camera_centres,
     centre_error,
     import_matches,
     map_database,
 )
-from astr_cli.sfm import reconstruct as module
-from astr_cli.sfm.colmap import pycolmap
+from astr_cli.sfm.colmap import pycolmap, read_model
 
 
 def error_of(model: Path, truth: dict[str, np.ndarray]) -> float:
@@ -62,113 +59,80 @@ def test_no_model_is_an_error_with_its_own_code(workplace: Path, scene: Any) -> 
     assert sorted(path.name for path in workplace.iterdir()) == ["db.db", "matches.h5", "photos"]
 
 
-def stand_in(scene: Any, calls: list[MatchOptions]) -> Callable[[MatchOptions, Any], MatchSummary]:
-    """A matching step that writes what the simulator found, and notes its options."""
-
-    def match(options: MatchOptions, listener: Any) -> MatchSummary:
-        calls.append(options)
-        scene.write(options.out)
-        failed = (FailedPair("a.png", "z.png", "broke"),) if options.overwrite else ()
-        return MatchSummary(options.out, 15, 15, 0, failed, 1, 6, 0, 0, 1.0)
-
-    return match
+def error_of_all(model: Path, truth: dict[str, np.ndarray]) -> float:
+    assert len(camera_centres(model)) == len(truth)
+    return error_of(model, truth)
 
 
 @pytest.fixture
-def matcher(scene: Any, monkeypatch: pytest.MonkeyPatch) -> list[MatchOptions]:
-    """Puts the simulator in the place of the matching step; the options of every call."""
-    calls: list[MatchOptions] = []
-    monkeypatch.setattr(module, "match_pairs", stand_in(scene, calls))
-    return calls
+def mapped(workplace: Path) -> Path:
+    """A verified database, one camera for all."""
+    import_matches(ImportOptions(workplace / "db.db", cameras=CameraOptions("single")))
+    return workplace / "db.db"
 
 
-def test_reconstruct_does_it_all(
-    workplace: Path, scene: Any, matcher: list[MatchOptions], capfd: pytest.CaptureFixture[str]
-) -> None:
-    photos, out = str(workplace / "photos"), workplace / "new" / "out"
-    command = ["reconstruct", photos, "--out", str(out), "--camera-mode", "single", "--long-side", "320"]
-    assert run([*command, "--json"]) == 0
-    lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
-    assert [line["event"] for line in lines] == ["summary", "imported", "mapped"]
-    assert lines[2]["registered"] == list(scene.names)
-    assert lines[2]["missing"] == []
-    assert (matcher[0].images, matcher[0].long_side, matcher[0].out) == (Path(photos), 320, out / "matches.h5")
-    assert sorted(path.name for path in out.iterdir()) == ["0", "database.db", "matches.h5", "pairs.txt"]
-    assert (out / "pairs.txt").read_text(encoding="utf-8").splitlines()[0] == 'a.png "b c.png"'
-    assert len((out / "pairs.txt").read_text(encoding="utf-8").splitlines()) == 15
-    assert error_of(out / "0", scene.centres) < 0.01
-    # Once more: what an earlier run left is ours, and is made anew. A failed pair is told by the exit code.
-    assert run([*command, "--overwrite"]) == 3
-    said = capfd.readouterr()
-    assert "6 of 6 images registered" in said.out
-    assert "reprojection error" in said.out
-    assert "image_undistorter" in said.out
-    assert "colmap-import" not in said.out
-    assert "1 of 16 pairs failed" in said.err
+def test_the_global_mapper(mapped: Path, workplace: Path, scene: Any) -> None:
+    """It needs focal lengths, which it finds without touching the database."""
+    content = mapped.read_bytes()[100:]  # behind SQLite's header
+    model = map_database(mapped, workplace / "photos", workplace, MapOptions("global"))
+    assert model.missing == () and model.points >= 500
+    assert error_of_all(workplace / "0", scene.centres) < 0.01
+    assert mapped.read_bytes()[100:] == content
+    with pytest.raises(AstrError, match="--mapper other: choose one of incremental, global"):
+        MapOptions("other")
 
 
-def test_photos_that_do_not_register_are_named(
-    workplace: Path, scene: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    """Nothing matches the last photo."""
-    matches = [
-        type(m)(*(getattr(m, name)[:0] for name in ("keypoints0", "keypoints1", "scores", "reference")))
-        if 5 in pair
-        else m
-        for m, pair in zip(scene.matches, scene.pairs, strict=True)
-    ]
-    other = type(scene)(scene.names, scene.cameras, scene.pairs, tuple(matches), scene.long_side)
-    monkeypatch.setattr(module, "match_pairs", stand_in(other, []))
-    assert (
-        run(["reconstruct", str(workplace / "photos"), "--out", str(workplace / "out"), "--camera-mode", "single"]) == 0
-    )
-    said = capfd.readouterr()
-    assert "5 of 6 images registered" in said.out
-    assert "not registered: z.png" in said.err
+def test_refinement_leaves_the_database_and_finds_no_worse_cameras(mapped: Path, workplace: Path, scene: Any) -> None:
+    content = mapped.read_bytes()[100:]
+    plain = map_database(mapped, workplace / "photos", workplace)
+    before = error_of_all(workplace / "0", scene.centres)
+    refined = map_database(mapped, workplace / "photos", workplace, MapOptions(refine=True))
+    assert mapped.read_bytes()[100:] == content
+    assert error_of_all(workplace / "0", scene.centres) < max(2 * before, 0.005)
+    assert refined.points >= 0.95 * plain.points >= 200 and refined.mean_track >= 0.95 * plain.mean_track
+    assert sorted(path.name for path in workplace.iterdir()) == ["0", "db.db", "matches.h5", "photos"]
 
 
-def test_a_database_of_somebody_else_in_out_is_refused(
-    workplace: Path, matcher: list[MatchOptions], capfd: pytest.CaptureFixture[str]
-) -> None:
-    out = workplace / "out"
-    out.mkdir()
-    database = pycolmap.Database.open(out / "database.db")
-    database.write_camera(pycolmap.Camera(model="SIMPLE_PINHOLE", width=10, height=10, params=[9, 5, 5]))
-    database.close()
-    before = (out / "database.db").read_bytes()
-    assert run(["reconstruct", str(workplace / "photos"), "--out", str(out)]) == 2
-    assert "already holds" in capfd.readouterr().err
-    assert (out / "database.db").read_bytes() == before
-    assert not matcher
+def test_refinement_gives_photos_without_a_pose_another_chance(mapped: Path, workplace: Path, scene: Any) -> None:
+    """The geometries of one photo were spoilt: the mapper leaves it out, but its matches are sound."""
+    with closing(sqlite3.connect(mapped)) as connection:
+        pairs = [min(image, 6) * 2147483647 + 6 for image in range(1, 6)]
+        connection.executemany(
+            "UPDATE two_view_geometries SET config = 1, rows = 0, data = NULL WHERE pair_id = ?",
+            [(pair,) for pair in pairs],
+        )
+        connection.commit()
+    assert map_database(mapped, workplace / "photos", workplace).missing == ("z.png",)
+    assert map_database(mapped, workplace / "photos", workplace, MapOptions(refine=True)).missing == ()
+    assert error_of_all(workplace / "0", scene.centres) < 0.01
 
 
-def test_too_many_photos_are_refused_with_the_way_out(
-    workplace: Path, matcher: list[MatchOptions], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    photos = workplace / "photos"
-    for number in range(55):
-        (photos / f"{number}.jpg").touch()
-    options = module.reconstruct_files(workplace / "out")
-    with pytest.raises(AstrError, match=r"61 photos make 1830 pairs.*astr match pairs\.txt.*astr colmap-import"):
-        module.reconstruct(photos, workplace / "out", options, CameraOptions(), lambda event: None)
-    assert not (workplace / "out").exists()
+def write_places(database: Path, places: dict[str, np.ndarray]) -> None:
+    """GPS positions of photos, from metres east, north and up of a mountain."""
+    origin = np.array([46.5, 8.0, 2000.0])
+    with closing(pycolmap.Database.open(database)) as opened:
+        for name, place in places.items():
+            image = opened.read_image_with_name(name)
+            position = pycolmap.GPSTransform().enu_to_ellipsoid(place[None], *origin)[0]
+            opened.write_pose_prior(pycolmap.PosePrior(corr_data_id=image.data_id, position=position))
 
 
-def test_too_few_photos_and_photos_in_out(workplace: Path, matcher: list[MatchOptions]) -> None:
-    photos = workplace / "photos"
-    options = module.reconstruct_files(photos / "sub")
-    # sub/ holds two of the six.
-    module.reconstruct(photos, photos / "sub", options, CameraOptions("single"), lambda event: None)
-    assert len((photos / "sub" / "pairs.txt").read_text(encoding="utf-8").splitlines()) == 6
-    for name in ("a.png", "y.png"):
-        (photos / name).unlink()
-    with pytest.raises(AstrError, match="2 photos are too few"):
-        module.reconstruct(photos, photos / "sub", options, CameraOptions(), lambda event: None)
+def test_a_model_of_photos_with_places_is_in_metres(mapped: Path, workplace: Path, scene: Any) -> None:
+    metres = {name: 3 * centre[[0, 2, 1]] * [1, 1, -1] for name, centre in scene.centres.items()}
+    places = {**metres, "z.png": metres["z.png"] + [0, 500, 0]}  # one is wrong
+    write_places(mapped, places)
+    model = map_database(mapped, workplace / "photos", workplace)
+    place = model.georeference
+    assert place is not None and (place.photos, place.within, place.on_a_line) == (6, 5, False)
+    assert place.median_error < 0.5
+    assert np.allclose(place[:2], (46.5, 8.0), atol=1e-3)
+    first = sorted(metres)[0]
+    for name, centre in camera_centres(workplace / "0").items():
+        assert np.abs(np.array(centre) - (metres[name] - metres[first])).max() < 0.5, name
+    points = [point.xyz for point in read_model(workplace / "0").points3D.values()]
+    assert len(points) >= 200
 
 
-def test_exhaustive_pairs() -> None:
-    assert module.exhaustive_pairs(["a", "b", "c"]) == [("a", "b"), ("a", "c"), ("b", "c")]
-    assert module.exhaustive_pairs(["a"]) == []
-    assert len(module.exhaustive_pairs([str(number) for number in range(60)])) == len(
-        list(itertools.combinations(range(60), 2))
-    )
+def test_two_places_or_contradicting_ones_leave_the_model_as_it_is(mapped: Path, workplace: Path, scene: Any) -> None:
+    write_places(mapped, {name: scene.centres[name] for name in scene.names[:2]})
+    assert map_database(mapped, workplace / "photos", workplace).georeference is None

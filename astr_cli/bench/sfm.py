@@ -1,0 +1,137 @@
+"""Whole reconstructions beside those of COLMAP's SIFT: same photos, pairs, cameras and mapper."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from astr_cli.bench.records import BenchError
+from astr_cli.evaluate import read_pose_folder
+from astr_cli.images import catalogue
+from astr_cli.matching import Listener
+from astr_cli.sfm import CameraOptions, Frame, MapOptions, MappingError, camera_centres, centre_error, map_database
+from astr_cli.sfm.mapping import ModelSummary
+from astr_cli.sfm.reconstruct import ReconstructOptions, reconstruct, reconstruct_files
+from astr_cli.sfm.sift import sift_database
+
+OURS, SIFT = "astr", "SIFT"
+
+
+@dataclass(frozen=True)
+class SfmRequest:
+    """What to compare, and how."""
+
+    folders: Sequence[Path]
+    """Scenes: photos in `images/` or in the folder itself, true cameras in gt.json if there are any."""
+    work: Path
+    """Where models are made. What is there from the same call is taken over."""
+    pairs: str = "auto"
+    """As `reconstruct` takes it."""
+    weights: str = "astr-small"
+    long_side: int | None = None
+    """Photos are matched at this many pixels; None: what `astr match` takes."""
+    sift_side: int = 1000
+    """Photos are extracted at up to this many pixels by SIFT."""
+    cameras: CameraOptions = field(default_factory=CameraOptions)
+    mapping: MapOptions = field(default_factory=MapOptions)
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class SfmFigures:
+    """One reconstruction."""
+
+    scene: str
+    matcher: str
+    """astr or SIFT."""
+    pairs: str
+    """How they were chosen."""
+    photos: int
+    registered: int
+    points: int = 0
+    mean_track: float = 0.0
+    """Photos that see a point."""
+    reprojection: float = 0.0
+    """Mean, in pixels of the original photos."""
+    centre_error: float | None = None
+    """Largest distance of a camera centre from the true one after similarity alignment, over the largest distance of
+    two true ones; None: the truth is not known, or not all photos are registered."""
+    gps_photos: int | None = None
+    """Photos within 10 m of their GPS position; None: the model is not aligned to any."""
+    gps_error: float | None = None
+    """Their median distance, metres."""
+
+
+def bench_sfm(
+    request: SfmRequest, listener: Listener, tell: Callable[[str], None] = lambda line: None
+) -> Iterator[SfmFigures]:
+    """Ours, then SIFT's, of each folder. Raises BenchError: a folder without photos; AstrError: as the steps do."""
+    names = [folder.resolve().name for folder in request.folders]
+    if len(set(names)) < len(names):
+        raise BenchError(f"two of the folders are called {max(names, key=names.count)}; rename one, or run them apart")
+    for folder, name in zip(request.folders, names, strict=True):
+        if not folder.is_dir():
+            raise BenchError(f"{folder}: no such folder")
+        photos = folder / "images" if (folder / "images").is_dir() else folder
+        yield from _scene(request, folder, photos, name, listener, tell)
+
+
+def _scene(
+    request: SfmRequest, folder: Path, photos: Path, name: str, listener: Listener, tell: Callable[[str], None]
+) -> Iterator[SfmFigures]:
+    truth = _truth(folder)
+    out = request.work / name / OURS
+    matching = replace(
+        reconstruct_files(out), weights=request.weights, long_side=request.long_side, device=request.device
+    )
+    tell(f"{name}: astr")
+    options = ReconstructOptions(photos, out, matching, request.cameras, request.mapping, request.pairs)
+    found = reconstruct(options, listener, tell)
+    yield _figures(name, OURS, found.pairs.method, found.model, truth)
+    tell(f"{name}: SIFT")
+    images = sorted({image for pair in found.pairs.pairs for image in pair})
+    infos = catalogue(photos, images).infos
+    frames = [Frame(image, infos[image].size, infos[image].size) for image in images]
+    database = request.work / name / SIFT / f"{request.sift_side}-{found.pairs.method}-{request.cameras.mode}.db"
+    database.parent.mkdir(parents=True, exist_ok=True)
+    if not database.exists():
+        sift_database(database, photos, frames, found.pairs.pairs, request.cameras, request.sift_side)
+    try:
+        model = map_database(database, photos, database.parent, request.mapping, tell)
+    except MappingError:
+        yield SfmFigures(name, SIFT, found.pairs.method, len(images), 0)
+    else:
+        yield _figures(name, SIFT, found.pairs.method, model, truth)
+
+
+def _truth(folder: Path) -> dict[str, np.ndarray]:
+    """Name -> true camera centre; empty where it is not known."""
+    if not (folder / "gt.json").is_file():
+        return {}
+    views = read_pose_folder(folder).views
+    return {name: -view.rotation.T @ view.translation for name, view in views.items()}
+
+
+def _figures(scene: str, matcher: str, pairs: str, model: ModelSummary, truth: dict[str, np.ndarray]) -> SfmFigures:
+    centres = camera_centres(model.folder)
+    names = sorted(truth)
+    error = None
+    if names and set(names) <= set(centres):
+        error = centre_error(np.array([centres[name] for name in names]), np.array([truth[name] for name in names]))
+    place = model.georeference
+    return SfmFigures(
+        scene=scene,
+        matcher=matcher,
+        pairs=pairs,
+        photos=model.images,
+        registered=len(model.registered),
+        points=model.points,
+        mean_track=model.mean_track,
+        reprojection=model.reprojection_error,
+        centre_error=error,
+        gps_photos=place.within if place is not None else None,
+        gps_error=place.median_error if place is not None else None,
+    )

@@ -1,0 +1,102 @@
+"""`astr bench sfm`: whole reconstructions beside COLMAP's SIFT."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from astr_cli.bench.sfm import SfmFigures
+
+
+def command(
+    folders: Annotated[
+        list[Path],
+        typer.Argument(help="Scenes: photos in images/ or in the folder itself, true cameras in gt.json if known."),
+    ],
+    work: Annotated[
+        Path, typer.Option(help="Folder for matches, databases and models; what is done there is taken over.")
+    ] = Path("runs/sfm"),
+    pairs: Annotated[
+        str, typer.Option(help="auto, exhaustive, sequential, spatial or retrieval, as astr reconstruct has it.")
+    ] = "auto",
+    weights: Annotated[str, typer.Option(help="Name of shipped weights, or a safetensors file.")] = "astr-small",
+    long_side: Annotated[
+        int | None,
+        typer.Option(help="Shrink photos to this many pixels for matching.", show_default="832 on a GPU, 640 on a CPU"),
+    ] = None,
+    sift_side: Annotated[int, typer.Option(help="Shrink photos to this many pixels for SIFT.", min=64)] = 1000,
+    camera_mode: Annotated[
+        str, typer.Option(help="Who shares a camera: auto, single, per-folder or per-image.")
+    ] = "auto",
+    mapper: Annotated[str, typer.Option(help="incremental or global.")] = "incremental",
+    refine: Annotated[bool, typer.Option("--refine", help="Refine both models, as astr reconstruct has it.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N; SIFT is on the CPU.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line on standard output.")] = False,
+) -> int:
+    """Reconstruct folders of photos by astr and by COLMAP's SIFT, and print both side by side.
+
+    Pairs, cameras, verification's RANSAC and the mapper are the same for both; SIFT has COLMAP's defaults. The centre
+    error is the largest distance of a camera centre from the true one after similarity alignment, over the largest
+    distance of two true ones.
+
+    Examples:
+
+    astr bench sfm scenes/fountain-P11 scenes/entry-P10
+
+    astr bench sfm drone/ --pairs spatial --json
+
+    Exit codes: 0 done; 2 nothing was started; 3 astr made no model; 130 stopped (the same command goes on).
+    """
+    from dataclasses import asdict
+
+    from astr_cli.bench.sfm import SfmRequest, bench_sfm
+    from astr_cli.cli import console
+    from astr_cli.cli.match_output import make_report
+    from astr_cli.cli.sfm_output import progress_line, stoppable
+    from astr_cli.sfm import CameraOptions, MapOptions
+
+    request = SfmRequest(
+        folders=folders,
+        work=work,
+        pairs=pairs,
+        weights=weights,
+        long_side=long_side,
+        sift_side=sift_side,
+        cameras=CameraOptions(camera_mode),
+        mapping=MapOptions(mapper, refine),
+        device=device,
+    )
+    with stoppable(f"{work}: stopped; the same command goes on"), make_report(False, True) as report:
+        found = bench_sfm(request, report.event, progress_line(as_json))
+        if as_json:
+            for figures in found:
+                console.json_line({"event": "reconstruction", **asdict(figures)})
+        else:
+            _print_table(found)
+    return 0
+
+
+def _print_table(found: "Iterable[SfmFigures]") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("scene", "matcher", "pairs")
+    for heading in ("registered", "centre error", "mean track", "reprojection", "points", "GPS"):
+        table.add_column(heading, justify="right")
+    for figures in found:
+        error, place = figures.centre_error, figures.gps_error
+        table.add_row(
+            figures.scene,
+            figures.matcher,
+            figures.pairs,
+            f"{figures.registered} of {figures.photos}",
+            "" if error is None else f"{100 * error:.3f}%",
+            f"{figures.mean_track:.2f}",
+            f"{figures.reprojection:.2f} px",
+            str(figures.points),
+            "" if place is None else f"{figures.gps_photos} within 10 m, median {place:.2f} m",
+        )
+    Console(highlight=False, markup=False).print(table)

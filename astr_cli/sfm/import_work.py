@@ -1,0 +1,228 @@
+"""The steps of an import once its inputs are found: what is done already, what is to be written, what to verify."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from astr_cli.errors import AstrError
+from astr_cli.sfm.cameras import CameraOptions, image_ids, import_images
+from astr_cli.sfm.database import backup_name, is_resumed, new_database
+from astr_cli.sfm.difference import Difference, difference, unchanged
+from astr_cli.sfm.existing import NOTHING, Existing, pair_id
+from astr_cli.sfm.graph import PairLists, pair_matches
+from astr_cli.sfm.points import clear_geometries, write_notes, write_points
+from astr_cli.sfm.poses import KnownPoses, cameras_of, write_model
+from astr_cli.sfm.rows import StoredRows
+from astr_cli.sfm.sources import content_hash, folder_hash
+from astr_cli.sfm.statistics import TrackStatistics, statistics_of
+from astr_cli.sfm.thinning import thin_tracks
+from astr_cli.sfm.tracks import Tracks, build_tracks
+from astr_cli.sfm.verify import Verified, count_verified, verify
+
+if TYPE_CHECKING:
+    from astr_cli.sfm.importing import ImportOptions
+
+
+class Outcome(NamedTuple):
+    """What came of an import."""
+
+    statistics: TrackStatistics
+    difference: Difference
+    verified: Verified
+    warnings: tuple[str, ...] = ()
+    changed: bool = False
+    backup: Path | None = None
+    posed: Path | None = None
+
+
+class Work:
+    """One import. `run` does it."""
+
+    def __init__(
+        self,
+        options: ImportOptions,
+        matches: Path,
+        root: Path,
+        rows: StoredRows,
+        mode: str,
+        existing: Existing,
+        tell: Callable[[str], None],
+    ) -> None:
+        """mode: create, append or replace. Raises PoseError: `options.poses` are of no use."""
+        self.options, self.matches, self.root, self.rows = options, matches, root, rows
+        self.mode, self.existing, self.tell = mode, existing, tell
+        self.poses = KnownPoses(options.poses, [frame.name for frame in rows.frames]) if options.poses else None
+        self.cameras = options.cameras
+        if options.poses is not None and self.cameras.known is None:
+            self.cameras = replace(self.cameras, known=options.poses)
+        self.identity = {
+            "format": "1",
+            "matches": content_hash(matches),
+            "min_score": repr(options.min_score),
+            "merge_radius": repr(options.merge_radius),
+            "max_keypoints": repr(options.max_keypoints),
+            "min_track": repr(options.min_track),
+        }
+        self.verification = f"poses {folder_hash(options.poses)}" if options.poses else "ransac"
+
+    def run(self) -> Outcome:
+        """Writes what is missing, or nothing."""
+        done = self._done()
+        outcome = self._write() if done is None else self._complete(done)
+        if self.options.dry_run:
+            return outcome
+        verified = count_verified(self.options.database, self._pairs(self.options.database))
+        return outcome._replace(verified=verified, warnings=(*outcome.warnings, *self._warnings()))
+
+    def _done(self) -> TrackStatistics | None:
+        """The figures of an import that wrote the same and is still whole; None without one."""
+        existing, notes = self.existing, self.existing.notes
+        statistics = TrackStatistics.parse(notes.get("statistics", ""))
+        names = {frame.name for frame in self.rows.frames}
+        whole = (
+            statistics is not None
+            and all(notes.get(name) == value for name, value in self.identity.items())
+            and names <= existing.images.keys()
+            and sum(points.ours for points in existing.points.values()) == statistics.keypoints
+            and existing.matches - existing.foreign == statistics.matches
+        )
+        if self.mode == "create":
+            alone = not existing.foreign and names == existing.images.keys()
+            whole = whole and alone and notes.get("cameras") == repr(self.cameras)
+        if self.mode == "replace":
+            whole = whole and not existing.foreign and existing.geometries <= existing.pairs
+        return statistics if whole else None
+
+    def _complete(self, statistics: TrackStatistics) -> Outcome:
+        """Verifies what is not yet verified, or was in another way."""
+        database = self.options.database
+        numbers = [self.existing.images[frame.name].number for frame in self.rows.frames]
+        pairs = {pair_id(numbers[a], numbers[b]) for a, b in self.rows.pairs} & self.existing.pairs
+        verified_by = self.existing.notes.get("verified", "")
+        missing = pairs if verified_by not in ("", self.verification) else pairs - self.existing.geometries
+        if not self.options.verify:
+            missing = set()
+        outcome = Outcome(statistics, unchanged(self.mode, self.existing, len(missing)), Verified(0, 0))
+        if self.options.dry_run:
+            return outcome
+        if not missing:
+            return outcome._replace(posed=self._keep_poses())
+        backup = backup_name(database) if self.options.backup and not self.options.replace_ours else None
+        key = self._key()
+        with new_database(database, database, key, backup is not None) as part:
+            if not is_resumed(part, key):
+                clear_geometries(part, missing)
+                write_notes(part, {"verified": self.verification}, key)
+            model = self._verify(part, pairs)
+        return outcome._replace(changed=True, backup=backup, posed=self._write_poses(model))
+
+    def _write(self) -> Outcome:
+        options, database = self.options, self.options.database
+        existing = NOTHING if self.mode == "create" else self.existing
+        self.tell(f"{self.matches}: {len(self.rows.frames)} images, {len(self.rows.pairs)} pairs; building tracks")
+        tracks = build_tracks(self.rows, options.merge_radius)
+        if not len(tracks.of_row):
+            raise AstrError(
+                f"{self.matches}: holds no match with a score of {options.min_score:g} or more; nothing to import"
+            )
+        tracks = thin_tracks(tracks, self.rows.frames, options.max_keypoints, options.min_track)
+        if not len(tracks.image):
+            raise AstrError(f"{self.matches}: no track sees {options.min_track} images; take a smaller --min-track")
+        lists = pair_matches(tracks, self.rows)
+        change = difference(self.mode, existing, self.rows.frames, len(tracks.image), self.rows.pairs, lists.counts())
+        outcome = Outcome(statistics_of(tracks, change.matches_added), change, Verified(0, 0))
+        if options.dry_run:
+            return outcome
+        keep = options.backup and not options.replace_ours and database.exists() and database.stat().st_size
+        backup = backup_name(database) if keep else None
+        key, start = self._key(), database if self.mode != "create" else None
+        warnings: list[str] = []
+        with new_database(database, start, key, backup is not None) as part:
+            if not is_resumed(part, key):
+                warnings = self._fill(part, tracks, lists, outcome.statistics, key)
+            model = self._verify(part, self._pairs(part)) if options.verify else self._model(part)
+        return outcome._replace(warnings=tuple(warnings), changed=True, backup=backup, posed=self._write_poses(model))
+
+    def _fill(self, part: Path, tracks: Tracks, lists: PairLists, statistics: TrackStatistics, key: str) -> list[str]:
+        """Images, keypoints, matches and what to know of them; returns warnings."""
+        known = self.existing.images if self.mode != "create" else {}
+        new = [frame for frame in self.rows.frames if frame.name not in known]
+        warnings = import_images(part, self.root, new, self.cameras) if new else []
+        keypoints = [tracks.of_image(image) for image in range(len(self.rows.frames))]
+        notes = {
+            **self.identity,
+            "mode": self.mode,
+            "cameras": repr(self.cameras),
+            "statistics": statistics.text(),
+            "verified": self.verification if self.options.verify else "",
+        }
+        ids = image_ids(part, self.root, self.rows.frames)
+        write_points(part, ids, keypoints, self.rows.pairs, lists, self.mode == "replace", notes, key)
+        return warnings
+
+    def _verify(self, part: Path, pairs: set[int]) -> Any:
+        """Returns the posed model, if there is one."""
+        model = self._model(part)
+        self.tell(f"verifying {len(pairs)} pairs" + (" by known poses" if model is not None else ""))
+        if model is None:
+            verify(part, pairs, None, self.tell)
+        else:
+            with cameras_of(model, part):
+                verify(part, pairs, model, self.tell)
+        return model
+
+    def _model(self, part: Path) -> Any:
+        return self.poses.for_database(part, self.options.database.name) if self.poses is not None else None
+
+    def _pairs(self, database: Path) -> set[int]:
+        """Pair ids of what was matched."""
+        ids = image_ids(database, self.root, self.rows.frames)
+        return {pair_id(ids[a], ids[b]) for a, b in self.rows.pairs}
+
+    @property
+    def _posed(self) -> Path:
+        return self.options.database.with_name(f"{self.options.database.stem}-posed")
+
+    def _write_poses(self, model: Any) -> Path | None:
+        if model is None:
+            return None
+        write_model(model, self._posed)
+        return self._posed
+
+    def _keep_poses(self) -> Path | None:
+        """The posed model of an earlier run, made again when it is gone."""
+        if self.poses is None or self._posed.exists():
+            return self._posed if self.poses is not None else None
+        with tempfile.TemporaryDirectory() as scratch:
+            copy = Path(scratch) / "database.db"
+            shutil.copyfile(self.options.database, copy)
+            return self._write_poses(self._model(copy))
+
+    def _warnings(self) -> list[str]:
+        notes = []
+        total = len(self.rows.frames)
+        if self.poses is not None and len(self.poses.posed) < total:
+            notes.append(
+                f"{self.poses.folder}: has poses for {len(self.poses.posed)} of {total} photos; pairs with the others "
+                "are verified without"
+            )
+        kept = self.mode != "create" and all(frame.name in self.existing.images for frame in self.rows.frames)
+        if kept and self.options.cameras != CameraOptions():
+            notes.append("the cameras that the database has are kept; --camera options are for new images only")
+        return notes
+
+    def _key(self) -> str:
+        """Names this work: the inputs, the wishes, and the very database that it starts from."""
+        database = self.options.database
+        status = database.stat() if database.exists() else None
+        stamp = (status.st_mtime_ns, status.st_size) if status is not None else None
+        text = repr(
+            (sorted(self.identity.items()), self.mode, self.cameras, self.options.verify, self.verification, stamp)
+        )
+        return hashlib.sha256(text.encode()).hexdigest()

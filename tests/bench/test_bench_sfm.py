@@ -1,0 +1,55 @@
+"""`astr bench sfm`: both reconstructions of a scene, side by side."""
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from astr_cli.bench.records import BenchError
+from astr_cli.bench.sfm import SfmRequest, bench_sfm
+from astr_cli.cli.app import run
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.slow
+def test_a_rendered_scene_by_both(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    load("quickstart_scene").write_scene(tmp_path / "courtyard")
+    capsys.readouterr()
+    command = ["bench", "sfm", str(tmp_path / "courtyard"), "--work", str(tmp_path / "work"), "--long-side", "320"]
+    assert run([*command, "--json"]) == 0
+    ours, sift = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    for figures, matcher in ((ours, "astr"), (sift, "SIFT")):
+        assert (figures["event"], figures["scene"], figures["matcher"]) == ("reconstruction", "courtyard", matcher)
+        assert (figures["photos"], figures["registered"], figures["pairs"]) == (6, 6, "exhaustive")
+        assert figures["points"] >= 200 and figures["mean_track"] > 2 and figures["reprojection"] < 1
+        assert 0 < figures["centre_error"] < 0.02
+    # Once more: everything is there already, and the table says the same.
+    assert run(command) == 0
+    out, err = capsys.readouterr()
+    assert out.count("6 of 6") == 2 and f"{100 * ours['centre_error']:.3f}%" in out
+    assert "is the model of this database" in err
+
+
+def test_folders_that_cannot_be_compared(tmp_path: Path, capsys: Any) -> None:
+    with pytest.raises(BenchError, match="no such folder"):
+        list(bench_sfm(SfmRequest([tmp_path / "none"], tmp_path), lambda event: None))
+    for folder in ("a/scene", "b/scene"):
+        (tmp_path / folder).mkdir(parents=True)
+    with pytest.raises(BenchError, match="two of the folders are called scene"):
+        list(bench_sfm(SfmRequest([tmp_path / "a/scene", tmp_path / "b/scene"], tmp_path), lambda event: None))
+    Image.new("L", (64, 64)).save(tmp_path / "a" / "scene" / "one.png")
+    assert run(["bench", "sfm", str(tmp_path / "a" / "scene"), "--work", str(tmp_path / "work")]) == 2
+    assert "too few for a model" in capsys.readouterr().err
