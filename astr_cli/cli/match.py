@@ -38,6 +38,9 @@ def command(
         str | None, typer.Option(help="fp32 or bf16.", show_default="bf16 on a GPU, fp32 on a CPU")
     ] = None,
     batch: Annotated[int | None, typer.Option(help="Pairs at once.", show_default="8 on a GPU, 1 on a CPU")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(help="Batches in work at the same time, on a CPU.", show_default="cores, at most 4")
+    ] = None,
     workers: Annotated[int, typer.Option(help="Threads that decode photos.")] = 2,
     memory: Annotated[
         str | None,
@@ -89,6 +92,7 @@ def command(
         device=device,
         precision=parse_precision(precision),
         batch=batch,
+        jobs=jobs,
         workers=workers,
         one_way=one_way,
         skip_bad=skip_bad,

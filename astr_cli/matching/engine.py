@@ -1,14 +1,18 @@
 """The batch engine: from a job to the matches of each pair, with prefetched photos and cached features."""
 
+from collections import deque
 from collections.abc import Callable, Container, Iterator, Sequence
+from concurrent.futures import Future, wait
+from functools import partial
 from itertools import islice
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from astr_cli.errors import Stopped
 from astr_cli.images import ImageError
 from astr_cli.matching.cache import FeatureCache
 from astr_cli.matching.events import FailedPair, Listener, Notice, PairFailed
-from astr_cli.matching.loader import Loader
+from astr_cli.matching.lanes import Lanes
+from astr_cli.matching.loader import Gray, Loader
 from astr_cli.matching.memory import is_out_of_memory
 from astr_cli.matching.plan import Batch, unfinished
 from astr_cli.matching.prepare import Job
@@ -21,8 +25,21 @@ T = TypeVar("T")
 LOOK_AHEAD = 64  # batches whose images may be decoded before they are needed
 
 
+class _InWork(NamedTuple):
+    """A batch whose matches are being computed."""
+
+    pairs: tuple[Pair, ...]
+    inputs: list[PairInput | None]
+    """None for a pair that failed."""
+    given: list[PairInput]
+    """The inputs, with a stand-in for each pair that failed."""
+    found: "Future[list[PairMatches]]"
+    backed_off: int
+    """How often memory had run out when it was begun."""
+
+
 class Engine:
-    """Matches batches one after the other; images that break on the way fail their pairs only."""
+    """Matches batches, some of them at once; images that break on the way fail their pairs only."""
 
     def __init__(
         self,
@@ -31,6 +48,7 @@ class Engine:
         runner: Runner,
         cache: FeatureCache,
         loader: Loader,
+        lanes: Lanes,
         listener: Listener,
     ) -> None:
         self.failed: list[FailedPair] = []
@@ -39,12 +57,18 @@ class Engine:
         self._runner = runner
         self._cache = cache
         self._loader = loader
+        self._lanes = lanes
         self._listener = listener
         self._broken: dict[str, str] = {}  # image -> why it could not be read
-        self._limit = job.compute.batch  # pairs at once; falls when memory runs out
+        # Batches and pairs of a batch at once; they fall when memory runs out.
+        self._at_once = job.compute.jobs
+        self._limit = job.compute.batch
+        self._backed_off = 0
+        self._in_work: deque[_InWork] = deque()
 
     def run(self) -> Iterator[list[tuple[Pair, PairMatches]]]:
-        """Yields, batch by batch, the pairs that were not done with their matches; `failed` grows meanwhile."""
+        """Yields, batch by batch in the plan's order, the pairs that were not done with their matches; `failed` grows
+        meanwhile."""
         batches = unfinished(self._job.plan, self._done)
         for position, batch in enumerate(batches):
             self._prefetch(batches, position)
@@ -53,12 +77,22 @@ class Engine:
             if stand_in is None:
                 continue
             # The stand-in takes the place of failed pairs: a batch keeps its size, and with it the others' last bits.
-            found = self._match([given or stand_in for given in inputs])
-            yield [
-                (pair, matches)
-                for pair, given, matches in zip(batch.pairs, inputs, found, strict=True)
-                if given is not None and self._is_new(pair) and self._is_sound(pair, given, matches)
-            ]
+            given = [each or stand_in for each in inputs]
+            found = self._lanes.submit(self._match, given)
+            self._in_work.append(_InWork(batch.pairs, inputs, given, found, self._backed_off))
+            # One more than there are lanes, so that none waits while its last matches are written.
+            while len(self._in_work) > (self._at_once if self._at_once > 1 else 0):
+                yield self._finished(self._in_work.popleft())
+        while self._in_work:
+            yield self._finished(self._in_work.popleft())
+
+    def _finished(self, batch: _InWork) -> list[tuple[Pair, PairMatches]]:
+        found = self._backing_off(batch.found, lambda: self._match(batch.given), batch.backed_off)
+        return [
+            (pair, matches)
+            for pair, given, matches in zip(batch.pairs, batch.inputs, found, strict=True)
+            if given is not None and self._is_new(pair) and self._is_sound(pair, given, matches)
+        ]
 
     def _prefetch(self, batches: Sequence[Batch], position: int) -> None:
         for batch in islice(batches, position, position + LOOK_AHEAD):
@@ -69,7 +103,7 @@ class Engine:
 
     def _inputs(self, batch: Batch) -> list[PairInput | None]:
         """The features of each pair of a batch; None for a pair that failed."""
-        features = {name: found for name in batch.names() if (found := self._features(name)) is not None}
+        features = self._features(batch.names())
         views = self._job.views
         inputs: list[PairInput | None] = []
         for pair in batch.pairs:
@@ -81,47 +115,67 @@ class Engine:
                 self._fail(pair, self._broken.get(name0) or self._broken[name1])
         return inputs
 
-    def _features(self, name: str) -> Features | None:
-        """An image's features, from the cache or the backbone; None when the photo cannot be read."""
-        if name in self._broken:
-            return None
-        features = self._cache.get(name)
-        if features is not None:
-            return features
-        try:
-            gray = self._loader.take(name)
-        except ImageError as error:
-            self._broken[name] = str(error)
-            return None
-        features = self._backing_off(lambda: self._runner.extract(gray))
-        self._cache.put(name, features)
-        return features
+    def _features(self, names: Sequence[str]) -> dict[str, Features]:
+        """Features from the cache or the backbone, without those of photos that cannot be read."""
+        found: dict[str, Features] = {}
+        computing: list[tuple[str, Gray, Future[Features]]] = []
+        before = self._backed_off
+        for name in names:
+            if name in self._broken:
+                continue
+            features = self._cache.get(name)
+            if features is not None:
+                found[name] = features
+                continue
+            try:
+                gray = self._loader.take(name)
+            except ImageError as error:
+                self._broken[name] = str(error)
+                continue
+            computing.append((name, gray, self._lanes.submit(self._runner.extract, gray)))
+        for name, gray, future in computing:
+            found[name] = self._backing_off(future, partial(self._runner.extract, gray), before)
+            self._cache.put(name, found[name])
+        return found
 
     def _match(self, inputs: Sequence[PairInput]) -> list[PairMatches]:
-        def match() -> list[PairMatches]:
-            starts = range(0, len(inputs), self._limit)
-            return [matches for start in starts for matches in self._runner.match(inputs[start : start + self._limit])]
+        limit = self._limit
+        starts = range(0, len(inputs), limit)
+        return [matches for start in starts for matches in self._runner.match(inputs[start : start + limit])]
 
-        return self._backing_off(match)
+    def _backing_off(self, first: "Future[T]", again: Callable[[], T], before: int) -> T:
+        """What `first` gives; `again()` with less in memory for as long as that runs out.
 
-    def _backing_off(self, work: Callable[[], T]) -> T:
-        """`work()`, again with less in memory for as long as memory runs out; raises Stopped when that is no help."""
+        `before` is how often it had run out when `first` was begun: when something else has backed off since then,
+        trying again alone may be enough. Raises Stopped when nothing is left to give up.
+        """
         while True:
             try:
-                return work()
+                return first.result()
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-            self._back_off()  # outside of the handler, as the traceback keeps tensors alive
+            # Outside of the handler, as the traceback keeps tensors alive.
+            wait([batch.found for batch in self._in_work])
+            if self._backed_off == before:
+                self._back_off()
+            before = self._backed_off
+            first = self._lanes.submit(again)
 
     def _back_off(self) -> None:
-        if self._limit == 1 and len(self._cache) == 0:
+        """Less in memory: first nothing beside the batch that failed, then smaller batches; no pair is given up."""
+        if self._limit == 1 and self._at_once == 1 and len(self._cache) == 0:
             raise Stopped(
                 f"{self._job.options.out}: out of memory for a single pair at --long-side "
                 f"{self._job.compute.long_side}; free some memory and run the same command again: it goes on"
             )
+        self._backed_off += 1
         self._cache.shrink()
         self._runner.release()
+        if self._at_once > 1:
+            self._at_once = 1
+            self._listener(Notice("out of memory: the feature cache is emptied and one batch computed at a time"))
+            return
         self._limit = max(self._limit // 2, 1)
         self._listener(
             Notice(

@@ -1,5 +1,6 @@
 """The Python API: two photos in, typed matches out."""
 
+from contextlib import closing
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy.typing as npt
 
 from astr_cli.errors import AstrError
 from astr_cli.images import read_gray, read_info, resize
+from astr_cli.matching.lanes import Lanes, Split
 from astr_cli.matching.options import MatchOptions, Precision, resolve_compute
 from astr_cli.matching.runner import PairInput, Runner, View, defect
 from astr_cli.matching.views import exif_intrinsics, make_view
@@ -48,9 +50,10 @@ class Matcher:
     >>> matches.keypoints0, matches.keypoints1, matches.scores
     """
 
-    def __init__(self, runner: Runner, long_side: int) -> None:
+    def __init__(self, runner: Runner, long_side: int, split: Split) -> None:
         self._runner = runner
         self._long_side = long_side
+        self._split = split
 
     @classmethod
     def load(
@@ -82,7 +85,8 @@ class Matcher:
         )
         compute = resolve_compute(options)
         loaded = load_weights(weights_path(options.weights))
-        return cls(Runner(loaded.model, compute.device, compute.precision, options.settings()), compute.long_side)
+        runner = Runner(loaded.model, compute.device, compute.precision, options.settings(), compute.threads)
+        return cls(runner, compute.long_side, Split(compute.jobs, compute.threads))
 
     def match(
         self,
@@ -99,7 +103,9 @@ class Matcher:
         """
         gray0, view0 = self._read(image0, intrinsics0, "image0")
         gray1, view1 = self._read(image1, intrinsics1, "image1")
-        features0, features1 = self._runner.extract(gray0), self._runner.extract(gray1)
+        with closing(Lanes(self._split)) as lanes:
+            extracted = [lanes.submit(self._runner.extract, gray) for gray in (gray0, gray1)]
+            features0, features1 = (each.result() for each in extracted)
         found = self._runner.match([PairInput(features0, features1, view0, view1)])[0]
         reason = defect(found, view0, view1)
         if reason is not None:

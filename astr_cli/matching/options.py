@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 import torch
 
 from astr_cli.errors import AstrError
+from astr_cli.matching.lanes import split_cores
 from astr_cli.model import MatchSettings
 
 Precision = Literal["fp32", "bf16"]
@@ -22,7 +23,7 @@ class MatchOptions:
     """The options of `astr match`; None stands for a default that depends on the device or on other options.
 
     What changes a result is recorded in matches.h5 and in the journal: weights, long_side, threshold, max_matches,
-    one_way, cameras, precision. What does not (beyond 1e-3 px) is not: device, batch, workers, memory.
+    one_way, cameras, precision. What does not (beyond 1e-3 px) is not: device, batch, jobs, workers, memory.
     """
 
     pairs: Path
@@ -47,6 +48,8 @@ class MatchOptions:
     """None: bf16 on a GPU, fp32 on a CPU."""
     batch: int | None = None
     """Pairs a batch; None: 8 on a GPU, 1 on a CPU."""
+    jobs: int | None = None
+    """Batches in work at the same time, on a CPU; None: as many as cores, at most 4."""
     workers: int = 2
     """Threads that decode photos."""
     one_way: bool = False
@@ -63,7 +66,9 @@ class MatchOptions:
             raise OptionError(f"--long-side {self.long_side}: give at least 64 pixels")
         if not 0.0 <= self.threshold <= 1.0:
             raise OptionError(f"--threshold {self.threshold:g}: a confidence lies between 0 and 1")
-        for name, value in (("max-matches", self.max_matches), ("batch", self.batch), ("workers", self.workers)):
+        counts = ("max-matches", "batch", "jobs", "workers")
+        for name in counts:
+            value = getattr(self, name.replace("-", "_"))
             if value is not None and value < 1:
                 raise OptionError(f"--{name} {value}: give at least 1")
         if self.memory is not None and self.memory < 0:
@@ -87,17 +92,24 @@ class Compute(NamedTuple):
     precision: Precision
     long_side: int
     batch: int
+    jobs: int
+    """Batches at once."""
+    threads: int
+    """Of torch's, for each of them."""
 
 
 def resolve_compute(options: MatchOptions) -> Compute:
     """Fills in the defaults that depend on the device; raises OptionError for a device that is not there."""
     device = find_device(options.device)
     gpu = device.type == "cuda"
+    split = split_cores(device)
     return Compute(
         device,
         options.precision or default_precision(device),
         options.long_side or (832 if gpu else 640),
         options.batch or (8 if gpu else 1),
+        1 if gpu else options.jobs or split.lanes,
+        split.threads,
     )
 
 

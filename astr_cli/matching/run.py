@@ -23,6 +23,7 @@ from astr_cli.matching.events import (
 )
 from astr_cli.matching.identity import Names, expected_bytes, is_finished, names_of, refuse_losses, run_info
 from astr_cli.matching.interrupts import StopFlag, stop_on_signals
+from astr_cli.matching.lanes import Lanes, Split
 from astr_cli.matching.loader import Loader, changed
 from astr_cli.matching.memory import default_cache_bytes, used_bytes
 from astr_cli.matching.options import MatchOptions
@@ -79,13 +80,17 @@ def _match_all(job: Job, journal: Journal, listener: Listener, stop: StopFlag) -
     refuse_losses(job, journal.unlisted(names_of(pair) for pair in job.pairs))
     progress = Progress(reused=sum(names_of(pair) in done for pair in job.pairs))
     _check_disk(job, journal, len(job.pairs) - progress.reused)
-    runner = Runner(job.weights.model, job.compute.device, job.compute.precision, job.options.settings())
+    compute = job.compute
+    runner = Runner(job.weights.model, compute.device, compute.precision, job.options.settings(), compute.threads)
     memory = job.options.memory
-    cache = FeatureCache(default_cache_bytes(job.compute.device) if memory is None else memory)
+    cache = FeatureCache(default_cache_bytes(compute.device) if memory is None else memory)
     listener(_started(job, progress.reused, cache.capacity))
     working = {name: view.working for name, view in job.views.items()}
-    with closing(Loader(job.infos, working, job.options.workers)) as loader:
-        engine = Engine(job, done, runner, cache, loader, listener)
+    with (
+        closing(Loader(job.infos, working, job.options.workers)) as loader,
+        closing(Lanes(Split(compute.jobs, compute.threads))) as lanes,
+    ):
+        engine = Engine(job, done, runner, cache, loader, lanes, listener)
         _stop_if_asked(job, progress, stop)
         for results in engine.run():
             progress.cache_hits, progress.cache_misses = cache.hits, cache.misses

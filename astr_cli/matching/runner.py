@@ -1,7 +1,7 @@
 """The model on its device: one image to features, a batch of pairs to matches in original pixels."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from astr_cli.images import to_original
+from astr_cli.matching.lanes import use_threads
 from astr_cli.matching.options import Precision
 from astr_cli.model import Astr, Features, MatchSettings, RawMatches
 from astr_cli.store import PairMatches
@@ -36,13 +37,20 @@ class PairInput(NamedTuple):
 
 
 class Runner:
-    """A model on a device, in a precision."""
+    """A model on a device, in a precision.
 
-    def __init__(self, model: Astr, device: torch.device, precision: Precision, settings: MatchSettings) -> None:
+    On a CPU every image and every batch is computed by `threads` of torch's threads, whoever calls: what else is in
+    work at that time, in other threads, changes no bit.
+    """
+
+    def __init__(
+        self, model: Astr, device: torch.device, precision: Precision, settings: MatchSettings, threads: int = 1
+    ) -> None:
         self.device = device
         self._model = model.to(device).eval()
         self._precision = precision
         self._settings = settings
+        self._threads = threads
 
     def extract(self, gray: npt.NDArray[np.float32]) -> Features:
         """Features of one image (h, w) in [0, 1], alone in its batch, so that no other image changes its bits."""
@@ -69,13 +77,18 @@ class Runner:
 
     @contextmanager
     def _computing(self) -> Iterator[None]:
-        # Benchmark mode and non-deterministic algorithms would give other bytes on every run.
+        bf16 = torch.autocast(self.device.type, torch.bfloat16, enabled=self._precision == "bf16")
         with (
             torch.inference_mode(),
-            torch.autocast(self.device.type, torch.bfloat16, enabled=self._precision == "bf16"),
-            torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False),
+            bf16,
+            _reproducible() if self.device.type == "cuda" else use_threads(self._threads),
         ):
             yield
+
+
+def _reproducible() -> AbstractContextManager[None]:
+    """Without this, cudnn's benchmark mode and non-deterministic algorithms would give other bytes on every run."""
+    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
 
 
 def _stack(features: Sequence[Features]) -> Features:

@@ -68,8 +68,10 @@ def test_backbone_once_for_each_image_that_fits(scene) -> None:
     assert (summary.images, summary.cache_misses, summary.cache_hits) == (6, 6, 24)
 
 
-@pytest.mark.parametrize("change", [{"memory": 0}, {"memory": 1_000_000}, {"workers": 1}, {"workers": 5}])
-def test_memory_and_workers_change_no_byte(scene, change: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "change", [{"memory": 0}, {"memory": 1_000_000}, {"workers": 1}, {"workers": 5}, {"jobs": 1}, {"jobs": 5}]
+)
+def test_memory_workers_and_jobs_change_no_byte(scene, change: dict[str, Any]) -> None:
     match_pairs(scene.options())
     summary = match_pairs(scene.options("other.h5", **change))
     assert scene.bytes() == scene.bytes("other.h5")
