@@ -4,6 +4,7 @@ from astr_cli.matching.events import Event, FailedPair, Listener, MatchSummary
 from astr_cli.matching.matcher import Matcher, Matches
 from astr_cli.matching.options import MatchOptions, OptionError, parse_precision, parse_size
 from astr_cli.matching.run import match_pairs
+from astr_cli.matching.stopwatch import Stopwatch
 
 __all__ = [
     "Event",
@@ -14,6 +15,7 @@ __all__ = [
     "Matcher",
     "Matches",
     "OptionError",
+    "Stopwatch",
     "match_pairs",
     "parse_precision",
     "parse_size",

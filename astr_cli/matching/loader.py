@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from astr_cli.images import ImageError, ImageInfo, read_gray, resize
+from astr_cli.matching.stopwatch import Stopwatch
 
 Gray = npt.NDArray[np.float32]  # (h, w) in [0, 1]
 
@@ -38,9 +40,16 @@ def changed(info: ImageInfo) -> bool:
 class Loader:
     """Decodes images in `workers` threads; at most `2 * workers` are in work or waiting to be taken."""
 
-    def __init__(self, infos: Mapping[str, ImageInfo], working: Mapping[str, tuple[int, int]], workers: int) -> None:
+    def __init__(
+        self,
+        infos: Mapping[str, ImageInfo],
+        working: Mapping[str, tuple[int, int]],
+        workers: int,
+        stopwatch: Stopwatch | None = None,
+    ) -> None:
         self._infos = infos
         self._working = working
+        self._stopwatch = stopwatch
         self._room = 2 * workers
         self._waiting: dict[str, Future[Gray]] = {}
         # One thread an image is faster than several threads on one image, and leaves the cores to the model.
@@ -63,9 +72,13 @@ class Loader:
             if self.full():
                 return
             if name not in self._waiting:
-                self._waiting[name] = self._pool.submit(load_image, self._infos[name], self._working[name])
+                self._waiting[name] = self._pool.submit(self._load, name)
 
     def take(self, name: str) -> Gray:
         """The decoded image; decoded now if it was not asked for. Raises what `load_image` raises."""
         waiting = self._waiting.pop(name, None)
-        return load_image(self._infos[name], self._working[name]) if waiting is None else waiting.result()
+        return self._load(name) if waiting is None else waiting.result()
+
+    def _load(self, name: str) -> Gray:
+        with nullcontext() if self._stopwatch is None else self._stopwatch.time("decode"):
+            return load_image(self._infos[name], self._working[name])

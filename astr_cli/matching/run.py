@@ -3,7 +3,7 @@
 import shutil
 import time
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
 
 from astr_cli.errors import AstrError, Interrupted
@@ -29,6 +29,7 @@ from astr_cli.matching.memory import default_cache_bytes, used_bytes
 from astr_cli.matching.options import MatchOptions
 from astr_cli.matching.prepare import Job, prepare
 from astr_cli.matching.runner import Runner
+from astr_cli.matching.stopwatch import Stopwatch
 from astr_cli.store import Journal
 
 
@@ -36,8 +37,10 @@ def ignore(event: Event) -> None:
     """The listener of callers that want none."""
 
 
-def match_pairs(options: MatchOptions, listener: Listener = ignore) -> MatchSummary:
+def match_pairs(options: MatchOptions, listener: Listener = ignore, stopwatch: Stopwatch | None = None) -> MatchSummary:
     """Matches the pairs of a file and writes matches.h5 (`MatchOptions` says from what, DESIGN's contracts how).
+
+    A `stopwatch` for the device that the options mean learns where the time goes.
 
     What an earlier run with the same options has matched is not matched again. Raises AstrError: nothing was started;
     Stopped: disk or memory are full; Interrupted: SIGINT or SIGTERM. After the last two the same call goes on. Pairs
@@ -54,11 +57,12 @@ def match_pairs(options: MatchOptions, listener: Listener = ignore) -> MatchSumm
         with Journal.open(options.out, info, options.overwrite) as journal:
             for note in journal.notes:
                 listener(Notice(note))
-            progress = _match_all(job, journal, listener, stop)
+            progress = _match_all(job, journal, listener, stop, stopwatch)
             failed = {(pair.name0, pair.name1) for pair in progress.failed}
             complete = [names for pair in job.pairs if (names := names_of(pair)) not in failed]
             listener(Writing(options.out, len(complete)))
-            journal.finish(complete)
+            with _timing(stopwatch, "write"):
+                journal.finish(complete)
     return _summary(job, progress, started)
 
 
@@ -74,7 +78,7 @@ class Progress:
     failed: list[FailedPair] = field(default_factory=list)
 
 
-def _match_all(job: Job, journal: Journal, listener: Listener, stop: StopFlag) -> Progress:
+def _match_all(job: Job, journal: Journal, listener: Listener, stop: StopFlag, stopwatch: Stopwatch | None) -> Progress:
     """Matches what is not in the journal, and puts it there."""
     done = journal.completed
     refuse_losses(job, journal.unlisted(names_of(pair) for pair in job.pairs))
@@ -82,12 +86,14 @@ def _match_all(job: Job, journal: Journal, listener: Listener, stop: StopFlag) -
     _check_disk(job, journal, len(job.pairs) - progress.reused)
     compute = job.compute
     runner = Runner(job.weights.model, compute.device, compute.precision, job.options.settings(), compute.threads)
+    if stopwatch is not None:
+        stopwatch.watch(job.weights.model)
     memory = job.options.memory
     cache = FeatureCache(default_cache_bytes(compute.device) if memory is None else memory)
     listener(_started(job, progress.reused, cache.capacity))
     working = {name: view.working for name, view in job.views.items()}
     with (
-        closing(Loader(job.infos, working, job.options.workers)) as loader,
+        closing(Loader(job.infos, working, job.options.workers, stopwatch)) as loader,
         closing(Lanes(Split(compute.jobs, compute.threads))) as lanes,
     ):
         engine = Engine(job, done, runner, cache, loader, lanes, listener)
@@ -95,7 +101,8 @@ def _match_all(job: Job, journal: Journal, listener: Listener, stop: StopFlag) -
         for results in engine.run():
             progress.cache_hits, progress.cache_misses = cache.hits, cache.misses
             for pair, matches in results:
-                journal.append(pair.name0, pair.name1, matches)
+                with _timing(stopwatch, "write"):
+                    journal.append(pair.name0, pair.name1, matches)
                 progress.matched += 1
                 progress.matches += len(matches)
                 finished = progress.reused + progress.matched + len(engine.failed)
@@ -103,6 +110,10 @@ def _match_all(job: Job, journal: Journal, listener: Listener, stop: StopFlag) -
             _stop_if_asked(job, progress, stop)
     progress.failed = engine.failed + _changed_meanwhile(job, engine.failed, listener)
     return progress
+
+
+def _timing(stopwatch: Stopwatch | None, stage: str) -> AbstractContextManager[None]:
+    return nullcontext() if stopwatch is None else stopwatch.time(stage)
 
 
 def _stop_if_asked(job: Job, progress: Progress, stop: StopFlag) -> None:

@@ -17,9 +17,9 @@ BOTTOM = {"errors", "resources"}
 STAGES = {"ops": BOTTOM}
 STAGES |= {part: {"ops"} | BOTTOM for part in ("model", "store", "images", "pairs", "scenes")}
 STAGES["matching"] = set(STAGES)
-STAGES["bench"] = {"ops"} | BOTTOM
 for upper, lower in (("sfm", "matching"), ("evaluate", "sfm"), ("train", "evaluate"), ("cli", "train")):
     STAGES[upper] = STAGES[lower] | {lower}
+STAGES["bench"] = STAGES["evaluate"] | {"evaluate"}
 STAGES["cli"] |= {"bench"}
 STAGES |= {"": set(STAGES) - {"cli"}, "__main__": {"cli"}, "errors": set(), "resources": {"errors"}}
 for part in STAGES.keys() - BOTTOM:
