@@ -48,9 +48,9 @@ class Loop:
         features, views = [], []
         for name in (name0, name1):
             info = read_info(self._root, name)
-            view = make_view(info.size, self.compute.long_side, exif_intrinsics(info))
+            view = make_view(info.size, self.compute.long_side, exif_intrinsics(info), info.orientation)
             with self.stopwatch.time("decode"):
-                gray = load_image(info, view.working)
+                gray = load_image(info, view.working, view.orientation)
             features.append(self._runner.extract(gray))
             views.append(view)
         return PairInput(features[0], features[1], views[0], views[1])

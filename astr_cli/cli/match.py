@@ -49,6 +49,17 @@ def command(
             show_default="a quarter of free RAM up to 2G, or 80% of free GPU memory",
         ),
     ] = None,
+    rotate: Annotated[
+        str,
+        typer.Option(
+            help="exif: make photos upright by EXIF; auto: then turn the second photo of each pair to stand as the "
+            "first, found out on small copies; none."
+        ),
+    ] = "exif",
+    masks: Annotated[
+        Path | None,
+        typer.Option(help="Folder of COLMAP masks: NAME.png for the photo NAME; black is not matched."),
+    ] = None,
     one_way: Annotated[
         bool, typer.Option("--one-way", help="Refine points of the second photo only: faster, half the rows.")
     ] = False,
@@ -78,7 +89,7 @@ def command(
     4 stopped, disk or memory full, and 130 stopped by a signal (the same command goes on).
     """
     from astr_cli.cli.match_output import make_report
-    from astr_cli.matching import MatchOptions, match_pairs, parse_precision, parse_size
+    from astr_cli.matching import MatchOptions, match_pairs, parse_precision, parse_rotate, parse_size
 
     options = MatchOptions(
         pairs=pairs,
@@ -94,6 +105,8 @@ def command(
         batch=batch,
         jobs=jobs,
         workers=workers,
+        rotate=parse_rotate(rotate),
+        masks=masks,
         one_way=one_way,
         skip_bad=skip_bad,
         overwrite=overwrite,

@@ -2,7 +2,7 @@
 
 from astr_cli.matching.events import Event, FailedPair, Listener, MatchSummary
 from astr_cli.matching.matcher import Matcher, Matches
-from astr_cli.matching.options import MatchOptions, OptionError, parse_precision, parse_size
+from astr_cli.matching.options import MatchOptions, OptionError, parse_precision, parse_rotate, parse_size
 from astr_cli.matching.run import match_pairs
 from astr_cli.matching.stopwatch import Stopwatch
 
@@ -18,5 +18,6 @@ __all__ = [
     "Stopwatch",
     "match_pairs",
     "parse_precision",
+    "parse_rotate",
     "parse_size",
 ]

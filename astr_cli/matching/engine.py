@@ -8,15 +8,16 @@ from itertools import islice
 from typing import NamedTuple, TypeVar
 
 from astr_cli.errors import Stopped
-from astr_cli.images import ImageError
+from astr_cli.images import ImageError, PackedMask
 from astr_cli.matching.cache import FeatureCache
 from astr_cli.matching.events import FailedPair, Listener, Notice, PairFailed
 from astr_cli.matching.lanes import Lanes
-from astr_cli.matching.loader import Gray, Loader
+from astr_cli.matching.loader import Loader, Photo
 from astr_cli.matching.memory import is_out_of_memory
 from astr_cli.matching.plan import Batch, unfinished
 from astr_cli.matching.prepare import Job
 from astr_cli.matching.runner import PairInput, Runner, defect
+from astr_cli.matching.turning import Wanted, best_quarters
 from astr_cli.model import Features
 from astr_cli.pairs import Pair
 from astr_cli.store import PairMatches
@@ -60,6 +61,7 @@ class Engine:
         self._lanes = lanes
         self._listener = listener
         self._broken: dict[str, str] = {}  # image -> why it could not be read
+        self._masks: dict[str, PackedMask] = {}  # of the images read so far
         # Batches and pairs of a batch at once; they fall when memory runs out.
         self._at_once = job.compute.jobs
         self._limit = job.compute.batch
@@ -98,45 +100,75 @@ class Engine:
         for batch in islice(batches, position, position + LOOK_AHEAD):
             if self._loader.full():
                 return
-            needed = (name for name in batch.names() if name not in self._cache and name not in self._broken)
+            needed = (name for name in batch.names() if not self._held(name) and name not in self._broken)
             self._loader.prefetch(needed)
+
+    def _held(self, name: str) -> bool:
+        """Whether the photo need not be decoded, or not for sure."""
+        return name in self._cache or Wanted(name, small=True).key() in self._cache
 
     def _inputs(self, batch: Batch) -> list[PairInput | None]:
         """The features of each pair of a batch; None for a pair that failed."""
-        features = self._features(batch.names())
-        views = self._job.views
-        inputs: list[PairInput | None] = []
-        for pair in batch.pairs:
-            name0, name1 = pair.name0, pair.name1
-            if name0 in features and name1 in features:
-                inputs.append(PairInput(features[name0], features[name1], views[name0], views[name1]))
-            else:
-                inputs.append(None)
-                self._fail(pair, self._broken.get(name0) or self._broken[name1])
-        return inputs
+        wanted = [(Wanted(pair.name0), Wanted(pair.name1, self._quarters(pair))) for pair in batch.pairs]
+        found = self._features([each for pair in wanted for each in pair])
+        return [self._input(pair, *sides, found) for pair, sides in zip(batch.pairs, wanted, strict=True)]
 
-    def _features(self, names: Sequence[str]) -> dict[str, Features]:
+    def _input(self, pair: Pair, first: Wanted, second: Wanted, found: dict[Wanted, Features]) -> PairInput | None:
+        if first not in found or second not in found:
+            self._fail(pair, self._broken.get(pair.name0) or self._broken[pair.name1])
+            return None
+        view0, view1 = self._job.views[pair.name0], self._job.views[pair.name1].turned(second.quarters)
+        masks = self._masks.get(pair.name0), self._masks.get(pair.name1)
+        return PairInput(found[first], found[second], view0, view1, *masks)
+
+    def _quarters(self, pair: Pair) -> int:
+        """By how many quarters the second photo is to be turned."""
+        if self._job.options.rotate != "auto":
+            return 0
+        first = Wanted(pair.name0, small=True)
+        turned = [Wanted(pair.name1, quarters, small=True) for quarters in range(4)]
+        found = self._features([first, *turned])
+        if len(found) < 5:
+            return 0
+        probe = partial(
+            best_quarters,
+            lambda quarters: self._runner.count(found[first], found[turned[quarters]]),
+            found[first].coarse8[0, 0].numel(),
+        )
+        return self._backing_off(self._lanes.submit(probe), probe, self._backed_off)
+
+    def _features(self, wanted: Sequence[Wanted]) -> dict[Wanted, Features]:
         """Features from the cache or the backbone, without those of photos that cannot be read."""
-        found: dict[str, Features] = {}
-        computing: list[tuple[str, Gray, Future[Features]]] = []
+        found: dict[Wanted, Features] = {}
+        computing: list[tuple[Wanted, Photo, Future[Features]]] = []
+        photos: dict[str, Photo] = {}
         before = self._backed_off
-        for name in names:
-            if name in self._broken:
-                continue
-            features = self._cache.get(name)
+        for each in dict.fromkeys(wanted):
+            features = self._cache.get(each.key()) if each.name not in self._broken else None
             if features is not None:
-                found[name] = features
-                continue
-            try:
-                gray = self._loader.take(name)
-            except ImageError as error:
-                self._broken[name] = str(error)
-                continue
-            computing.append((name, gray, self._lanes.submit(self._runner.extract, gray)))
-        for name, gray, future in computing:
-            found[name] = self._backing_off(future, partial(self._runner.extract, gray), before)
-            self._cache.put(name, found[name])
+                found[each] = features
+            elif (photo := photos.get(each.name) or self._photo(each.name)) is not None:
+                photos[each.name] = photo
+                given = each.of(photo)
+                computing.append((each, given, self._lanes.submit(self._runner.extract, given.gray, given.mask)))
+        for each, given, future in computing:
+            again = partial(self._runner.extract, given.gray, given.mask)
+            found[each] = self._backing_off(future, again, before)
+            self._cache.put(each.key(), found[each])
         return found
+
+    def _photo(self, name: str) -> Photo | None:
+        """A decoded photo; None when it cannot be read."""
+        if name in self._broken:
+            return None
+        try:
+            photo = self._loader.take(name)
+        except ImageError as error:
+            self._broken[name] = str(error)
+            return None
+        if photo.raw_mask is not None:
+            self._masks[name] = photo.raw_mask
+        return photo
 
     def _match(self, inputs: Sequence[PairInput]) -> list[PairMatches]:
         limit = self._limit

@@ -5,6 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
 
+from astr_cli.images import ImageInfo
 from astr_cli.matching.prepare import Job
 from astr_cli.pairs import Pair
 from astr_cli.store import ImageStamp, MatchesFile, RunInfo, StoreError, reusable_from_output
@@ -36,11 +37,22 @@ def run_info(job: Job) -> RunInfo:
             ("one_way", "true" if options.one_way else "false"),
             ("cameras", job.cameras.name),
             ("precision", compute.precision),
+            ("rotate", options.rotate),
+            ("masks", "none" if options.masks is None else options.masks.as_posix()),
         ),
         images=tuple(
-            ImageStamp(info.name, info.width, info.height, info.mtime_ns, info.file_size) for info in job.infos.values()
+            _stamp(info, None if job.masks is None else job.masks.get(info.name)) for info in job.infos.values()
         ),
     )
+
+
+def _stamp(info: ImageInfo, mask: Path | None) -> ImageStamp:
+    """Time and size of photo and mask together: when either changes, the photo's pairs are to be matched again."""
+    if mask is None:
+        return ImageStamp(info.name, info.width, info.height, info.mtime_ns, info.file_size)
+    status = mask.stat()
+    time, size = max(info.mtime_ns, status.st_mtime_ns), info.file_size + status.st_size
+    return ImageStamp(info.name, info.width, info.height, time, size)
 
 
 def is_finished(job: Job, info: RunInfo) -> bool:

@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from astr_cli.errors import AstrError
-from astr_cli.images import read_gray, read_info, resize
+from astr_cli.images import UPRIGHT, read_gray, read_info, resize, turn_pixels
 from astr_cli.matching.lanes import Lanes, Split
 from astr_cli.matching.options import MatchOptions, Precision, resolve_compute
-from astr_cli.matching.runner import PairInput, Runner, View, defect
-from astr_cli.matching.views import exif_intrinsics, make_view
+from astr_cli.matching.runner import PairInput, Runner, defect
+from astr_cli.matching.views import View, exif_intrinsics, make_view
 from astr_cli.model import load_weights
 from astr_cli.resources import weights_path
 
@@ -97,6 +97,8 @@ class Matcher:
     ) -> Matches:
         """Matches two photos, each a path or an array: (h, w) grey or (h, w, 3) RGB, uint8 or floats in [0, 1].
 
+        Photos from paths are made upright by their EXIF orientation, and points are of the stored pixels all the same.
+
         `intrinsics0` and `intrinsics1` are (3, 3) camera matrices in pixels of the originals, None when unknown; for a
         path the focal length of its EXIF data is used then. Raises ImageError for a file that cannot be read and
         AstrError for an array or a camera matrix of another form.
@@ -116,13 +118,12 @@ class Matcher:
         known = _camera_matrix(intrinsics, name)
         if isinstance(photo, (str, PathLike)):
             path = Path(photo)
-            gray = read_gray(path)
-            if known is None:
-                known = exif_intrinsics(read_info(path.parent, path.name))
+            gray, info = read_gray(path), read_info(path.parent, path.name)
+            known, orientation = exif_intrinsics(info) if known is None else known, info.orientation
         else:
-            gray = _to_gray(np.asarray(photo), name)
-        view = make_view((gray.shape[1], gray.shape[0]), self._long_side, known)
-        return resize(gray, view.working), view
+            gray, orientation = _to_gray(np.asarray(photo), name), UPRIGHT
+        view = make_view((gray.shape[1], gray.shape[0]), self._long_side, known, orientation)
+        return resize(np.ascontiguousarray(turn_pixels(gray, orientation)), view.working), view
 
 
 def _to_gray(pixels: npt.NDArray[Any], name: str) -> npt.NDArray[np.uint8]:

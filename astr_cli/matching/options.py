@@ -12,6 +12,7 @@ from astr_cli.matching.lanes import split_cores
 from astr_cli.model import MatchSettings
 
 Precision = Literal["fp32", "bf16"]
+Rotate = Literal["exif", "auto", "none"]
 
 
 class OptionError(AstrError):
@@ -23,7 +24,8 @@ class MatchOptions:
     """The options of `astr match`; None stands for a default that depends on the device or on other options.
 
     What changes a result is recorded in matches.h5 and in the journal: weights, long_side, threshold, max_matches,
-    one_way, cameras, precision. What does not (beyond 1e-3 px) is not: device, batch, jobs, workers, memory.
+    one_way, cameras, precision, rotate, masks. What does not (beyond 1e-3 px) is not: device, batch, jobs, workers,
+    memory.
     """
 
     pairs: Path
@@ -52,6 +54,11 @@ class MatchOptions:
     """Batches in work at the same time, on a CPU; None: as many as cores, at most 4."""
     workers: int = 2
     """Threads that decode photos."""
+    rotate: Rotate = "exif"
+    """`exif`: photos are made upright by their EXIF orientation; `auto`: then the second one of each pair is turned to
+    stand as the first; `none`: pixels as stored. Points are of the stored pixels in any case."""
+    masks: Path | None = None
+    """Folder of masks by COLMAP's naming; what they are zero for is not matched."""
     one_way: bool = False
     """Refine only the points of image1: half the fine stage, half the rows."""
     skip_bad: bool = False
@@ -74,6 +81,7 @@ class MatchOptions:
         if self.memory is not None and self.memory < 0:
             raise OptionError(f"--memory {self.memory}: give bytes, or a size such as 500M or 2G")
         parse_precision(self.precision)
+        parse_rotate(self.rotate)
 
     @property
     def root(self) -> Path:
@@ -107,7 +115,8 @@ def resolve_compute(options: MatchOptions) -> Compute:
         device,
         options.precision or default_precision(device),
         options.long_side or (832 if gpu else 640),
-        options.batch or (8 if gpu else 1),
+        # Turned pairs are matched one by one, as their sizes are not known before.
+        1 if options.rotate == "auto" else options.batch or (8 if gpu else 1),
         1 if gpu else options.jobs or split.lanes,
         split.threads,
     )
@@ -136,6 +145,14 @@ def parse_precision(text: str | None) -> Precision | None:
     if text in known:
         return known[text]
     raise OptionError(f"--precision {text}: choose fp32 or bf16")
+
+
+def parse_rotate(text: str) -> Rotate:
+    """The way of that name to turn photos; raises OptionError."""
+    known: dict[str, Rotate] = {"exif": "exif", "auto": "auto", "none": "none"}
+    if text in known:
+        return known[text]
+    raise OptionError(f"--rotate {text}: choose exif, auto or none")
 
 
 def parse_size(text: str) -> int:

@@ -91,9 +91,8 @@ def _match_all(job: Job, journal: Journal, listener: Listener, stop: StopFlag, s
     memory = job.options.memory
     cache = FeatureCache(default_cache_bytes(compute.device) if memory is None else memory)
     listener(_started(job, progress.reused, cache.capacity))
-    working = {name: view.working for name, view in job.views.items()}
     with (
-        closing(Loader(job.infos, working, job.options.workers, stopwatch)) as loader,
+        closing(Loader(job.infos, job.views, job.options.workers, job.masks, stopwatch)) as loader,
         closing(Lanes(Split(compute.jobs, compute.threads))) as lanes,
     ):
         engine = Engine(job, done, runner, cache, loader, lanes, listener)

@@ -9,22 +9,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from astr_cli.images import to_original
+from astr_cli.images import PackedMask
 from astr_cli.matching.lanes import use_threads
 from astr_cli.matching.options import Precision
+from astr_cli.matching.views import View
 from astr_cli.model import Astr, Features, MatchSettings, RawMatches
 from astr_cli.store import PairMatches
-
-
-class View(NamedTuple):
-    """An image as the model sees it."""
-
-    size: tuple[int, int]
-    """(w, h) of the raw photo."""
-    working: tuple[int, int]
-    """(w, h) after resizing, multiples of 32."""
-    intrinsics: npt.NDArray[np.float64] | None
-    """(3, 3) in working pixels, centre of the top-left pixel at (0, 0); None when unknown."""
 
 
 class PairInput(NamedTuple):
@@ -34,6 +24,8 @@ class PairInput(NamedTuple):
     features1: Features
     view0: View
     view1: View
+    mask0: PackedMask | None = None
+    mask1: PackedMask | None = None
 
 
 class Runner:
@@ -52,11 +44,15 @@ class Runner:
         self._settings = settings
         self._threads = threads
 
-    def extract(self, gray: npt.NDArray[np.float32]) -> Features:
-        """Features of one image (h, w) in [0, 1], alone in its batch, so that no other image changes its bits."""
-        image = torch.from_numpy(np.ascontiguousarray(gray))[None, None]
+    def extract(self, gray: npt.NDArray[np.float32], mask: npt.NDArray[np.bool_] | None = None) -> Features:
+        """Features of one image (h, w) in [0, 1], alone in its batch, so that no other image changes its bits.
+
+        What `mask` (h, w) says False for is not to be matched.
+        """
+        image = torch.from_numpy(np.ascontiguousarray(gray))[None, None].to(self.device)
+        valid = None if mask is None else torch.from_numpy(np.ascontiguousarray(mask))[None].to(self.device)
         with self._computing():
-            return self._model.extract(image.to(self.device))
+            return self._model.extract(image, valid)
 
     def match(self, batch: Sequence[PairInput]) -> list[PairMatches]:
         """Matches of pairs whose working sizes agree, in the pixels of the raw photos."""
@@ -69,6 +65,12 @@ class Runner:
                 self._settings,
             )
             return [_to_original(matches, pair) for matches, pair in zip(raw, batch, strict=True)]
+
+    def count(self, features0: Features, features1: Features) -> int:
+        """How many coarse matches one pair has."""
+        with self._computing():
+            _, coarse = self._model.coarse(features0, features1, self._settings)
+            return len(coarse[0].scores)
 
     def release(self) -> None:
         """Gives memory that no tensor holds back to the device."""
@@ -112,11 +114,18 @@ def _intrinsics(views: Sequence[View]) -> Tensor | None:
 
 
 def _to_original(raw: RawMatches, pair: PairInput) -> PairMatches:
-    return PairMatches(
-        keypoints0=to_original(raw.keypoints0.float().cpu().numpy(), pair.view0.size, pair.view0.working),
-        keypoints1=to_original(raw.keypoints1.float().cpu().numpy(), pair.view1.size, pair.view1.working),
+    matches = PairMatches(
+        keypoints0=pair.view0.to_raw(raw.keypoints0.float().cpu().numpy()),
+        keypoints1=pair.view1.to_raw(raw.keypoints1.float().cpu().numpy()),
         scores=raw.scores.float().cpu().numpy(),
         reference=raw.reference.cpu().numpy(),
+    )
+    if pair.mask0 is None or pair.mask1 is None:
+        return matches
+    # The mask of the model's cells is a coarse one.
+    keep = pair.mask0.passes(matches.keypoints0) & pair.mask1.passes(matches.keypoints1)
+    return PairMatches(
+        *(rows[keep] for rows in (matches.keypoints0, matches.keypoints1, matches.scores, matches.reference))
     )
 
 

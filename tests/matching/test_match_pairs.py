@@ -59,6 +59,8 @@ def test_attributes_say_what_decides_the_result_and_nothing_else(scene) -> None:
         "one_way": "false",
         "cameras": "exif",
         "precision": "fp32",
+        "rotate": "exif",
+        "masks": "none",
     }
     assert str(scene.root).encode() not in scene.bytes()
 
