@@ -1,14 +1,17 @@
 """Masks by COLMAP's naming: nothing is matched where they are zero, on either side, and they are part of the run."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from astr_cli.images import ImageError
+from astr_cli.images import ImageError, read_info
 from astr_cli.matching import match_pairs
+from astr_cli.matching.loader import load_mask
+from astr_cli.matching.views import make_view
 from astr_cli.store import MatchesFile
 
 
@@ -66,7 +69,26 @@ def test_masks_lie_on_the_raw_grid_of_turned_photos(scene, mask: np.ndarray) -> 
     points = np.concatenate(found)
     assert len(points) > 20
     assert inside(mask, points).all()
-    assert points[:, 0].max() > 128  # on a grid of 160 x 128, not the upright one
+
+
+@pytest.mark.parametrize("code", range(1, 9))
+def test_the_model_sees_the_mask_upright(scene, mask: np.ndarray, code: int) -> None:
+    path = scene.root / "masks" / "photo.png"
+    write_mask(path, mask)
+    info = replace(read_info(scene.root, scene.names[0]), orientation=code)
+    view = make_view(info.size, 96, None, code)
+    seen, packed = load_mask(info, path, view)
+    assert seen.shape == view.working[::-1]
+    x, y = np.meshgrid(np.arange(3, view.working[0], 7), np.arange(3, view.working[1], 7))
+    working = np.stack([x.ravel(), y.ravel()], axis=1)
+    raw = view.to_raw(working.astype(np.float32))
+    # Away from the mask's borders, where shrinking decides.
+    sure = [inside(mask, raw + shift) for shift in np.array([[-2, -2], [-2, 2], [2, -2], [2, 2]])]
+    for wanted in (True, False):
+        chosen = np.all([same == wanted for same in sure], axis=0)
+        assert chosen.sum() > 5
+        assert (seen[working[chosen, 1], working[chosen, 0]] == wanted).all()
+    assert np.array_equal(packed.passes(raw), inside(mask, raw))
 
 
 def test_a_white_mask_changes_nothing_to_speak_of(scene) -> None:
