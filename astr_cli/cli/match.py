@@ -60,6 +60,10 @@ def command(
         Path | None,
         typer.Option(help="Folder of COLMAP masks: NAME.png for the photo NAME; black is not matched."),
     ] = None,
+    tiles: Annotated[
+        bool,
+        typer.Option("--tiles", help="Match again at full size in tiles of --long-side, where the small photos match."),
+    ] = False,
     one_way: Annotated[
         bool, typer.Option("--one-way", help="Refine points of the second photo only: faster, half the rows.")
     ] = False,
@@ -85,6 +89,8 @@ def command(
 
     astr match pairs.txt --out matches.h5 --cameras sparse/0 --json
 
+    astr match pairs.txt --out matches.h5 --tiles --masks masks/ --rotate auto
+
     Exit codes: 0 done; 2 nothing was started; 3 done, but some pairs failed (the same command tries them again);
     4 stopped, disk or memory full, and 130 stopped by a signal (the same command goes on).
     """
@@ -107,6 +113,7 @@ def command(
         workers=workers,
         rotate=parse_rotate(rotate),
         masks=masks,
+        tiles=tiles,
         one_way=one_way,
         skip_bad=skip_bad,
         overwrite=overwrite,

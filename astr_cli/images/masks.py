@@ -67,6 +67,11 @@ class PackedMask(NamedTuple):
         """Packs a mask (h, w)."""
         return PackedMask(mask.shape[1], mask.shape[0], zlib.compress(np.packbits(mask).tobytes(), 1))
 
+    def unpacked(self) -> NDArray[np.bool_]:
+        """The mask again, (h, w)."""
+        packed = np.frombuffer(zlib.decompress(self.bits), np.uint8)
+        return np.unpackbits(packed, count=self.width * self.height).reshape(self.height, self.width).astype(np.bool_)
+
     def passes(self, points: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Which raw pixels (M, 2) are to be kept: the mask's nearest pixel counts."""
         column, row = np.rint(points).astype(np.int64).T

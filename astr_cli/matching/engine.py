@@ -17,6 +17,7 @@ from astr_cli.matching.memory import is_out_of_memory
 from astr_cli.matching.plan import Batch, unfinished
 from astr_cli.matching.prepare import Job
 from astr_cli.matching.runner import PairInput, Runner, defect
+from astr_cli.matching.tiles import TileMatcher
 from astr_cli.matching.turning import Wanted, best_quarters
 from astr_cli.model import Features
 from astr_cli.pairs import Pair
@@ -32,9 +33,9 @@ class _InWork(NamedTuple):
     pairs: tuple[Pair, ...]
     inputs: list[PairInput | None]
     """None for a pair that failed."""
-    given: list[PairInput]
-    """The inputs, with a stand-in for each pair that failed."""
-    found: "Future[list[PairMatches]]"
+    work: Callable[[], "list[PairMatches | str]"]
+    """Computes the matches of each pair, or why there are none."""
+    found: "Future[list[PairMatches | str]]"
     backed_off: int
     """How often memory had run out when it was begun."""
 
@@ -67,6 +68,8 @@ class Engine:
         self._limit = job.compute.batch
         self._backed_off = 0
         self._in_work: deque[_InWork] = deque()
+        side = job.compute.long_side // 32 * 32
+        self._tiles = TileMatcher(runner, job.options.settings(), side) if job.options.tiles else None
 
     def run(self) -> Iterator[list[tuple[Pair, PairMatches]]]:
         """Yields, batch by batch in the plan's order, the pairs that were not done with their matches; `failed` grows
@@ -80,8 +83,8 @@ class Engine:
                 continue
             # The stand-in takes the place of failed pairs: a batch keeps its size, and with it the others' last bits.
             given = [each or stand_in for each in inputs]
-            found = self._lanes.submit(self._match, given)
-            self._in_work.append(_InWork(batch.pairs, inputs, given, found, self._backed_off))
+            work = partial(self._match, batch.pairs, given)
+            self._in_work.append(_InWork(batch.pairs, inputs, work, self._lanes.submit(work), self._backed_off))
             # One more than there are lanes, so that none waits while its last matches are written.
             while len(self._in_work) > (self._at_once if self._at_once > 1 else 0):
                 yield self._finished(self._in_work.popleft())
@@ -89,12 +92,17 @@ class Engine:
             yield self._finished(self._in_work.popleft())
 
     def _finished(self, batch: _InWork) -> list[tuple[Pair, PairMatches]]:
-        found = self._backing_off(batch.found, lambda: self._match(batch.given), batch.backed_off)
-        return [
-            (pair, matches)
-            for pair, given, matches in zip(batch.pairs, batch.inputs, found, strict=True)
-            if given is not None and self._is_new(pair) and self._is_sound(pair, given, matches)
-        ]
+        found = self._backing_off(batch.found, batch.work, batch.backed_off)
+        sound = []
+        for pair, given, matches in zip(batch.pairs, batch.inputs, found, strict=True):
+            if given is None or not self._is_new(pair):
+                continue
+            reason = matches if isinstance(matches, str) else defect(matches, given.view0, given.view1)
+            if isinstance(matches, str) or reason is not None:
+                self._fail(pair, str(reason))
+            else:
+                sound.append((pair, matches))
+        return sound
 
     def _prefetch(self, batches: Sequence[Batch], position: int) -> None:
         for batch in islice(batches, position, position + LOOK_AHEAD):
@@ -170,10 +178,20 @@ class Engine:
             self._masks[name] = photo.raw_mask
         return photo
 
-    def _match(self, inputs: Sequence[PairInput]) -> list[PairMatches]:
+    def _match(self, pairs: Sequence[Pair], inputs: Sequence[PairInput]) -> "list[PairMatches | str]":
         limit = self._limit
         starts = range(0, len(inputs), limit)
-        return [matches for start in starts for matches in self._runner.match(inputs[start : start + limit])]
+        found = [matches for start in starts for matches in self._runner.match(inputs[start : start + limit])]
+        if self._tiles is None:
+            return list(found)
+        return [self._match_tiles(self._tiles, *work) for work in zip(pairs, inputs, found, strict=True)]
+
+    def _match_tiles(self, tiles: TileMatcher, pair: Pair, given: PairInput, small: PairMatches) -> PairMatches | str:
+        infos = self._job.infos
+        try:
+            return tiles.match(infos[pair.name0], infos[pair.name1], given, small)
+        except ImageError as error:
+            return str(error)
 
     def _backing_off(self, first: "Future[T]", again: Callable[[], T], before: int) -> T:
         """What `first` gives; `again()` with less in memory for as long as that runs out.
@@ -218,12 +236,6 @@ class Engine:
 
     def _is_new(self, pair: Pair) -> bool:
         return (pair.name0, pair.name1) not in self._done
-
-    def _is_sound(self, pair: Pair, given: PairInput, matches: PairMatches) -> bool:
-        reason = defect(matches, given.view0, given.view1)
-        if reason is not None:
-            self._fail(pair, reason)
-        return reason is None
 
     def _fail(self, pair: Pair, reason: str) -> None:
         if self._is_new(pair):

@@ -39,6 +39,7 @@ def run_info(job: Job) -> RunInfo:
             ("precision", compute.precision),
             ("rotate", options.rotate),
             ("masks", "none" if options.masks is None else options.masks.as_posix()),
+            ("tiles", "true" if options.tiles else "false"),
         ),
         images=tuple(
             _stamp(info, None if job.masks is None else job.masks.get(info.name)) for info in job.infos.values()
@@ -85,7 +86,8 @@ def refuse_losses(job: Job, stored: list[Names]) -> None:
 
 def expected_bytes(job: Job, left: int) -> int:
     """A guess at what journal and output will take: `left` pairs go to the journal, all of them to the output."""
-    cells = [view.working[0] * view.working[1] / 64 for view in job.views.values()]
+    sizes = [view.size if job.options.tiles else view.working for view in job.views.values()]
+    cells = [width * height / 64 for width, height in sizes]
     coarse = _MATCHED_CELLS * sum(cells) / max(len(cells), 1)
     if job.options.max_matches is not None:
         coarse = min(coarse, job.options.max_matches)

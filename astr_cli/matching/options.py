@@ -24,8 +24,8 @@ class MatchOptions:
     """The options of `astr match`; None stands for a default that depends on the device or on other options.
 
     What changes a result is recorded in matches.h5 and in the journal: weights, long_side, threshold, max_matches,
-    one_way, cameras, precision, rotate, masks. What does not (beyond 1e-3 px) is not: device, batch, jobs, workers,
-    memory.
+    one_way, cameras, precision, rotate, masks, tiles. What does not (beyond 1e-3 px) is not: device, batch, jobs,
+    workers, memory.
     """
 
     pairs: Path
@@ -59,6 +59,8 @@ class MatchOptions:
     stand as the first; `none`: pixels as stored. Points are of the stored pixels in any case."""
     masks: Path | None = None
     """Folder of masks by COLMAP's naming; what they are zero for is not matched."""
+    tiles: bool = False
+    """Match pairs again at full size, in tiles of `long_side`, guided by what the small photos gave."""
     one_way: bool = False
     """Refine only the points of image1: half the fine stage, half the rows."""
     skip_bad: bool = False

@@ -124,9 +124,7 @@ def _to_original(raw: RawMatches, pair: PairInput) -> PairMatches:
         return matches
     # The mask of the model's cells is a coarse one.
     keep = pair.mask0.passes(matches.keypoints0) & pair.mask1.passes(matches.keypoints1)
-    return PairMatches(
-        *(rows[keep] for rows in (matches.keypoints0, matches.keypoints1, matches.scores, matches.reference))
-    )
+    return matches.where(keep)
 
 
 def defect(matches: PairMatches, view0: View, view1: View) -> str | None:

@@ -61,6 +61,7 @@ def test_attributes_say_what_decides_the_result_and_nothing_else(scene) -> None:
         "precision": "fp32",
         "rotate": "exif",
         "masks": "none",
+        "tiles": "false",
     }
     assert str(scene.root).encode() not in scene.bytes()
 
