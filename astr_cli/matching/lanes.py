@@ -14,6 +14,8 @@ import torch
 T = TypeVar("T")
 P = ParamSpec("P")
 MOST_LANES = 4  # memory grows with them
+ROOM = 2 << 30  # bytes that what is in work at the same time may take, beside what one alone takes
+MAPS = 5  # of the backbone's largest kind that it holds at once
 
 
 class Split(NamedTuple):
@@ -32,6 +34,13 @@ def split_cores(device: torch.device) -> Split:
         return Split(1, cores)
     lanes = min(cores, MOST_LANES)
     return Split(lanes, cores // lanes)
+
+
+def fitting(split: Split, pixels: int, channels: int) -> Split:
+    """`split` with no more lanes than there is room for: of images of so many working pixels, `channels` maps at half
+    their size. The threads of a lane stay the same, and with them every bit."""
+    each = max(1, MAPS * channels * pixels)  # a quarter of the pixels, in four bytes
+    return split._replace(lanes=max(1, min(split.lanes, ROOM // each)))
 
 
 @contextmanager

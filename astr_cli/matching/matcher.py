@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from astr_cli.errors import AstrError
 from astr_cli.images import UPRIGHT, read_gray, read_info, resize, turn_pixels
-from astr_cli.matching.lanes import Lanes, Split
+from astr_cli.matching.lanes import Lanes, Split, fitting
 from astr_cli.matching.options import MatchOptions, Precision, resolve_compute
 from astr_cli.matching.runner import PairInput, Runner, defect
 from astr_cli.matching.views import View, exif_intrinsics, make_view
@@ -105,7 +105,8 @@ class Matcher:
         """
         gray0, view0 = self._read(image0, intrinsics0, "image0")
         gray1, view1 = self._read(image1, intrinsics1, "image1")
-        with closing(Lanes(self._split)) as lanes:
+        largest = max(gray0.size, gray1.size)
+        with closing(Lanes(fitting(self._split, largest, self._runner.channels))) as lanes:
             extracted = [lanes.submit(self._runner.extract, gray) for gray in (gray0, gray1)]
             features0, features1 = (each.result() for each in extracted)
         found = self._runner.match([PairInput(features0, features1, view0, view1)])[0]

@@ -23,7 +23,7 @@ from astr_cli.matching.events import (
 )
 from astr_cli.matching.identity import Names, expected_bytes, is_finished, names_of, refuse_losses, run_info
 from astr_cli.matching.interrupts import StopFlag, stop_on_signals
-from astr_cli.matching.lanes import Lanes, Split
+from astr_cli.matching.lanes import Lanes, Split, fitting
 from astr_cli.matching.loader import Loader, changed
 from astr_cli.matching.memory import default_cache_bytes, used_bytes
 from astr_cli.matching.options import MatchOptions
@@ -93,7 +93,7 @@ def _match_all(job: Job, journal: Journal, listener: Listener, stop: StopFlag, s
     listener(_started(job, progress.reused, cache.capacity))
     with (
         closing(Loader(job.infos, job.views, job.options.workers, job.masks, stopwatch)) as loader,
-        closing(Lanes(Split(compute.jobs, compute.threads))) as lanes,
+        closing(Lanes(_split(job))) as lanes,
     ):
         engine = Engine(job, done, runner, cache, loader, lanes, listener)
         _stop_if_asked(job, progress, stop)
@@ -109,6 +109,12 @@ def _match_all(job: Job, journal: Journal, listener: Listener, stop: StopFlag, s
             _stop_if_asked(job, progress, stop)
     progress.failed = engine.failed + _changed_meanwhile(job, engine.failed, listener)
     return progress
+
+
+def _split(job: Job) -> Split:
+    """The lanes that the largest photos leave room for."""
+    largest = max(view.working[0] * view.working[1] for view in job.views.values())
+    return fitting(Split(job.compute.jobs, job.compute.threads), largest, job.weights.model.config.stem)
 
 
 def _timing(stopwatch: Stopwatch | None, stage: str) -> AbstractContextManager[None]:

@@ -44,6 +44,11 @@ class Runner:
         self._settings = settings
         self._threads = threads
 
+    @property
+    def channels(self) -> int:
+        """Of the model's largest maps."""
+        return self._model.config.stem
+
     def extract(self, gray: npt.NDArray[np.float32], mask: npt.NDArray[np.bool_] | None = None) -> Features:
         """Features of one image (h, w) in [0, 1], alone in its batch, so that no other image changes its bits.
 

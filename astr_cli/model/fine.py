@@ -64,7 +64,7 @@ class WindowLayer(nn.Module):
         self.merge = nn.Linear(width, width, bias=False)
         self.norm_message = nn.LayerNorm(width)
         self.mlp = nn.Sequential(
-            nn.Linear(2 * width, 2 * width, bias=False), nn.ReLU(), nn.Linear(2 * width, width, bias=False)
+            nn.Linear(2 * width, 2 * width, bias=False), nn.ReLU(inplace=True), nn.Linear(2 * width, width, bias=False)
         )
         self.norm = nn.LayerNorm(width)
 

@@ -12,6 +12,7 @@ from PIL import ExifTags, Image
 from astr_cli.errors import AstrError
 from astr_cli.matching import match_pairs
 from astr_cli.matching.events import Notice, PairDone, Started, Writing
+from astr_cli.matching.lanes import Split, fitting
 from astr_cli.store import JournalMismatch, MatchesFile, StoreError
 
 
@@ -243,3 +244,10 @@ def test_relative_root_is_stored_as_given(scene, monkeypatch: pytest.MonkeyPatch
     match_pairs(replace(scene.options(), pairs=root / "pairs.txt", out=root / "m.h5"))
     with MatchesFile(scene.root / "m.h5") as file:
         assert file.attributes["images"] == scene.root.name
+
+
+def test_large_photos_leave_room_for_fewer_lanes() -> None:
+    split = Split(4, 2)
+    assert fitting(split, 640 * 480, 32) == split
+    assert fitting(split, 2048 * 2048, 128) == Split(1, 2)
+    assert fitting(split, 10**9, 128) == Split(1, 2)
