@@ -38,7 +38,7 @@ def run_info(job: Job) -> RunInfo:
             ("cameras", job.cameras.name),
             ("precision", compute.precision),
             ("rotate", options.rotate),
-            ("masks", "none" if options.masks is None else options.masks.as_posix()),
+            ("masks", "none" if options.masks is None else _root_text(options.masks, options.out)),
             ("tiles", "true" if options.tiles else "false"),
         ),
         images=tuple(
@@ -84,14 +84,17 @@ def refuse_losses(job: Job, stored: list[Names]) -> None:
         )
 
 
-def expected_bytes(job: Job, left: int) -> int:
-    """A guess at what journal and output will take: `left` pairs go to the journal, all of them to the output."""
-    sizes = [view.size if job.options.tiles else view.working for view in job.views.values()]
-    cells = [width * height / 64 for width, height in sizes]
-    coarse = _MATCHED_CELLS * sum(cells) / max(len(cells), 1)
-    if job.options.max_matches is not None:
-        coarse = min(coarse, job.options.max_matches)
-    rows = coarse if job.options.one_way else 2 * coarse
+def expected_bytes(job: Job, left: int, rows: float | None = None) -> int:
+    """A guess at what journal and output will take: `left` pairs go to the journal, all of them to the output.
+
+    `rows` is how many a pair has, where that was measured.
+    """
+    if rows is None:
+        sizes = [view.size if job.options.tiles else view.working for view in job.views.values()]
+        coarse = _MATCHED_CELLS * sum(width * height / 64 for width, height in sizes) / max(len(sizes), 1)
+        if job.options.max_matches is not None:
+            coarse = min(coarse, job.options.max_matches)
+        rows = coarse if job.options.one_way else 2 * coarse
     return int((left + len(job.pairs)) * (rows * _ROW_BYTES + _PAIR_BYTES))
 
 
