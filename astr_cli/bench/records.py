@@ -80,6 +80,7 @@ class PipelineSummary:
     backbone_share: float  # of the loop's time
     sharing_allows: float  # speed-up over the loop when each image's backbone runs once and nothing else changes
     speedup: float  # over the loop
+    core_speedup: float | None  # in processor time: what sharing the backbone alone brings; of one thread a pair only
     of_sift: float  # SIFT's time over ours
     backbone_runs: int
     least_backbone_runs: int

@@ -121,10 +121,11 @@ def _print_run(out: "Console", run: "PipelineRun") -> None:
 def _print_summary(out: "Console", summary: "PipelineSummary") -> None:
     in_cores = summary.core_over_floor
     cores = "" if in_cores is None else f" ({in_cores:.2f} in processor time)"
+    spared = "" if in_cores is None else f" ({summary.core_speedup:.2f} in processor time)"
     reached = 100 * (summary.speedup / summary.sharing_allows)
     out.print(
         f"{summary.seconds_a_pair:.2f} s a pair, {summary.over_floor:.2f} times the floor{cores}\n"
-        f"{summary.speedup:.2f} times as fast as one pair at a time, {reached:.0f}% of the "
+        f"{summary.speedup:.2f} times{spared} as fast as one pair at a time, {reached:.0f}% of the "
         f"{summary.sharing_allows:.2f} that sharing the backbone ({100 * summary.backbone_share:.0f}% of that loop) "
         "allows\n"
         f"backbone runs: {summary.backbone_runs}, at least {summary.least_backbone_runs}\n"
