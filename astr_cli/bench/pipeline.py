@@ -181,17 +181,17 @@ def _floor(work: Work, rates: Machine, engine: PipelineRun) -> Floor:
 
 def _summary(engine: PipelineRun, loop: PipelineRun, sift: PipelineRun, floor: Floor) -> PipelineSummary:
     # An image takes part in 2 * pairs / images of them on average; all but one of its runs can be spared.
-    on_cores = engine.core_seconds is not None and engine.device_megabytes is None
+    on_cores = engine.core_seconds if engine.device_megabytes is None else None
     share = loop.stages["backbone"] / loop.seconds
     allowed = 1 / (1 - share * (1 - engine.images / (2 * engine.pairs)))
     return PipelineSummary(
         seconds_a_pair=engine.seconds / engine.pairs,
         over_floor=engine.seconds / floor.seconds,
-        core_over_floor=engine.core_seconds / floor.core_seconds if on_cores else None,
+        core_over_floor=on_cores / floor.core_seconds if on_cores else None,
         backbone_share=share,
         sharing_allows=allowed,
         speedup=loop.seconds / engine.seconds,
-        core_speedup=loop.core_seconds / engine.core_seconds if engine.core_seconds and loop.core_seconds else None,
+        core_speedup=loop.core_seconds / on_cores if on_cores and loop.core_seconds else None,
         of_sift=sift.seconds / engine.seconds,
         backbone_runs=engine.backbone_runs,
         least_backbone_runs=engine.images,

@@ -141,7 +141,7 @@ class TileMatcher:
         gray1, mask1, view1 = side1[0].window(side1[1])
         features0, features1 = self._runner.extract(gray0, mask0), self._runner.extract(gray1, mask1)
         found = self._runner.match([PairInput(features0, features1, view0, view1)])[0]
-        inside = tile.holds(found.keypoints0 + np.array(side0[1][:2], np.float64))
+        inside = tile.holds(found.keypoints0.astype(np.float64) + side0[1][:2])
         for (photo, where), points in zip((side0, side1), (found.keypoints0, found.keypoints1), strict=True):
             inside &= (points + (where.x, where.y) <= np.array(photo.size) - 0.5).all(axis=1)
         keypoints0 = side0[0].to_raw(found.keypoints0[inside], side0[1])

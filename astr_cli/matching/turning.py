@@ -35,7 +35,8 @@ class Wanted(NamedTuple):
         mask = None if photo.mask is None else np.rot90(photo.mask, -self.quarters)
         if self.small:
             size = working_size(gray.shape[1], gray.shape[0], PROBE_SIDE)
-            gray = cv2.resize(np.ascontiguousarray(gray), size, interpolation=cv2.INTER_AREA)
+            shrunk = cv2.resize(np.ascontiguousarray(gray), size, interpolation=cv2.INTER_AREA)
+            gray = np.asarray(shrunk, np.float32)
             if mask is not None:
                 mask = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
         return Photo(gray, mask, photo.raw_mask)
