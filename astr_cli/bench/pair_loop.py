@@ -3,8 +3,6 @@
 from time import perf_counter, process_time
 from typing import NamedTuple
 
-import torch
-
 from astr_cli.images import read_info
 from astr_cli.matching import MatchOptions, Stopwatch
 from astr_cli.matching.loader import load_image
@@ -32,9 +30,7 @@ class Loop:
         self.stopwatch = Stopwatch(self.compute.device)
         self.model = load_weights(weights_path(options.weights)).model
         self._root = options.root
-        self._runner = Runner(
-            self.model, self.compute.device, self.compute.precision, options.settings(), torch.get_num_threads()
-        )
+        self._runner = Runner(self.model, self.compute.device, self.compute.precision, options.settings())
         self.stopwatch.watch(self.model)
 
     def match(self, name0: str, name1: str) -> LoopPair:

@@ -31,18 +31,23 @@ class PairInput(NamedTuple):
 class Runner:
     """A model on a device, in a precision.
 
-    On a CPU every image and every batch is computed by `threads` of torch's threads, whoever calls: what else is in
-    work at that time, in other threads, changes no bit.
+    On a CPU every image and every batch is computed by `threads` of torch's threads (None: all), whoever calls: what
+    else is in work at that time, in other threads, changes no bit.
     """
 
     def __init__(
-        self, model: Astr, device: torch.device, precision: Precision, settings: MatchSettings, threads: int = 1
+        self,
+        model: Astr,
+        device: torch.device,
+        precision: Precision,
+        settings: MatchSettings,
+        threads: int | None = None,
     ) -> None:
         self.device = device
         self._model = model.to(device).eval()
         self._precision = precision
         self._settings = settings
-        self._threads = threads
+        self._threads = torch.get_num_threads() if threads is None else threads
 
     @property
     def channels(self) -> int:
