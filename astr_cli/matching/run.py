@@ -27,6 +27,7 @@ from astr_cli.matching.lanes import Lanes, Split, fitting
 from astr_cli.matching.loader import Loader, changed
 from astr_cli.matching.memory import default_cache_bytes, used_bytes
 from astr_cli.matching.options import MatchOptions
+from astr_cli.matching.plan import unfinished
 from astr_cli.matching.prepare import Job, prepare
 from astr_cli.matching.runner import Runner
 from astr_cli.matching.stopwatch import Stopwatch
@@ -75,6 +76,7 @@ class Progress:
     matches: int = 0
     cache_hits: int = 0
     cache_misses: int = 0
+    fewest_misses: int = 0
     failed: list[FailedPair] = field(default_factory=list)
 
 
@@ -82,7 +84,10 @@ def _match_all(job: Job, journal: Journal, listener: Listener, stop: StopFlag, s
     """Matches what is not in the journal, and puts it there."""
     done = journal.completed
     refuse_losses(job, journal.unlisted(names_of(pair) for pair in job.pairs))
-    progress = Progress(reused=sum(names_of(pair) in done for pair in job.pairs))
+    progress = Progress(
+        reused=sum(names_of(pair) in done for pair in job.pairs),
+        fewest_misses=len({name for batch in unfinished(job.plan, done) for name in batch.names()}),
+    )
     _check_disk(job, journal, len(job.pairs) - progress.reused)
     compute = job.compute
     runner = Runner(job.weights.model, compute.device, compute.precision, job.options.settings(), compute.threads)
@@ -198,4 +203,5 @@ def _summary(job: Job, progress: Progress, started: float) -> MatchSummary:
         cache_hits=progress.cache_hits,
         cache_misses=progress.cache_misses,
         seconds=time.monotonic() - started,
+        fewest_misses=progress.fewest_misses,
     )
