@@ -5,6 +5,7 @@ import sys
 import time
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 import torch
 
@@ -32,6 +33,22 @@ def machine(device: torch.device, dtype: torch.dtype) -> Machine:
         matmul_gflops=2 * size**3 / matmul / 1e9,
         copy_gigabytes=2 * bytes_copied / copy / 1e9,
     )
+
+
+def core_gflops() -> float:
+    """Rate of a matrix product on one core, by processor time: what else the machine does counts little."""
+    a, b = torch.randn(2, 1536, 1536)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        best = float("inf")
+        for _ in range(4):
+            start = time.thread_time()
+            torch.mm(a, b)
+            best = min(best, time.thread_time() - start)
+    finally:
+        torch.set_num_threads(before)
+    return 2 * 1536**3 / best / 1e9
 
 
 def seconds(call: Call, device: torch.device, repeats: int = 1) -> float:
@@ -68,19 +85,29 @@ def peak_megabytes(call: Call, device: torch.device) -> float | None:
         call()
         _wait(device)
         return (torch.cuda.max_memory_allocated(device) - before) / 2**20
-    if not sys.platform.startswith("linux"):
-        call()
-        return None
-    try:
-        # Freed memory that the process keeps would hide what a call takes.
-        ctypes.CDLL(None).malloc_trim(0)
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    except (OSError, AttributeError):
+    if not _reset_peak():
         call()
         return None
     resident = _status("VmRSS")
     call()
     return max(0.0, _status("VmHWM") - resident)
+
+
+class PeakMemory(NamedTuple):
+    """Most memory in use at once, in MiB; None where that cannot be told."""
+
+    host: float | None  # resident, of the whole process
+    device: float | None
+
+
+def peak_resident(call: Call, device: torch.device) -> PeakMemory:
+    """Most memory that the process holds at once while `call` runs, what it held before included."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    reset = _reset_peak()
+    call()
+    host = _status("VmHWM") if reset else None
+    return PeakMemory(host, torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else None)
 
 
 def free_bytes(device: torch.device) -> float:
@@ -92,6 +119,19 @@ def free_bytes(device: torch.device) -> float:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         return 0.6 * 1024 * next(float(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
     return 4.0 * 2**30
+
+
+def _reset_peak() -> bool:
+    """Makes the process's greatest resident size its present one; False where the system has no such thing."""
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        # Freed memory that the process keeps would hide what a call takes.
+        ctypes.CDLL(None).malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    except (OSError, AttributeError):
+        return False
+    return True
 
 
 def _status(field: str) -> float:

@@ -37,3 +37,50 @@ class Timing:
     ratio: float | None = None  # the peer's median over this one: above 1 is quicker than the peer
     megabytes: float | None = None  # most memory held at once beyond the inputs; None = not measurable here
     skipped: str = ""
+
+
+@dataclass(frozen=True)
+class PipelineRun:
+    """One way to match all pairs of a set of photos."""
+
+    name: str
+    images: int
+    pairs: int  # of the whole set
+    measured_pairs: int  # fewer than `pairs`: the rest is extrapolated
+    seconds: float  # wall clock, for all pairs
+    core_seconds: float | None  # processor time of the process; None = not measured
+    backbone_runs: int
+    matches: float  # rows a pair, on average
+    host_megabytes: float | None  # most resident memory of the process; None = not measured
+    device_megabytes: float | None
+    at_once: int  # batches in work at the same time
+    stages: dict[str, float]  # seconds in each, added up over what works at the same time
+
+
+@dataclass(frozen=True)
+class Floor:
+    """What the operations would take at the rate of a matrix product, and the bytes at that of a copy, together."""
+
+    image_gflop: float
+    pair_gflop: float
+    gflop: float  # of the whole set, every image's backbone once
+    gigabytes: float
+    seconds: float
+    core_gflops: float  # rate of a matrix product on one core, by processor time
+    core_seconds: float  # operations at that rate
+
+
+@dataclass(frozen=True)
+class PipelineSummary:
+    """What the figures of a pipeline say."""
+
+    seconds_a_pair: float
+    over_floor: float  # wall clock over the floor
+    core_over_floor: float | None  # the same in processor time, of a CPU: holds on a busy machine too
+    backbone_share: float  # of the loop's time
+    sharing_allows: float  # speed-up over the loop when each image's backbone runs once and nothing else changes
+    speedup: float  # over the loop
+    core_speedup: float | None  # in processor time: what sharing the backbone alone brings; of one thread a pair only
+    of_sift: float  # SIFT's time over ours
+    backbone_runs: int
+    least_backbone_runs: int

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from ..errors import AstrError
-from . import bench, bench_sfm, check, colmap_import, console, eval, export, match, pairs, reconstruct, train
+from . import bench, bench_sfm, check, colmap_import, console, eval, export, match, pairs, plan, reconstruct, train
 
 app = typer.Typer(
     name="astr",
@@ -23,6 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("match")(match.command)
+app.command("plan")(plan.command)
 app.command("colmap-import")(colmap_import.command)
 app.command("reconstruct")(reconstruct.command)
 app.command("check")(check.command)

@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from astr_cli.cli import bench_pipeline
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     from astr_cli.bench import Machine, Timing
 
 bench = typer.Typer(help="Measure how fast the parts are, each beside its peers in the same run.", no_args_is_help=True)
+bench.command("pipeline")(bench_pipeline.command)
 
 
 @bench.command("operator")

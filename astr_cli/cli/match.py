@@ -38,6 +38,9 @@ def command(
         str | None, typer.Option(help="fp32 or bf16.", show_default="bf16 on a GPU, fp32 on a CPU")
     ] = None,
     batch: Annotated[int | None, typer.Option(help="Pairs at once.", show_default="8 on a GPU, 1 on a CPU")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(help="Batches in work at the same time, on a CPU.", show_default="cores, at most 4")
+    ] = None,
     workers: Annotated[int, typer.Option(help="Threads that decode photos.")] = 2,
     memory: Annotated[
         str | None,
@@ -46,6 +49,21 @@ def command(
             show_default="a quarter of free RAM up to 2G, or 80% of free GPU memory",
         ),
     ] = None,
+    rotate: Annotated[
+        str,
+        typer.Option(
+            help="exif: make photos upright by EXIF; auto: then turn the second photo of each pair to stand as the "
+            "first, found out on small copies; none."
+        ),
+    ] = "exif",
+    masks: Annotated[
+        Path | None,
+        typer.Option(help="Folder of COLMAP masks: NAME.png for the photo NAME; black is not matched."),
+    ] = None,
+    tiles: Annotated[
+        bool,
+        typer.Option("--tiles", help="Match again at full size in tiles of --long-side, where the small photos match."),
+    ] = False,
     one_way: Annotated[
         bool, typer.Option("--one-way", help="Refine points of the second photo only: faster, half the rows.")
     ] = False,
@@ -71,11 +89,13 @@ def command(
 
     astr match pairs.txt --out matches.h5 --cameras sparse/0 --json
 
+    astr match pairs.txt --out matches.h5 --tiles --masks masks/ --rotate auto
+
     Exit codes: 0 done; 2 nothing was started; 3 done, but some pairs failed (the same command tries them again);
     4 stopped, disk or memory full, and 130 stopped by a signal (the same command goes on).
     """
     from astr_cli.cli.match_output import make_report
-    from astr_cli.matching import MatchOptions, match_pairs, parse_precision, parse_size
+    from astr_cli.matching import MatchOptions, match_pairs, parse_precision, parse_rotate, parse_size
 
     options = MatchOptions(
         pairs=pairs,
@@ -89,7 +109,11 @@ def command(
         device=device,
         precision=parse_precision(precision),
         batch=batch,
+        jobs=jobs,
         workers=workers,
+        rotate=parse_rotate(rotate),
+        masks=masks,
+        tiles=tiles,
         one_way=one_way,
         skip_bad=skip_bad,
         overwrite=overwrite,

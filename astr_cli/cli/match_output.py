@@ -223,7 +223,8 @@ def summary_lines(summary: MatchSummary) -> Iterator[str]:
     if summary.matched:
         mean = summary.matches / summary.matched
         yield f"matched {summary.matched} in {summary.seconds:.1f} s: {summary.matches} matches, {mean:.0f} a pair"
-        yield f"{summary.cache_misses} images through the backbone, {summary.cache_hits} from the cache"
+        runs = f"{summary.cache_misses} backbone runs (at least {summary.fewest_misses})"
+        yield f"{runs}, features found in the cache {summary.cache_hits} times"
     database = shlex.quote(str(summary.out.with_suffix(".db")))
     yield f"next: astr colmap-import {database} --matches {shlex.quote(str(summary.out))}"
 

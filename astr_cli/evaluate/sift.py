@@ -34,14 +34,15 @@ class SiftMatcher:
 
     def match(self, name0: str, name1: str) -> PairMatches:
         """Matches in raw pixels, the score being 1 - the larger ratio, falling. Raises ImageError."""
-        features0, features1 = self._extract(name0), self._extract(name1)
+        features0, features1 = self.extract(name0), self.extract(name1)
         if min(len(features0.points), len(features1.points)) < 2:
             return PairMatches.empty()
         rows, there, ratio = match_descriptors(features0.descriptors, features1.descriptors)
         scores = (1 - ratio).astype(np.float32)
         return PairMatches(features0.points[rows], features1.points[there], scores, np.zeros(len(rows), np.uint8))
 
-    def _extract(self, name: str) -> SiftFeatures:
+    def extract(self, name: str) -> SiftFeatures:
+        """Features of one photo, computed once. Raises ImageError."""
         if name not in self._features:
             gray = read_gray(self._root / name)
             original = (gray.shape[1], gray.shape[0])

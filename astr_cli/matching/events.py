@@ -108,3 +108,5 @@ class MatchSummary:
     cache_misses: int
     """Images that went through the backbone."""
     seconds: float
+    fewest_misses: int = 0
+    """Images in the batches that were computed: with room for all features, each goes through the backbone once."""

@@ -5,6 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
 
+from astr_cli.images import ImageInfo
 from astr_cli.matching.prepare import Job
 from astr_cli.pairs import Pair
 from astr_cli.store import ImageStamp, MatchesFile, RunInfo, StoreError, reusable_from_output
@@ -36,11 +37,23 @@ def run_info(job: Job) -> RunInfo:
             ("one_way", "true" if options.one_way else "false"),
             ("cameras", job.cameras.name),
             ("precision", compute.precision),
+            ("rotate", options.rotate),
+            ("masks", "none" if options.masks is None else _root_text(options.masks, options.out)),
+            ("tiles", "true" if options.tiles else "false"),
         ),
         images=tuple(
-            ImageStamp(info.name, info.width, info.height, info.mtime_ns, info.file_size) for info in job.infos.values()
+            _stamp(info, None if job.masks is None else job.masks.get(info.name)) for info in job.infos.values()
         ),
     )
+
+
+def _stamp(info: ImageInfo, mask: Path | None) -> ImageStamp:
+    """Time and size of photo and mask together: when either changes, the photo's pairs are to be matched again."""
+    if mask is None:
+        return ImageStamp(info.name, info.width, info.height, info.mtime_ns, info.file_size)
+    status = mask.stat()
+    time, size = max(info.mtime_ns, status.st_mtime_ns), info.file_size + status.st_size
+    return ImageStamp(info.name, info.width, info.height, time, size)
 
 
 def is_finished(job: Job, info: RunInfo) -> bool:
@@ -71,13 +84,17 @@ def refuse_losses(job: Job, stored: list[Names]) -> None:
         )
 
 
-def expected_bytes(job: Job, left: int) -> int:
-    """A guess at what journal and output will take: `left` pairs go to the journal, all of them to the output."""
-    cells = [view.working[0] * view.working[1] / 64 for view in job.views.values()]
-    coarse = _MATCHED_CELLS * sum(cells) / max(len(cells), 1)
-    if job.options.max_matches is not None:
-        coarse = min(coarse, job.options.max_matches)
-    rows = coarse if job.options.one_way else 2 * coarse
+def expected_bytes(job: Job, left: int, rows: float | None = None) -> int:
+    """A guess at what journal and output will take: `left` pairs go to the journal, all of them to the output.
+
+    `rows` is how many a pair has, where that was measured.
+    """
+    if rows is None:
+        sizes = [view.size if job.options.tiles else view.working for view in job.views.values()]
+        coarse = _MATCHED_CELLS * sum(width * height / 64 for width, height in sizes) / max(len(sizes), 1)
+        if job.options.max_matches is not None:
+            coarse = min(coarse, job.options.max_matches)
+        rows = coarse if job.options.one_way else 2 * coarse
     return int((left + len(job.pairs)) * (rows * _ROW_BYTES + _PAIR_BYTES))
 
 

@@ -2,18 +2,43 @@
 
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
+from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from astr_cli.images import ImageError, ImageInfo, read_gray, resize
+from astr_cli.images import (
+    UPRIGHT,
+    ImageError,
+    ImageInfo,
+    PackedMask,
+    read_gray,
+    read_mask,
+    resize,
+    shrink_mask,
+    turn_pixels,
+)
+from astr_cli.matching.stopwatch import Stopwatch
+from astr_cli.matching.views import View
 
 Gray = npt.NDArray[np.float32]  # (h, w) in [0, 1]
 
 
-def load_image(info: ImageInfo, working: tuple[int, int]) -> Gray:
-    """Decodes a photo and resizes it to `working` (w, h); (h, w) float32 in [0, 1].
+class Photo(NamedTuple):
+    """What the model is given of a photo, upright and of its working size."""
+
+    gray: Gray
+    mask: npt.NDArray[np.bool_] | None
+    """(h, w), True = to be matched; None: all of it."""
+    raw_mask: PackedMask | None
+    """The same on the raw grid."""
+
+
+def load_image(info: ImageInfo, working: tuple[int, int], orientation: int = UPRIGHT) -> Gray:
+    """Decodes a photo, turns it upright and resizes it to `working` (w, h); (h, w) float32 in [0, 1].
 
     Raises ImageError when it vanished, cannot be decoded, or is no longer the file that `info` describes.
     """
@@ -23,7 +48,13 @@ def load_image(info: ImageInfo, working: tuple[int, int]) -> Gray:
     if gray.shape != (info.height, info.width):
         shown = f"{gray.shape[1]}x{gray.shape[0]}"
         raise ImageError(f"{info.path}: its header says {info.width}x{info.height} but it decodes to {shown}")
-    return resize(gray, working)
+    return resize(np.ascontiguousarray(turn_pixels(gray, orientation)), working)
+
+
+def load_mask(info: ImageInfo, mask: Path | None, view: View) -> tuple[npt.NDArray[np.bool_], PackedMask]:
+    """A photo's mask as the model sees it, (h, w), and on the raw grid; all True without a file. Raises ImageError."""
+    raw = read_mask(mask, info)
+    return shrink_mask(np.ascontiguousarray(turn_pixels(raw, view.orientation)), view.working), PackedMask.of(raw)
 
 
 def changed(info: ImageInfo) -> bool:
@@ -38,11 +69,20 @@ def changed(info: ImageInfo) -> bool:
 class Loader:
     """Decodes images in `workers` threads; at most `2 * workers` are in work or waiting to be taken."""
 
-    def __init__(self, infos: Mapping[str, ImageInfo], working: Mapping[str, tuple[int, int]], workers: int) -> None:
+    def __init__(
+        self,
+        infos: Mapping[str, ImageInfo],
+        views: Mapping[str, View],
+        workers: int,
+        masks: Mapping[str, Path] | None = None,
+        stopwatch: Stopwatch | None = None,
+    ) -> None:
         self._infos = infos
-        self._working = working
+        self._views = views
+        self._masks = masks  # None: nothing is masked
+        self._stopwatch = stopwatch
         self._room = 2 * workers
-        self._waiting: dict[str, Future[Gray]] = {}
+        self._waiting: dict[str, Future[Photo]] = {}
         # One thread an image is faster than several threads on one image, and leaves the cores to the model.
         self._cv2_threads = cv2.getNumThreads()
         cv2.setNumThreads(1)
@@ -63,9 +103,17 @@ class Loader:
             if self.full():
                 return
             if name not in self._waiting:
-                self._waiting[name] = self._pool.submit(load_image, self._infos[name], self._working[name])
+                self._waiting[name] = self._pool.submit(self._load, name)
 
-    def take(self, name: str) -> Gray:
+    def take(self, name: str) -> Photo:
         """The decoded image; decoded now if it was not asked for. Raises what `load_image` raises."""
         waiting = self._waiting.pop(name, None)
-        return load_image(self._infos[name], self._working[name]) if waiting is None else waiting.result()
+        return self._load(name) if waiting is None else waiting.result()
+
+    def _load(self, name: str) -> Photo:
+        info, view = self._infos[name], self._views[name]
+        with nullcontext() if self._stopwatch is None else self._stopwatch.time("decode"):
+            gray = load_image(info, view.working, view.orientation)
+            if self._masks is None:
+                return Photo(gray, None, None)
+            return Photo(gray, *load_mask(info, self._masks.get(name), view))

@@ -1,5 +1,6 @@
 """The Python API: two photos in, typed matches out."""
 
+from contextlib import closing
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -9,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from astr_cli.errors import AstrError
-from astr_cli.images import read_gray, read_info, resize
+from astr_cli.images import UPRIGHT, read_gray, read_info, resize, turn_pixels
+from astr_cli.matching.lanes import Lanes, Split, fitting
 from astr_cli.matching.options import MatchOptions, Precision, resolve_compute
-from astr_cli.matching.runner import PairInput, Runner, View, defect
-from astr_cli.matching.views import exif_intrinsics, make_view
+from astr_cli.matching.runner import PairInput, Runner, defect
+from astr_cli.matching.views import View, exif_intrinsics, make_view
 from astr_cli.model import load_weights
 from astr_cli.resources import weights_path
 
@@ -48,9 +50,10 @@ class Matcher:
     >>> matches.keypoints0, matches.keypoints1, matches.scores
     """
 
-    def __init__(self, runner: Runner, long_side: int) -> None:
+    def __init__(self, runner: Runner, long_side: int, split: Split) -> None:
         self._runner = runner
         self._long_side = long_side
+        self._split = split
 
     @classmethod
     def load(
@@ -82,7 +85,8 @@ class Matcher:
         )
         compute = resolve_compute(options)
         loaded = load_weights(weights_path(options.weights))
-        return cls(Runner(loaded.model, compute.device, compute.precision, options.settings()), compute.long_side)
+        runner = Runner(loaded.model, compute.device, compute.precision, options.settings(), compute.threads)
+        return cls(runner, compute.long_side, Split(compute.jobs, compute.threads))
 
     def match(
         self,
@@ -93,13 +97,18 @@ class Matcher:
     ) -> Matches:
         """Matches two photos, each a path or an array: (h, w) grey or (h, w, 3) RGB, uint8 or floats in [0, 1].
 
+        Photos from paths are made upright by their EXIF orientation, and points are of the stored pixels all the same.
+
         `intrinsics0` and `intrinsics1` are (3, 3) camera matrices in pixels of the originals, None when unknown; for a
         path the focal length of its EXIF data is used then. Raises ImageError for a file that cannot be read and
         AstrError for an array or a camera matrix of another form.
         """
         gray0, view0 = self._read(image0, intrinsics0, "image0")
         gray1, view1 = self._read(image1, intrinsics1, "image1")
-        features0, features1 = self._runner.extract(gray0), self._runner.extract(gray1)
+        largest = max(gray0.size, gray1.size)
+        with closing(Lanes(fitting(self._split, largest, self._runner.channels))) as lanes:
+            extracted = [lanes.submit(self._runner.extract, gray) for gray in (gray0, gray1)]
+            features0, features1 = (each.result() for each in extracted)
         found = self._runner.match([PairInput(features0, features1, view0, view1)])[0]
         reason = defect(found, view0, view1)
         if reason is not None:
@@ -110,13 +119,12 @@ class Matcher:
         known = _camera_matrix(intrinsics, name)
         if isinstance(photo, (str, PathLike)):
             path = Path(photo)
-            gray = read_gray(path)
-            if known is None:
-                known = exif_intrinsics(read_info(path.parent, path.name))
+            gray, info = read_gray(path), read_info(path.parent, path.name)
+            known, orientation = exif_intrinsics(info) if known is None else known, info.orientation
         else:
-            gray = _to_gray(np.asarray(photo), name)
-        view = make_view((gray.shape[1], gray.shape[0]), self._long_side, known)
-        return resize(gray, view.working), view
+            gray, orientation = _to_gray(np.asarray(photo), name), UPRIGHT
+        view = make_view((gray.shape[1], gray.shape[0]), self._long_side, known, orientation)
+        return resize(np.ascontiguousarray(turn_pixels(gray, orientation)), view.working), view
 
 
 def _to_gray(pixels: npt.NDArray[Any], name: str) -> npt.NDArray[np.uint8]:

@@ -8,9 +8,11 @@ from typing import Literal, NamedTuple
 import torch
 
 from astr_cli.errors import AstrError
+from astr_cli.matching.lanes import split_cores
 from astr_cli.model import MatchSettings
 
 Precision = Literal["fp32", "bf16"]
+Rotate = Literal["exif", "auto", "none"]
 
 
 class OptionError(AstrError):
@@ -22,7 +24,8 @@ class MatchOptions:
     """The options of `astr match`; None stands for a default that depends on the device or on other options.
 
     What changes a result is recorded in matches.h5 and in the journal: weights, long_side, threshold, max_matches,
-    one_way, cameras, precision. What does not (beyond 1e-3 px) is not: device, batch, workers, memory.
+    one_way, cameras, precision, rotate, masks, tiles. What does not (beyond 1e-3 px) is not: device, batch, jobs,
+    workers, memory.
     """
 
     pairs: Path
@@ -47,8 +50,17 @@ class MatchOptions:
     """None: bf16 on a GPU, fp32 on a CPU."""
     batch: int | None = None
     """Pairs a batch; None: 8 on a GPU, 1 on a CPU."""
+    jobs: int | None = None
+    """Batches in work at the same time, on a CPU; None: as many as cores, at most 4."""
     workers: int = 2
     """Threads that decode photos."""
+    rotate: Rotate = "exif"
+    """`exif`: photos are made upright by their EXIF orientation; `auto`: then the second one of each pair is turned to
+    stand as the first; `none`: pixels as stored. Points are of the stored pixels in any case."""
+    masks: Path | None = None
+    """Folder of masks by COLMAP's naming; what they are zero for is not matched."""
+    tiles: bool = False
+    """Match pairs again at full size, in tiles of `long_side`, guided by what the small photos gave."""
     one_way: bool = False
     """Refine only the points of image1: half the fine stage, half the rows."""
     skip_bad: bool = False
@@ -63,12 +75,15 @@ class MatchOptions:
             raise OptionError(f"--long-side {self.long_side}: give at least 64 pixels")
         if not 0.0 <= self.threshold <= 1.0:
             raise OptionError(f"--threshold {self.threshold:g}: a confidence lies between 0 and 1")
-        for name, value in (("max-matches", self.max_matches), ("batch", self.batch), ("workers", self.workers)):
+        counts = ("max-matches", "batch", "jobs", "workers")
+        for name in counts:
+            value = getattr(self, name.replace("-", "_"))
             if value is not None and value < 1:
                 raise OptionError(f"--{name} {value}: give at least 1")
         if self.memory is not None and self.memory < 0:
             raise OptionError(f"--memory {self.memory}: give bytes, or a size such as 500M or 2G")
         parse_precision(self.precision)
+        parse_rotate(self.rotate)
 
     @property
     def root(self) -> Path:
@@ -87,17 +102,25 @@ class Compute(NamedTuple):
     precision: Precision
     long_side: int
     batch: int
+    jobs: int
+    """Batches at once."""
+    threads: int
+    """Of torch's, for each of them."""
 
 
 def resolve_compute(options: MatchOptions) -> Compute:
     """Fills in the defaults that depend on the device; raises OptionError for a device that is not there."""
     device = find_device(options.device)
     gpu = device.type == "cuda"
+    split = split_cores(device)
     return Compute(
         device,
         options.precision or default_precision(device),
         options.long_side or (832 if gpu else 640),
-        options.batch or (8 if gpu else 1),
+        # Turned pairs are matched one by one, as their sizes are not known before.
+        1 if options.rotate == "auto" else options.batch or (8 if gpu else 1),
+        1 if gpu else options.jobs or split.lanes,
+        split.threads,
     )
 
 
@@ -124,6 +147,14 @@ def parse_precision(text: str | None) -> Precision | None:
     if text in known:
         return known[text]
     raise OptionError(f"--precision {text}: choose fp32 or bf16")
+
+
+def parse_rotate(text: str) -> Rotate:
+    """The way of that name to turn photos; raises OptionError."""
+    known: dict[str, Rotate] = {"exif": "exif", "auto": "auto", "none": "none"}
+    if text in known:
+        return known[text]
+    raise OptionError(f"--rotate {text}: choose exif, auto or none")
 
 
 def parse_size(text: str) -> int:

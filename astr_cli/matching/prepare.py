@@ -1,15 +1,15 @@
 """Everything that is checked before anything is computed, and the job that comes of it."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 from astr_cli.errors import AstrError
-from astr_cli.images import ImageInfo, catalogue
+from astr_cli.images import ImageInfo, catalogue, find_masks
 from astr_cli.matching.events import FailedPair, Listener, Notice
 from astr_cli.matching.options import Compute, MatchOptions, resolve_compute
 from astr_cli.matching.plan import Batch, make_plan
-from astr_cli.matching.runner import View
-from astr_cli.matching.views import CameraSource, make_views, read_camera_source
+from astr_cli.matching.views import CameraSource, View, make_views, read_camera_source
 from astr_cli.model import LoadedWeights, load_weights
 from astr_cli.pairs import Pair, PairList, read_pairs
 from astr_cli.resources import weights_path
@@ -28,6 +28,8 @@ class Job(NamedTuple):
     cameras: CameraSource
     infos: Mapping[str, ImageInfo]
     views: Mapping[str, View]
+    masks: Mapping[str, Path] | None
+    """The mask of each photo that has one; None: nothing is masked."""
     plan: list[Batch]
     """All pairs, whether an earlier run did them or not."""
 
@@ -48,10 +50,11 @@ def prepare(options: MatchOptions, listener: Listener) -> Job:
     if not pairs:
         raise AstrError(f"{_shown(options)}: no pair is left without its bad images; the first: {skipped[0].reason}")
     cameras = read_camera_source(options.cameras)
-    views = make_views(found.infos, cameras, compute.long_side)
+    views = make_views(found.infos, cameras, compute.long_side, options.rotate != "none")
+    masks = None if options.masks is None else find_masks(options.masks, list(found.infos))
     weights = load_weights(weights_path(options.weights))
     plan = make_plan(pairs, {name: view.working for name, view in views.items()}, compute.batch)
-    return Job(options, compute, weights, pairs, tuple(skipped), cameras, found.infos, views, plan)
+    return Job(options, compute, weights, pairs, tuple(skipped), cameras, found.infos, views, masks, plan)
 
 
 def _skip(pair: Pair, errors: Mapping[str, str]) -> FailedPair | None:

@@ -3,7 +3,7 @@
 import shutil
 import time
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
 
 from astr_cli.errors import AstrError, Interrupted
@@ -23,11 +23,14 @@ from astr_cli.matching.events import (
 )
 from astr_cli.matching.identity import Names, expected_bytes, is_finished, names_of, refuse_losses, run_info
 from astr_cli.matching.interrupts import StopFlag, stop_on_signals
+from astr_cli.matching.lanes import Lanes, Split, fitting
 from astr_cli.matching.loader import Loader, changed
 from astr_cli.matching.memory import default_cache_bytes, used_bytes
 from astr_cli.matching.options import MatchOptions
+from astr_cli.matching.plan import unfinished
 from astr_cli.matching.prepare import Job, prepare
 from astr_cli.matching.runner import Runner
+from astr_cli.matching.stopwatch import Stopwatch
 from astr_cli.store import Journal
 
 
@@ -35,8 +38,10 @@ def ignore(event: Event) -> None:
     """The listener of callers that want none."""
 
 
-def match_pairs(options: MatchOptions, listener: Listener = ignore) -> MatchSummary:
+def match_pairs(options: MatchOptions, listener: Listener = ignore, stopwatch: Stopwatch | None = None) -> MatchSummary:
     """Matches the pairs of a file and writes matches.h5 (`MatchOptions` says from what, DESIGN's contracts how).
+
+    A `stopwatch` for the device that the options mean learns where the time goes.
 
     What an earlier run with the same options has matched is not matched again. Raises AstrError: nothing was started;
     Stopped: disk or memory are full; Interrupted: SIGINT or SIGTERM. After the last two the same call goes on. Pairs
@@ -53,11 +58,12 @@ def match_pairs(options: MatchOptions, listener: Listener = ignore) -> MatchSumm
         with Journal.open(options.out, info, options.overwrite) as journal:
             for note in journal.notes:
                 listener(Notice(note))
-            progress = _match_all(job, journal, listener, stop)
+            progress = _match_all(job, journal, listener, stop, stopwatch)
             failed = {(pair.name0, pair.name1) for pair in progress.failed}
             complete = [names for pair in job.pairs if (names := names_of(pair)) not in failed]
             listener(Writing(options.out, len(complete)))
-            journal.finish(complete)
+            with _timing(stopwatch, "write"):
+                journal.finish(complete)
     return _summary(job, progress, started)
 
 
@@ -70,27 +76,37 @@ class Progress:
     matches: int = 0
     cache_hits: int = 0
     cache_misses: int = 0
+    fewest_misses: int = 0
     failed: list[FailedPair] = field(default_factory=list)
 
 
-def _match_all(job: Job, journal: Journal, listener: Listener, stop: StopFlag) -> Progress:
+def _match_all(job: Job, journal: Journal, listener: Listener, stop: StopFlag, stopwatch: Stopwatch | None) -> Progress:
     """Matches what is not in the journal, and puts it there."""
     done = journal.completed
     refuse_losses(job, journal.unlisted(names_of(pair) for pair in job.pairs))
-    progress = Progress(reused=sum(names_of(pair) in done for pair in job.pairs))
+    progress = Progress(
+        reused=sum(names_of(pair) in done for pair in job.pairs),
+        fewest_misses=len({name for batch in unfinished(job.plan, done) for name in batch.names()}),
+    )
     _check_disk(job, journal, len(job.pairs) - progress.reused)
-    runner = Runner(job.weights.model, job.compute.device, job.compute.precision, job.options.settings())
+    compute = job.compute
+    runner = Runner(job.weights.model, compute.device, compute.precision, job.options.settings(), compute.threads)
+    if stopwatch is not None:
+        stopwatch.watch(job.weights.model)
     memory = job.options.memory
-    cache = FeatureCache(default_cache_bytes(job.compute.device) if memory is None else memory)
+    cache = FeatureCache(default_cache_bytes(compute.device) if memory is None else memory)
     listener(_started(job, progress.reused, cache.capacity))
-    working = {name: view.working for name, view in job.views.items()}
-    with closing(Loader(job.infos, working, job.options.workers)) as loader:
-        engine = Engine(job, done, runner, cache, loader, listener)
+    with (
+        closing(Loader(job.infos, job.views, job.options.workers, job.masks, stopwatch)) as loader,
+        closing(Lanes(_split(job))) as lanes,
+    ):
+        engine = Engine(job, done, runner, cache, loader, lanes, listener)
         _stop_if_asked(job, progress, stop)
         for results in engine.run():
             progress.cache_hits, progress.cache_misses = cache.hits, cache.misses
             for pair, matches in results:
-                journal.append(pair.name0, pair.name1, matches)
+                with _timing(stopwatch, "write"):
+                    journal.append(pair.name0, pair.name1, matches)
                 progress.matched += 1
                 progress.matches += len(matches)
                 finished = progress.reused + progress.matched + len(engine.failed)
@@ -98,6 +114,16 @@ def _match_all(job: Job, journal: Journal, listener: Listener, stop: StopFlag) -
             _stop_if_asked(job, progress, stop)
     progress.failed = engine.failed + _changed_meanwhile(job, engine.failed, listener)
     return progress
+
+
+def _split(job: Job) -> Split:
+    """The lanes that the largest photos leave room for."""
+    largest = max(view.working[0] * view.working[1] for view in job.views.values())
+    return fitting(Split(job.compute.jobs, job.compute.threads), largest, job.weights.model.config.stem)
+
+
+def _timing(stopwatch: Stopwatch | None, stage: str) -> AbstractContextManager[None]:
+    return nullcontext() if stopwatch is None else stopwatch.time(stage)
 
 
 def _stop_if_asked(job: Job, progress: Progress, stop: StopFlag) -> None:
@@ -177,4 +203,5 @@ def _summary(job: Job, progress: Progress, started: float) -> MatchSummary:
         cache_hits=progress.cache_hits,
         cache_misses=progress.cache_misses,
         seconds=time.monotonic() - started,
+        fewest_misses=progress.fewest_misses,
     )

@@ -1,7 +1,7 @@
 """The model on its device: one image to features, a batch of pairs to matches in original pixels."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -9,21 +9,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from astr_cli.images import to_original
+from astr_cli.images import PackedMask
+from astr_cli.matching.lanes import use_threads
 from astr_cli.matching.options import Precision
+from astr_cli.matching.views import View
 from astr_cli.model import Astr, Features, MatchSettings, RawMatches
 from astr_cli.store import PairMatches
-
-
-class View(NamedTuple):
-    """An image as the model sees it."""
-
-    size: tuple[int, int]
-    """(w, h) of the raw photo."""
-    working: tuple[int, int]
-    """(w, h) after resizing, multiples of 32."""
-    intrinsics: npt.NDArray[np.float64] | None
-    """(3, 3) in working pixels, centre of the top-left pixel at (0, 0); None when unknown."""
 
 
 class PairInput(NamedTuple):
@@ -33,22 +24,45 @@ class PairInput(NamedTuple):
     features1: Features
     view0: View
     view1: View
+    mask0: PackedMask | None = None
+    mask1: PackedMask | None = None
 
 
 class Runner:
-    """A model on a device, in a precision."""
+    """A model on a device, in a precision.
 
-    def __init__(self, model: Astr, device: torch.device, precision: Precision, settings: MatchSettings) -> None:
+    On a CPU every image and every batch is computed by `threads` of torch's threads (None: all), whoever calls: what
+    else is in work at that time, in other threads, changes no bit.
+    """
+
+    def __init__(
+        self,
+        model: Astr,
+        device: torch.device,
+        precision: Precision,
+        settings: MatchSettings,
+        threads: int | None = None,
+    ) -> None:
         self.device = device
         self._model = model.to(device).eval()
         self._precision = precision
         self._settings = settings
+        self._threads = torch.get_num_threads() if threads is None else threads
 
-    def extract(self, gray: npt.NDArray[np.float32]) -> Features:
-        """Features of one image (h, w) in [0, 1], alone in its batch, so that no other image changes its bits."""
-        image = torch.from_numpy(np.ascontiguousarray(gray))[None, None]
+    @property
+    def channels(self) -> int:
+        """Of the model's largest maps."""
+        return self._model.config.stem
+
+    def extract(self, gray: npt.NDArray[np.float32], mask: npt.NDArray[np.bool_] | None = None) -> Features:
+        """Features of one image (h, w) in [0, 1], alone in its batch, so that no other image changes its bits.
+
+        What `mask` (h, w) says False for is not to be matched.
+        """
+        image = torch.from_numpy(np.ascontiguousarray(gray))[None, None].to(self.device)
+        valid = None if mask is None else torch.from_numpy(np.ascontiguousarray(mask))[None].to(self.device)
         with self._computing():
-            return self._model.extract(image.to(self.device))
+            return self._model.extract(image, valid)
 
     def match(self, batch: Sequence[PairInput]) -> list[PairMatches]:
         """Matches of pairs whose working sizes agree, in the pixels of the raw photos."""
@@ -62,6 +76,12 @@ class Runner:
             )
             return [_to_original(matches, pair) for matches, pair in zip(raw, batch, strict=True)]
 
+    def count(self, features0: Features, features1: Features) -> int:
+        """How many coarse matches one pair has."""
+        with self._computing():
+            _, coarse = self._model.coarse(features0, features1, self._settings)
+            return len(coarse[0].scores)
+
     def release(self) -> None:
         """Gives memory that no tensor holds back to the device."""
         if self.device.type == "cuda":
@@ -69,13 +89,18 @@ class Runner:
 
     @contextmanager
     def _computing(self) -> Iterator[None]:
-        # Benchmark mode and non-deterministic algorithms would give other bytes on every run.
+        bf16 = torch.autocast(self.device.type, torch.bfloat16, enabled=self._precision == "bf16")
         with (
             torch.inference_mode(),
-            torch.autocast(self.device.type, torch.bfloat16, enabled=self._precision == "bf16"),
-            torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False),
+            bf16,
+            _reproducible() if self.device.type == "cuda" else use_threads(self._threads),
         ):
             yield
+
+
+def _reproducible() -> AbstractContextManager[None]:
+    """Without this, cudnn's benchmark mode and non-deterministic algorithms would give other bytes on every run."""
+    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
 
 
 def _stack(features: Sequence[Features]) -> Features:
@@ -99,12 +124,17 @@ def _intrinsics(views: Sequence[View]) -> Tensor | None:
 
 
 def _to_original(raw: RawMatches, pair: PairInput) -> PairMatches:
-    return PairMatches(
-        keypoints0=to_original(raw.keypoints0.float().cpu().numpy(), pair.view0.size, pair.view0.working),
-        keypoints1=to_original(raw.keypoints1.float().cpu().numpy(), pair.view1.size, pair.view1.working),
+    matches = PairMatches(
+        keypoints0=pair.view0.to_raw(raw.keypoints0.float().cpu().numpy()),
+        keypoints1=pair.view1.to_raw(raw.keypoints1.float().cpu().numpy()),
         scores=raw.scores.float().cpu().numpy(),
         reference=raw.reference.cpu().numpy(),
     )
+    if pair.mask0 is None or pair.mask1 is None:
+        return matches
+    # The mask of the model's cells is a coarse one.
+    keep = pair.mask0.passes(matches.keypoints0) & pair.mask1.passes(matches.keypoints1)
+    return matches.where(keep)
 
 
 def defect(matches: PairMatches, view0: View, view1: View) -> str | None:

@@ -7,9 +7,42 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from astr_cli.images import ImageInfo, scale_intrinsics, working_size
-from astr_cli.matching.runner import View
+from astr_cli.images import (
+    UPRIGHT,
+    ImageInfo,
+    scale_intrinsics,
+    to_original,
+    to_raw,
+    turn_intrinsics,
+    turned,
+    upright_size,
+    working_size,
+)
 from astr_cli.store import CameraBook, read_cameras
+
+
+class View(NamedTuple):
+    """An image as the model sees it."""
+
+    size: tuple[int, int]
+    """(w, h) of the raw photo."""
+    working: tuple[int, int]
+    """(w, h) of the upright photo after resizing, multiples of 32."""
+    intrinsics: npt.NDArray[np.float64] | None
+    """(3, 3) in working pixels, centre of the top-left pixel at (0, 0); None when unknown."""
+    orientation: int = UPRIGHT
+    """EXIF's code of what makes the raw photo upright, or stand as its partner does."""
+
+    def to_raw(self, points: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Working pixels (M, 2) to raw ones."""
+        upright = to_original(points, upright_size(self.size, self.orientation), self.working)
+        return to_raw(upright, self.size, self.orientation).astype(np.float32)
+
+    def turned(self, quarters: int) -> "View":
+        """The same photo turned by so many quarters clockwise."""
+        code = turned(UPRIGHT, quarters)
+        known = None if self.intrinsics is None else turn_intrinsics(self.intrinsics, self.working, code)
+        return View(self.size, upright_size(self.working, code), known, turned(self.orientation, quarters))
 
 
 class CameraSource(NamedTuple):
@@ -34,15 +67,34 @@ def read_camera_source(cameras: str) -> CameraSource:
     return CameraSource(f"colmap {book.fingerprint}", book)
 
 
-def make_views(infos: Mapping[str, ImageInfo], source: CameraSource, long_side: int) -> dict[str, View]:
-    """The `View` of each image. Raises CamerasError for a photo that does not fit its camera."""
-    return {name: make_view(info.size, long_side, source.intrinsics(info)) for name, info in infos.items()}
+def make_views(
+    infos: Mapping[str, ImageInfo], source: CameraSource, long_side: int, exif_orientation: bool = True
+) -> dict[str, View]:
+    """The `View` of each image, made upright by its EXIF orientation or left as it is stored.
+
+    Raises CamerasError for a photo that does not fit its camera.
+    """
+    return {
+        name: make_view(
+            info.size, long_side, source.intrinsics(info), info.orientation if exif_orientation else UPRIGHT
+        )
+        for name, info in infos.items()
+    }
 
 
-def make_view(size: tuple[int, int], long_side: int, intrinsics: npt.NDArray[np.float64] | None) -> View:
+def make_view(
+    size: tuple[int, int],
+    long_side: int,
+    intrinsics: npt.NDArray[np.float64] | None,
+    orientation: int = UPRIGHT,
+) -> View:
     """The `View` of an image of `size` (w, h) whose raw intrinsics (3, 3) are known, or None."""
-    working = working_size(*size, long_side)
-    return View(size, working, None if intrinsics is None else scale_intrinsics(intrinsics, size, working))
+    upright = upright_size(size, orientation)
+    working = working_size(*upright, long_side)
+    if intrinsics is None:
+        return View(size, working, None, orientation)
+    standing = turn_intrinsics(intrinsics, size, orientation)
+    return View(size, working, scale_intrinsics(standing, upright, working), orientation)
 
 
 def exif_intrinsics(info: ImageInfo) -> npt.NDArray[np.float64] | None:

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from astr_cli.model.aggregation import Aggregation
+from astr_cli.model.aggregation import Aggregated, Aggregation
 from astr_cli.model.backbone import Backbone, Features
 from astr_cli.model.coarse import CoarseMatches, cell_centres, coarse_matches
 from astr_cli.model.config import AstrConfig
@@ -69,19 +69,9 @@ class Astr(nn.Module):
         settings: MatchSettings = MatchSettings(),
     ) -> list[RawMatches]:
         """Match B pairs; image0s share one shape and image1s share one, which may differ from the other."""
-        aggregated = self.aggregation(features0, features1)
-        best0, best1 = aggregated.matching.best()
+        aggregated, found = self.coarse(features0, features1, settings)
         results = []
-        for index in range(len(best0.cells)):
-            coarse = coarse_matches(
-                BestMatches(best0.cells[index], best0.log_p[index]),
-                BestMatches(best1.cells[index], best1.log_p[index]),
-                _grid(features0),
-                _grid(features1),
-                settings.threshold,
-                self.config.border,
-                settings.max_matches,
-            )
+        for index, coarse in enumerate(found):
             points0 = cell_centres(coarse.cells0, features0.coarse8.shape[3])
             points1 = cell_centres(coarse.cells1, features1.coarse8.shape[3])
             ratios = self.ratios(points0, points1, _known(intrinsics0, index), _known(intrinsics1, index), settings)
@@ -94,6 +84,25 @@ class Astr(nn.Module):
             )
             results.append(self.refined(features0.fine[index], features1.fine[index], windows, coarse, settings))
         return results
+
+    def coarse(
+        self, features0: Features, features1: Features, settings: MatchSettings
+    ) -> tuple[Aggregated, list[CoarseMatches]]:
+        """All before the fine stage: both images' aggregated features, and each pair's coarse matches."""
+        aggregated = self.aggregation(features0, features1)
+        best0, best1 = aggregated.matching.best()
+        return aggregated, [
+            coarse_matches(
+                BestMatches(best0.cells[index], best0.log_p[index]),
+                BestMatches(best1.cells[index], best1.log_p[index]),
+                _grid(features0),
+                _grid(features1),
+                settings.threshold,
+                self.config.border,
+                settings.max_matches,
+            )
+            for index in range(len(best0.cells))
+        ]
 
     def ratios(
         self,

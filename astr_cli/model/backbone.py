@@ -38,8 +38,10 @@ class ResidualBlock(nn.Module):
         self.shortcut = None if plain else ConvNorm(inputs, outputs, 1, stride, folded)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        y = self.second(F.relu(self.first(x, mask)), mask)
-        return F.relu(y + (x if self.shortcut is None else self.shortcut(x, mask)))
+        # In place wherever nothing else holds the map: the largest maps are what memory is needed for.
+        y = self.second(F.relu(self.first(x, mask), inplace=True), mask)
+        y = y.add_(x if self.shortcut is None else self.shortcut(x, mask))
+        return F.relu(y, inplace=True)
 
 
 class Stage(nn.Module):
@@ -69,8 +71,8 @@ class Merge(nn.Module):
 
     def forward(self, coarser: Tensor, skip: Tensor, mask: Tensor | None) -> Tensor:
         up = F.interpolate(self.reduce(coarser), scale_factor=2, mode="bilinear", align_corners=False)
-        x = apply_mask(up + self.lateral(skip), mask)
-        return apply_mask(self.project(F.leaky_relu(self.smooth(x, mask))), mask)
+        x = apply_mask(up.add_(self.lateral(skip)), mask)
+        return apply_mask(self.project(F.leaky_relu(self.smooth(x, mask), inplace=True)), mask)
 
 
 class Backbone(nn.Module):
@@ -96,7 +98,7 @@ class Backbone(nn.Module):
             images = images * masks[:, None]
         levels = mask_pyramid(masks)
         x = images.contiguous(memory_format=torch.channels_last) * 2 - 1
-        x = F.relu(self.stem(apply_mask(x, masks), levels[0]))
+        x = F.relu(self.stem(apply_mask(x, masks), levels[0]), inplace=True)
         skips = []
         for stage, mask in zip(self.stages, levels, strict=True):
             x = stage(x, mask)

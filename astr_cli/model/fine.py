@@ -64,7 +64,7 @@ class WindowLayer(nn.Module):
         self.merge = nn.Linear(width, width, bias=False)
         self.norm_message = nn.LayerNorm(width)
         self.mlp = nn.Sequential(
-            nn.Linear(2 * width, 2 * width, bias=False), nn.ReLU(), nn.Linear(2 * width, width, bias=False)
+            nn.Linear(2 * width, 2 * width, bias=False), nn.ReLU(inplace=True), nn.Linear(2 * width, width, bias=False)
         )
         self.norm = nn.LayerNorm(width)
 
@@ -96,31 +96,38 @@ class FineStage(nn.Module):
         first = self.locate(tokens1, tokens0, middle, scale0), self.locate(tokens0, tokens1, middle, scale1)
         start0, start1 = (side.offsets.detach() for side in first)
         zoom = self.config.fine_zoom
-        tokens0, tokens1 = self.look(maps, windows._replace(points1=windows.points1 + start1), zoom)
+        tokens0, tokens1 = self.look(maps, windows._replace(points1=windows.points1 + start1), zoom, rests=0)
         last1 = self.locate(tokens0, tokens1, start1, scale1 * zoom)
         if one_way:
             return Refined(first, (first[0], last1))
-        tokens0, tokens1 = self.look(maps, windows._replace(points0=windows.points0 + start0), zoom)
+        tokens0, tokens1 = self.look(maps, windows._replace(points0=windows.points0 + start0), zoom, rests=1)
         return Refined(first, (self.locate(tokens1, tokens0, start0, scale0 * zoom), last1))
 
-    def look(self, maps: FineMaps, windows: Windows, zoom: float) -> tuple[Tensor, Tensor]:
-        """Tokens (M, tokens, width) of both images' windows, `zoom` times as wide as usual, after the layers."""
+    def look(self, maps: FineMaps, windows: Windows, zoom: float, rests: int | None = None) -> tuple[Tensor, Tensor]:
+        """Tokens (M, tokens, width) of both images' windows, `zoom` times as wide as usual, after the layers.
+
+        Of the image whose points rest only the middle token is wanted, (M, 1, width): no other takes part in what
+        follows.
+        """
         scale0, scale1 = window_scales(windows.ratios)
         tokens0 = self.tokens(maps.fine0, maps.counts, windows.points0, scale0 * zoom, windows.coarse0)
         tokens1 = self.tokens(maps.fine1, maps.counts, windows.points1, scale1 * zoom, windows.coarse1)
         tokens0, tokens1 = self.self_layer(tokens0, tokens0), self.self_layer(tokens1, tokens1)
-        return self.cross_layer(tokens0, tokens1), self.cross_layer(tokens1, tokens0)
+        wanted0, wanted1 = (_middle(x) if rests == side else x for side, x in enumerate((tokens0, tokens1)))
+        return self.cross_layer(wanted0, tokens1), self.cross_layer(wanted1, tokens0)
 
     def tokens(self, fine: Tensor, counts: list[int], points: Tensor, scale: Tensor, coarse: Tensor) -> Tensor:
         """Sample windows and join each with its coarse feature: (M, tokens, width)."""
         parts = zip(fine, points.split(counts), scale.split(counts), strict=True)
         crops = torch.cat([sample_windows(*part, self.config.fine_tokens) for part in parts])
-        context = self.coarse_projection(coarse)[:, None].expand(-1, crops.shape[1], -1)
-        return self.merge(torch.cat([crops.to(context.dtype), context], dim=2))
+        # One linear layer of the joined channels, taken apart: the coarse half is the same for all tokens of a window.
+        own, shared = self.merge.weight.split((crops.shape[2], self.coarse_projection.out_features), dim=1)
+        context = F.linear(self.coarse_projection(coarse), shared, self.merge.bias)
+        return F.linear(crops, own) + context[:, None]
 
     def locate(self, reference: Tensor, tokens: Tensor, start: Tensor, scale: Tensor) -> Located:
         """Find the middle of reference windows among the tokens of windows at `start`."""
-        log_heat = correlate(reference[:, reference.shape[1] // 2], tokens)
+        log_heat = correlate(_middle(reference)[:, 0], tokens)
         reach = 2.0 * (self.config.fine_tokens // 2) * scale[:, None]  # a plain window's tokens stand 2 pixels apart
         found = expect(log_heat, token_places(self.config.fine_tokens, tokens.device))
         return Located(start, reach, log_heat, start + found * reach)
@@ -142,6 +149,12 @@ class FineStage(nn.Module):
         ]
         offsets0, offsets1 = (torch.cat([block[side].offsets for block in blocks])[:count] for side in (0, 1))
         return offsets0, offsets1
+
+
+def _middle(tokens: Tensor) -> Tensor:
+    """The middle one of tokens (M, tokens, width), (M, 1, width)."""
+    half = tokens.shape[1] // 2
+    return tokens[:, half : half + 1]
 
 
 def correlate(reference: Tensor, tokens: Tensor) -> Tensor:

@@ -50,15 +50,16 @@ def linear_attention(query: Tensor, key: Tensor, value: Tensor, key_mask: Tensor
     query (B, heads, Nq, D), key and value (B, heads, Nk, D), key_mask (B, Nk) bool; returns (B, heads, Nq, D) in
     value's dtype. Sums over thousands of keys are taken in float32. Without a valid key the result is zero.
     """
-    features_q = (F.elu(query) + 1).float()
-    features_k = (F.elu(key) + 1).float()
+    features_q = F.elu(query).add_(1).float()
+    features_k = F.elu(key).add_(1).float()
     values = value.float()
     if key_mask is not None:
         features_k = features_k * key_mask[:, None, :, None]
     with torch.autocast(query.device.type, enabled=False):
-        scale = 1.0 / key.shape[2]  # keeps the sums near one whatever the image's size
-        summary = (features_k * scale).transpose(-1, -2) @ values  # (B, heads, D, D)
-        total = (features_q @ (features_k * scale).sum(dim=2)[..., None]).clamp(min=1e-6)
+        features_k = features_k * (1.0 / key.shape[2])  # keeps the sums near one whatever the image's size
+        summary = features_k.transpose(-1, -2) @ values  # (B, heads, D, D)
+        # Not as a product with a vector, which takes longer than all else here when there are many small ones.
+        total = (features_q * features_k.sum(dim=2, keepdim=True)).sum(dim=3, keepdim=True).clamp(min=1e-6)
         return ((features_q @ summary) / total).to(value.dtype)
 
 

@@ -24,6 +24,10 @@ class PairMatches:
     def __len__(self) -> int:
         return len(self.scores)
 
+    def where(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> "PairMatches":
+        """The chosen rows, (M,) bool, or in the order of their numbers."""
+        return PairMatches(self.keypoints0[rows], self.keypoints1[rows], self.scores[rows], self.reference[rows])
+
     @staticmethod
     def empty() -> "PairMatches":
         """No matches."""

@@ -10,6 +10,7 @@ from PIL import Image
 
 from astr_cli.images import ImageError, ImageInfo, read_info
 from astr_cli.matching.loader import Loader, changed, load_image
+from astr_cli.matching.views import View
 
 WORKING = (96, 64)
 
@@ -20,7 +21,7 @@ def infos(tmp_path: Path, make_photos) -> dict[str, ImageInfo]:
 
 
 def loader(infos: dict[str, ImageInfo], workers: int = 1) -> Loader:
-    return Loader(infos, dict.fromkeys(infos, WORKING), workers)
+    return Loader(infos, dict.fromkeys(infos, View((160, 128), WORKING, None)), workers)
 
 
 def test_images_come_resized_in_any_order(infos: dict[str, ImageInfo]) -> None:
@@ -28,7 +29,8 @@ def test_images_come_resized_in_any_order(infos: dict[str, ImageInfo]) -> None:
     with closing(loader(infos, 2)) as loading:
         loading.prefetch(names[:3])
         for name in (names[5], names[1], names[0]):
-            gray = loading.take(name)
+            gray, mask, raw_mask = loading.take(name)
+            assert mask is raw_mask is None
             assert gray.shape == (64, 96)
             assert gray.dtype == np.float32
             np.testing.assert_array_equal(gray, load_image(infos[name], WORKING))

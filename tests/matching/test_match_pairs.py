@@ -12,6 +12,7 @@ from PIL import ExifTags, Image
 from astr_cli.errors import AstrError
 from astr_cli.matching import match_pairs
 from astr_cli.matching.events import Notice, PairDone, Started, Writing
+from astr_cli.matching.lanes import Split, fitting
 from astr_cli.store import JournalMismatch, MatchesFile, StoreError
 
 
@@ -59,17 +60,22 @@ def test_attributes_say_what_decides_the_result_and_nothing_else(scene) -> None:
         "one_way": "false",
         "cameras": "exif",
         "precision": "fp32",
+        "rotate": "exif",
+        "masks": "none",
+        "tiles": "false",
     }
     assert str(scene.root).encode() not in scene.bytes()
 
 
 def test_backbone_once_for_each_image_that_fits(scene) -> None:
     summary = match_pairs(scene.options())
-    assert (summary.images, summary.cache_misses, summary.cache_hits) == (6, 6, 24)
+    assert (summary.images, summary.fewest_misses, summary.cache_misses, summary.cache_hits) == (6, 6, 6, 24)
 
 
-@pytest.mark.parametrize("change", [{"memory": 0}, {"memory": 1_000_000}, {"workers": 1}, {"workers": 5}])
-def test_memory_and_workers_change_no_byte(scene, change: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "change", [{"memory": 0}, {"memory": 1_000_000}, {"workers": 1}, {"workers": 5}, {"jobs": 1}, {"jobs": 5}]
+)
+def test_memory_workers_and_jobs_change_no_byte(scene, change: dict[str, Any]) -> None:
     match_pairs(scene.options())
     summary = match_pairs(scene.options("other.h5", **change))
     assert scene.bytes() == scene.bytes("other.h5")
@@ -238,3 +244,10 @@ def test_relative_root_is_stored_as_given(scene, monkeypatch: pytest.MonkeyPatch
     match_pairs(replace(scene.options(), pairs=root / "pairs.txt", out=root / "m.h5"))
     with MatchesFile(scene.root / "m.h5") as file:
         assert file.attributes["images"] == scene.root.name
+
+
+def test_large_photos_leave_room_for_fewer_lanes() -> None:
+    split = Split(4, 2)
+    assert fitting(split, 640 * 480, 32) == split
+    assert fitting(split, 2048 * 2048, 128) == Split(1, 2)
+    assert fitting(split, 10**9, 128) == Split(1, 2)

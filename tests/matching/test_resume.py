@@ -4,6 +4,8 @@ import os
 import random
 import shutil
 import signal
+import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -123,7 +125,7 @@ def test_failed_pairs_change_no_byte_of_their_batch(scene, recorder) -> None:
     match_pairs(scene.options("whole.h5", batch=4))
     last = scene.root / scene.names[-1]
     shutil.copy2(last, scene.root / "kept")
-    summary = match_pairs(scene.options(batch=4, workers=1), recorder(after(1, last.unlink)))
+    summary = match_pairs(scene.options(batch=4, workers=1, jobs=1), recorder(after(1, last.unlink)))
     assert summary.failed
     shutil.move(scene.root / "kept", last)
     match_pairs(scene.options(batch=4))
@@ -163,10 +165,41 @@ def test_out_of_memory_halves_the_batch_and_says_so(scene, recorder, monkeypatch
 
     monkeypatch.setattr(Runner, "match", greedy)
     heard = recorder()
-    assert match_pairs(scene.options(batch=8), heard).pairs == 15
+    assert match_pairs(scene.options(batch=8, jobs=1), heard).pairs == 15
     assert sizes[:4] == [8, 4, 2, 2]
     assert max(sizes[3:]) == 2
     assert [text.text.split("now hold ")[1].split()[0] for text in heard.of(Notice)] == ["4", "2"]
+
+
+def test_out_of_memory_beside_another_batch_ends_that_first(
+    scene, whole: bytes, recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever runs out while two are in work is computed again alone, and no byte changes."""
+    working, most, alone = 0, 0, threading.Lock()
+    real = Runner.match
+
+    def crowded(self: Runner, batch: Any) -> Any:
+        nonlocal working, most
+        with alone:
+            working += 1
+            most = max(most, working)
+        try:
+            time.sleep(0.01)
+            if working > 1:
+                raise RuntimeError(OUT_OF_MEMORY)
+            return real(self, batch)
+        finally:
+            with alone:
+                working -= 1
+
+    monkeypatch.setattr(Runner, "match", crowded)
+    heard = recorder()
+    assert match_pairs(scene.options(jobs=3), heard).failed == ()
+    assert most > 1
+    assert [text.text for text in heard.of(Notice)] == [
+        "out of memory: the feature cache is emptied and one batch computed at a time"
+    ]
+    assert scene.bytes() == whole
 
 
 def test_out_of_memory_for_one_pair_stops_resumably(scene, whole: bytes, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -250,3 +250,15 @@ def test_the_peak_is_found_beside_a_floor(x, y, floor):
     log_heat = torch.log((1 - floor) * heat / heat.sum() + floor / 25)[None]
     pulled = (log_heat.exp() @ places - peak).norm()
     assert (expect(log_heat, places)[0] - peak).norm() <= pulled + 0.02
+
+
+@torch.no_grad()
+def test_of_resting_points_only_the_middle_token_is_computed():
+    torch.manual_seed(0)
+    stage = FineStage(PRESETS["astr-small"]).eval()
+    maps, windows = torch.randn(2, 48, 40, 40), some_windows(20)
+    whole = stage.look(FineMaps(maps[:1], maps[1:], [20]), windows, 0.5)
+    for rests in (0, 1):
+        found = stage.look(FineMaps(maps[:1], maps[1:], [20]), windows, 0.5, rests)
+        torch.testing.assert_close(found[rests], whole[rests][:, 12:13])
+        assert torch.equal(found[1 - rests], whole[1 - rests])

@@ -1,0 +1,57 @@
+"""What the engine is measured against: the same model, a pair at a time, both backbones run for each of them."""
+
+from time import perf_counter, process_time
+from typing import NamedTuple
+
+from astr_cli.images import read_info
+from astr_cli.matching import MatchOptions, Stopwatch
+from astr_cli.matching.loader import load_image
+from astr_cli.matching.options import resolve_compute
+from astr_cli.matching.runner import PairInput, Runner
+from astr_cli.matching.views import exif_intrinsics, make_view
+from astr_cli.model import load_weights
+from astr_cli.resources import weights_path
+
+
+class LoopPair(NamedTuple):
+    """One pair of the loop."""
+
+    names: tuple[str, str]
+    seconds: float
+    core_seconds: float
+    matches: int
+
+
+class Loop:
+    """As hloc does it: read two photos, run the whole network on them by all of torch's threads, take the next two."""
+
+    def __init__(self, options: MatchOptions) -> None:
+        self.compute = resolve_compute(options)
+        self.stopwatch = Stopwatch(self.compute.device)
+        self.model = load_weights(weights_path(options.weights)).model
+        self._root = options.root
+        self._runner = Runner(self.model, self.compute.device, self.compute.precision, options.settings())
+        self.stopwatch.watch(self.model)
+
+    def match(self, name0: str, name1: str) -> LoopPair:
+        """One pair, from photos to matches in memory; the stopwatch runs."""
+        start, on_cores = perf_counter(), process_time()
+        pair = self.read(name0, name1)
+        rows = self.match_features(pair)
+        return LoopPair((name0, name1), perf_counter() - start, process_time() - on_cores, rows)
+
+    def read(self, name0: str, name1: str) -> PairInput:
+        """Both photos' features."""
+        features, views = [], []
+        for name in (name0, name1):
+            info = read_info(self._root, name)
+            view = make_view(info.size, self.compute.long_side, exif_intrinsics(info), info.orientation)
+            with self.stopwatch.time("decode"):
+                gray = load_image(info, view.working, view.orientation)
+            features.append(self._runner.extract(gray))
+            views.append(view)
+        return PairInput(features[0], features[1], views[0], views[1])
+
+    def match_features(self, pair: PairInput) -> int:
+        """Number of rows that the matched pair has."""
+        return len(self._runner.match([pair])[0])

@@ -1,0 +1,198 @@
+"""`astr bench pipeline`: the engine on a folder of photos, beside a loop over pairs and SIFT, and beside its floor."""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from pathlib import Path
+from time import perf_counter, process_time
+
+import torch
+
+from astr_cli.bench.floor import Work, measure_work
+from astr_cli.bench.measuring import core_gflops, machine, peak_resident
+from astr_cli.bench.pair_loop import Loop, LoopPair
+from astr_cli.bench.records import BenchError, Floor, Machine, PipelineRun, PipelineSummary
+from astr_cli.evaluate.sift import SiftMatcher
+from astr_cli.images import find_images
+from astr_cli.matching import MatchOptions, MatchSummary, Stopwatch, match_pairs
+from astr_cli.matching.options import resolve_compute
+from astr_cli.pairs import format_pair
+
+Names = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class PipelineRequest:
+    """What to measure."""
+
+    folder: Path
+    max_images: int | None = None  # the first ones by name
+    nearest: int | None = None  # pairs of images at most so many names apart; None = all pairs
+    sample: int = 8  # pairs of the loop, of SIFT and of the floor, evenly spread
+    weights: str = "astr-small"
+    long_side: int | None = None
+    device: str = "auto"
+    batch: int | None = None
+    jobs: int | None = None
+
+
+def bench_pipeline(request: PipelineRequest) -> Iterator[Machine | PipelineRun | Floor | PipelineSummary]:
+    """The machine, the three runs, the floor, and what follows. Raises AstrError for what cannot be run as asked."""
+    pairs = choose_pairs(find_images(request.folder)[: request.max_images], request.nearest)
+    if not pairs:
+        raise BenchError(f"{request.folder}: a single photo makes no pair")
+    few = [
+        pairs[index * len(pairs) // min(request.sample, len(pairs))] for index in range(min(request.sample, len(pairs)))
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        options = MatchOptions(
+            pairs=Path(folder) / "pairs.txt",
+            out=Path(folder) / "matches.h5",
+            images=request.folder,
+            weights=request.weights,
+            long_side=request.long_side,
+            device=request.device,
+            batch=request.batch,
+            jobs=request.jobs,
+        )
+        compute = resolve_compute(options)
+        dtype = torch.bfloat16 if compute.precision == "bf16" else torch.float32
+        rates = machine(compute.device, dtype)
+        _engine(replace(options, out=Path(folder) / "warm.h5"), pairs[:1])  # compiles what is compiled at first use
+        engine = _engine(options, pairs)
+    loop = Loop(options)
+    sampled = [loop.match(*names) for names in few]
+    per_pair = _loop_run(loop, sampled, len(pairs))
+    sift = _sift_run(request.folder, compute.long_side, few, pairs)
+    # The better of two looks: a machine that was busy for one of them would make the floor too easy.
+    rates = _better(rates, machine(compute.device, dtype))
+    yield rates
+    yield engine
+    yield per_pair
+    yield sift
+    floor = _floor(measure_work(loop, few), rates, engine)
+    yield floor
+    yield _summary(engine, per_pair, sift, floor)
+
+
+def choose_pairs(names: Sequence[str], nearest: int | None) -> list[Names]:
+    """All pairs of the images, or those at most `nearest` apart in their order."""
+    found = combinations(range(len(names)), 2)
+    return [(names[a], names[b]) for a, b in found if nearest is None or b - a <= nearest]
+
+
+def _engine(options: MatchOptions, pairs: Sequence[Names]) -> PipelineRun:
+    options.pairs.write_text("".join(format_pair(*pair) + "\n" for pair in pairs), encoding="utf-8")
+    compute = resolve_compute(options)
+    stopwatch = Stopwatch(compute.device)
+    summaries: list[MatchSummary] = []
+
+    def run() -> None:
+        summaries.append(match_pairs(options, stopwatch=stopwatch))
+
+    start = process_time()
+    memory = peak_resident(run, compute.device)
+    core_seconds = process_time() - start
+    summary = summaries[0]
+    return PipelineRun(
+        name="astr match",
+        images=summary.images,
+        pairs=summary.matched,
+        measured_pairs=summary.matched,
+        seconds=summary.seconds,
+        core_seconds=core_seconds,
+        backbone_runs=summary.cache_misses,
+        matches=summary.matches / max(summary.matched, 1),
+        host_megabytes=memory.host,
+        device_megabytes=memory.device,
+        at_once=compute.jobs,
+        stages=stopwatch.seconds(),
+    )
+
+
+def _loop_run(loop: Loop, sampled: Sequence[LoopPair], pairs: int) -> PipelineRun:
+    seconds = sum(pair.seconds for pair in sampled)
+    return PipelineRun(
+        name="one pair at a time",
+        images=len({name for pair in sampled for name in pair.names}),
+        pairs=pairs,
+        measured_pairs=len(sampled),
+        seconds=seconds / len(sampled) * pairs,
+        core_seconds=sum(pair.core_seconds for pair in sampled) / len(sampled) * pairs,
+        backbone_runs=2 * pairs,
+        matches=sum(pair.matches for pair in sampled) / len(sampled),
+        host_megabytes=None,
+        device_megabytes=None,
+        at_once=1,
+        stages={stage: total / len(sampled) * pairs for stage, total in loop.stopwatch.seconds().items()},
+    )
+
+
+def _sift_run(folder: Path, long_side: int, few: Sequence[Names], pairs: Sequence[Names]) -> PipelineRun:
+    """Features of each photo once, then pairs; both extrapolated from the sample."""
+    matcher = SiftMatcher(folder, long_side)
+    names = {name for pair in few for name in pair}
+    start = perf_counter()
+    for name in names:
+        matcher.extract(name)
+    extracted = perf_counter()
+    matches = [len(matcher.match(*pair)) for pair in few]
+    matched = perf_counter()
+    images = len({name for pair in pairs for name in pair})
+    per_image, per_pair = (extracted - start) / len(names), (matched - extracted) / len(few)
+    return PipelineRun(
+        name="OpenCV SIFT",
+        images=images,
+        pairs=len(pairs),
+        measured_pairs=len(few),
+        seconds=per_image * images + per_pair * len(pairs),
+        core_seconds=None,
+        backbone_runs=0,
+        matches=sum(matches) / len(matches),
+        host_megabytes=None,
+        device_megabytes=None,
+        at_once=1,
+        stages={"detect": per_image * images, "match": per_pair * len(pairs)},
+    )
+
+
+def _better(first: Machine, second: Machine) -> Machine:
+    return replace(
+        first,
+        matmul_gflops=max(first.matmul_gflops, second.matmul_gflops),
+        copy_gigabytes=max(first.copy_gigabytes, second.copy_gigabytes),
+    )
+
+
+def _floor(work: Work, rates: Machine, engine: PipelineRun) -> Floor:
+    gflop = (engine.images * work.image_flops + engine.pairs * work.pair_flops) / 1e9
+    gigabytes = (engine.images * work.image_bytes + engine.pairs * work.pair_bytes) / 1e9
+    return Floor(
+        image_gflop=work.image_flops / 1e9,
+        pair_gflop=work.pair_flops / 1e9,
+        gflop=gflop,
+        gigabytes=gigabytes,
+        seconds=gflop / rates.matmul_gflops + gigabytes / rates.copy_gigabytes,
+        core_gflops=(core := core_gflops()),
+        core_seconds=gflop / core,
+    )
+
+
+def _summary(engine: PipelineRun, loop: PipelineRun, sift: PipelineRun, floor: Floor) -> PipelineSummary:
+    # An image takes part in 2 * pairs / images of them on average; all but one of its runs can be spared.
+    on_cores = engine.core_seconds if engine.device_megabytes is None else None
+    share = loop.stages["backbone"] / loop.seconds
+    allowed = 1 / (1 - share * (1 - engine.images / (2 * engine.pairs)))
+    return PipelineSummary(
+        seconds_a_pair=engine.seconds / engine.pairs,
+        over_floor=engine.seconds / floor.seconds,
+        core_over_floor=on_cores / floor.core_seconds if on_cores else None,
+        backbone_share=share,
+        sharing_allows=allowed,
+        speedup=loop.seconds / engine.seconds,
+        core_speedup=loop.core_seconds / on_cores if on_cores and loop.core_seconds else None,
+        of_sift=sift.seconds / engine.seconds,
+        backbone_runs=engine.backbone_runs,
+        least_backbone_runs=engine.images,
+    )

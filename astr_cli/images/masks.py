@@ -1,0 +1,80 @@
+"""Masks by COLMAP's naming: for the photo NAME the file NAME.png below the masks' folder; zero means: leave out."""
+
+import zlib
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .decode import read_gray
+from .errors import ImageError
+from .info import ImageInfo
+
+
+def find_mask(folder: Path, name: str) -> Path | None:
+    """The mask of the photo `name`: NAME.png (a.jpg.png), else the same with its suffix replaced (a.png); or None."""
+    candidates = (folder / f"{name}.png", folder / PurePosixPath(name).with_suffix(".png"))
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def find_masks(folder: Path, names: list[str]) -> dict[str, Path]:
+    """The masks that there are. Raises ImageError for a missing folder, and for one without a mask of these photos."""
+    if not folder.is_dir():
+        raise ImageError(f"{folder}: no such folder (the masks)")
+    found = {name: path for name in names if (path := find_mask(folder, name)) is not None}
+    if not found and names:
+        raise ImageError(f"{folder}: holds no mask for any photo; that of {names[0]} would be {names[0]}.png")
+    return found
+
+
+def read_mask(path: Path | None, info: ImageInfo) -> NDArray[np.bool_]:
+    """(h, w) of the raw photo, True = to be matched; all True without a mask.
+
+    Raises ImageError for a file that cannot be read or is not of the photo's raw size.
+    """
+    if path is None:
+        return np.ones((info.height, info.width), np.bool_)
+    pixels = read_gray(path)
+    if pixels.shape != (info.height, info.width):
+        raise ImageError(
+            f"{path}: is {pixels.shape[1]}x{pixels.shape[0]} but its photo {info.name} {info.width}x{info.height}, "
+            "EXIF orientation not applied; make the mask for the stored pixels"
+        )
+    return pixels > 0
+
+
+def shrink_mask(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """`mask` (h, w) at `size` (w, h): True where at least half of a pixel is."""
+    import cv2
+
+    if (mask.shape[1], mask.shape[0]) == tuple(size):
+        return mask
+    shrinking = size[0] <= mask.shape[1] and size[1] <= mask.shape[0]
+    kind = cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(mask.astype(np.float32), size, interpolation=kind) >= 0.5)
+
+
+class PackedMask(NamedTuple):
+    """A raw mask in a few kilobytes: those of all photos are held at the same time."""
+
+    width: int
+    height: int
+    bits: bytes
+
+    @staticmethod
+    def of(mask: NDArray[np.bool_]) -> "PackedMask":
+        """Packs a mask (h, w)."""
+        return PackedMask(mask.shape[1], mask.shape[0], zlib.compress(np.packbits(mask).tobytes(), 1))
+
+    def unpacked(self) -> NDArray[np.bool_]:
+        """The mask again, (h, w)."""
+        packed = np.frombuffer(zlib.decompress(self.bits), np.uint8)
+        return np.unpackbits(packed, count=self.width * self.height).reshape(self.height, self.width).astype(np.bool_)
+
+    def passes(self, points: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Which raw pixels (M, 2) are to be kept: the mask's nearest pixel counts."""
+        column, row = np.rint(points).astype(np.int64).T
+        place = row.clip(0, self.height - 1) * self.width + column.clip(0, self.width - 1)
+        packed = np.frombuffer(zlib.decompress(self.bits), np.uint8)
+        return np.asarray(packed[place >> 3] >> (7 - (place & 7)).astype(np.uint8) & 1, np.bool_)

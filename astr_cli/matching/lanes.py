@@ -1,0 +1,78 @@
+"""How the cores of a CPU are shared out: several pairs at once, each by a few threads.
+
+On a CPU two pairs side by side, one thread each, are done sooner than one after the other by two threads: the many
+small steps of a pair wait for the slowest thread at their ends. A GPU has one lane.
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import NamedTuple, ParamSpec, TypeVar
+
+import torch
+
+T = TypeVar("T")
+P = ParamSpec("P")
+MOST_LANES = 4  # memory grows with them
+ROOM = 2 << 30  # bytes that what is in work at the same time may take, beside what one alone takes
+MAPS = 5  # of the backbone's largest kind that it holds at once
+
+
+class Split(NamedTuple):
+    """What a device's pairs are computed by."""
+
+    lanes: int
+    """Pairs at once."""
+    threads: int
+    """Of torch's, for each of them: what decides the last bits, and so depends on the number of cores only."""
+
+
+def split_cores(device: torch.device) -> Split:
+    """Lanes and threads for all of torch's threads; one lane for a GPU."""
+    cores = torch.get_num_threads()
+    if device.type != "cpu":
+        return Split(1, cores)
+    lanes = min(cores, MOST_LANES)
+    return Split(lanes, cores // lanes)
+
+
+def fitting(split: Split, pixels: int, channels: int) -> Split:
+    """`split` with no more lanes than there is room for: of images of so many working pixels, `channels` maps at half
+    their size. The threads of a lane stay the same, and with them every bit."""
+    each = max(1, MAPS * channels * pixels)  # a quarter of the pixels, in four bytes
+    return split._replace(lanes=max(1, min(split.lanes, ROOM // each)))
+
+
+@contextmanager
+def use_threads(count: int) -> Iterator[None]:
+    """The calling thread's torch operators run on `count` threads."""
+    before = torch.get_num_threads()
+    if before == count:
+        yield
+        return
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class Lanes:
+    """Threads that each compute one image or one batch at a time.
+
+    torch's number of threads belongs to each thread: the lanes have theirs from their start to their end, so that
+    nobody sets it while another one computes.
+    """
+
+    def __init__(self, split: Split) -> None:
+        self._before = torch.get_num_threads()
+        self._pool = ThreadPoolExecutor(split.lanes, "astr-lane", torch.set_num_threads, (split.threads,))
+
+    def close(self) -> None:
+        """Drops what was not begun and waits for the rest."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        torch.set_num_threads(self._before)  # MKL's number is shared by all threads
+
+    def submit(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
+        """Starts `work` as soon as a lane is free."""
+        return self._pool.submit(work, *args, **kwargs)

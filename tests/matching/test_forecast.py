@@ -1,0 +1,64 @@
+"""`astr plan`: what it says is what a run then does."""
+
+import json
+import re
+
+import pytest
+
+from astr_cli.cli.app import run
+from astr_cli.matching import Forecast, forecast, match_pairs
+from astr_cli.matching.cache import feature_bytes
+from astr_cli.matching.forecast import view_bytes
+from astr_cli.matching.views import make_view
+from astr_cli.model import PRESETS, Astr
+
+
+@pytest.mark.parametrize("memory", [0, 400_000, 900_000, 10_000_000])
+def test_backbone_runs_are_those_of_the_run(scene, memory: int) -> None:
+    found = forecast(scene.options(memory=memory), 0)
+    summary = match_pairs(scene.options(memory=memory))
+    assert (found.images, found.pairs, found.backbone_runs) == (6, 15, summary.cache_misses)
+    assert found.cache_bytes == memory
+    assert (found.seconds, found.measured_pairs) == (None, 0)
+
+
+@pytest.mark.parametrize("preset", ["astr", "astr-small"])
+def test_bytes_of_features(preset: str) -> None:
+    import torch
+
+    view = make_view((160, 96), 160, None)
+    with torch.inference_mode():
+        features = Astr(PRESETS[preset]).extract(torch.rand(1, 1, 96, 160))
+    assert view_bytes(view, PRESETS[preset]) == feature_bytes(features)
+
+
+def test_a_look_at_the_first_pairs_leaves_nothing_behind(scene) -> None:
+    before = sorted(scene.root.rglob("*"))
+    found = forecast(scene.options(), 4)
+    assert sorted(scene.root.rglob("*")) == before
+    assert found.measured_pairs == 4
+    assert found.seconds is not None
+    assert found.seconds_a_pair is not None
+    assert found.seconds == pytest.approx(15 * found.seconds_a_pair)
+    match_pairs(scene.options())
+    written = (scene.root / "m.h5").stat().st_size
+    assert 0.3 * written < found.disk_bytes / 2 < 3 * written
+
+
+def test_the_command(scene, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["plan", *scene.arguments()[1:2], *scene.arguments()[4:6], "--long-side", "96", "--device", "cpu"]
+    assert run([*arguments, "--sample", "3"]) == 0
+    out = capsys.readouterr().out
+    assert "6 images, 15 pairs; focal length known for 0" in out
+    assert "backbone runs: 6, at least 6" in out
+    assert re.search(r"time: \d+\.\d\d s a pair, about \d+ s in all", out)
+    assert run([*arguments, "--sample", "0", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record.pop("event") == "plan"
+    assert Forecast(**record).pairs == 15
+
+
+def test_what_a_run_would_refuse_is_refused(scene, capsys: pytest.CaptureFixture[str]) -> None:
+    (scene.root / scene.names[2]).unlink()
+    assert run(["plan", str(scene.root / "pairs.txt")]) == 2
+    assert scene.names[2] in capsys.readouterr().err
