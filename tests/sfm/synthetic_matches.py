@@ -92,6 +92,7 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     if not (arguments.folder / "matches.h5").exists():
         make(arguments.folder, arguments.images, arguments.pairs, arguments.matches)
+    (arguments.folder / "database.db").unlink(missing_ok=True)  # the same import again would do nothing
     before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, time.process_time()
     options = ImportOptions(arguments.folder / "database.db", verify=False, mode="create", backup=False)
     summary = import_matches(options, print)
