@@ -18,7 +18,7 @@ from astr_cli.matching.plan import Batch, unfinished
 from astr_cli.matching.prepare import Job
 from astr_cli.matching.runner import PairInput, Runner, defect
 from astr_cli.matching.tiles import TileMatcher
-from astr_cli.matching.turning import Wanted, best_quarters
+from astr_cli.matching.turning import Wanted, best_quarters, count_upright
 from astr_cli.model import Features
 from astr_cli.pairs import Pair
 from astr_cli.store import PairMatches
@@ -140,7 +140,7 @@ class Engine:
             return 0
         probe = partial(
             best_quarters,
-            lambda quarters: self._runner.count(found[first], found[turned[quarters]]),
+            lambda quarters: count_upright(self._runner.coarse_points(found[first], found[turned[quarters]])),
             found[first].coarse8[0, 0].numel(),
         )
         return self._backing_off(self._lanes.submit(probe), probe, self._backed_off)

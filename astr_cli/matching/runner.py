@@ -14,6 +14,7 @@ from astr_cli.matching.lanes import use_threads
 from astr_cli.matching.options import Precision
 from astr_cli.matching.views import View
 from astr_cli.model import Astr, Features, MatchSettings, RawMatches
+from astr_cli.model.coarse import cell_centres
 from astr_cli.store import PairMatches
 
 
@@ -76,11 +77,13 @@ class Runner:
             )
             return [_to_original(matches, pair) for matches, pair in zip(raw, batch, strict=True)]
 
-    def count(self, features0: Features, features1: Features) -> int:
-        """How many coarse matches one pair has."""
+    def coarse_points(self, features0: Features, features1: Features) -> npt.NDArray[np.float64]:
+        """One pair's coarse matches, (2, M, 2): the centres of their cells in working pixels of both images."""
         with self._computing():
-            _, coarse = self._model.coarse(features0, features1, self._settings)
-            return len(coarse[0].scores)
+            found = self._model.coarse(features0, features1, self._settings)[1][0]
+            sides = ((found.cells0, features0), (found.cells1, features1))
+            points = [cell_centres(cells, features.coarse8.shape[3]) for cells, features in sides]
+            return torch.stack(points).double().cpu().numpy()
 
     def release(self) -> None:
         """Gives memory that no tensor holds back to the device."""

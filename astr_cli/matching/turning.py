@@ -8,14 +8,18 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+import numpy.typing as npt
+from scipy.spatial import cKDTree
 
 from astr_cli.images import working_size
 from astr_cli.matching.loader import Photo
 
 PROBE_SIDE = 256
-SURE = 0.15  # matches of the upright pair, over cells: so many, and no other turn is tried
+SURE = 0.25  # matches of the upright pair, over cells: so many, and no other turn is tried
 FEWEST = 8  # matches below which no turn is believed
 CLEARLY = 1.5  # another turn has to win by this factor
+NEIGHBOURS = 5  # of a match that it is compared with
+COSINE = 0.7  # of the angle between the directions to a neighbour: within 45 degrees
 
 
 class Wanted(NamedTuple):
@@ -43,10 +47,25 @@ class Wanted(NamedTuple):
 
 
 def best_quarters(count: Callable[[int], int], cells: int) -> int:
-    """The turn with the most matches, `count(quarters)`; 0 when it has plenty, or no other is clearly better."""
+    """The turn with the most matches that lie as their neighbours do, `count(quarters)`; 0 when it has plenty of them,
+    or no other is clearly better."""
     upright = count(0)
     if upright >= SURE * cells:
         return 0
     found = {quarters: count(quarters) for quarters in (1, 2, 3)}
     best = max(found, key=lambda quarters: found[quarters])
     return best if found[best] >= max(FEWEST, CLEARLY * upright) else 0
+
+
+def count_upright(points: npt.NDArray[np.float64]) -> int:
+    """How many matches (2, M, 2) have most of their nearest neighbours in the same direction in both images.
+
+    Photos that stand differently have matches too, true ones and false ones: of these, a quarter at most.
+    """
+    if points.shape[1] <= NEIGHBOURS:
+        return 0
+    near = cKDTree(points[0]).query(points[0], NEIGHBOURS + 1)[1][:, 1:]
+    first, second = (side[near] - side[:, None] for side in points)
+    along = (first * second).sum(axis=2)
+    same = along > COSINE * np.linalg.norm(first, axis=2) * np.linalg.norm(second, axis=2)
+    return int((same.sum(axis=1) > NEIGHBOURS / 2).sum())

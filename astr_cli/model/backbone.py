@@ -70,9 +70,11 @@ class Merge(nn.Module):
         self.project = nn.Conv2d(outputs, outputs, 1)
 
     def forward(self, coarser: Tensor, skip: Tensor, mask: Tensor | None) -> Tensor:
-        up = F.interpolate(self.reduce(coarser), scale_factor=2, mode="bilinear", align_corners=False)
-        x = apply_mask(up.add_(self.lateral(skip)), mask)
-        return apply_mask(self.project(F.leaky_relu(self.smooth(x, mask), inplace=True)), mask)
+        # One name for one map after the other, so that none outlives its use: at half size each is a large one.
+        x = F.interpolate(self.reduce(coarser), scale_factor=2, mode="bilinear", align_corners=False)
+        x = apply_mask(x.add_(self.lateral(skip)), mask)
+        x = F.leaky_relu(self.smooth(x, mask), inplace=True)
+        return apply_mask(self.project(x), mask)
 
 
 class Backbone(nn.Module):
