@@ -34,6 +34,12 @@ def command(
     ] = None,
     rate: Annotated[float | None, typer.Option(min=0.0, help="Peak learning rate.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of scenes and sampling.")] = None,
+    set_values: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="Any other value of the recipe (train/config.py), as --set fine_share=0.5; repeatable."
+        ),
+    ] = None,
     every: Annotated[int, typer.Option(min=1, help="Steps between two checkpoints.")] = 250,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
     contact_sheet: Annotated[
@@ -46,6 +52,7 @@ def command(
     astr train --photos photos/ --out runs/first --minutes 180
     astr train --photos photos/ --resume runs/first --minutes 60
     astr train --photos photos/ --init weights/astr-small.safetensors --out runs/second --steps 40000
+    astr train --photos photos/ --init weights/astr-small.safetensors --out runs/fine --set only_fine=true
     astr train --photos photos/ --contact-sheet sheets/
     """
     if contact_sheet is not None:
@@ -54,6 +61,7 @@ def command(
         write_contact_sheets(photos, contact_sheet, rgbd, typer.echo, megadepth)
         return
     from astr_cli.train.command import TrainRequest, train
+    from astr_cli.train.config import parse_change
 
     changes = {
         "preset": preset,
@@ -66,4 +74,5 @@ def command(
         "seed": seed,
     }
     given = tuple((name, value) for name, value in changes.items() if value is not None)
+    given += tuple(parse_change(text) for text in set_values or ())
     train(TrainRequest(photos, rgbd, out, resume, init, given, minutes, every, device, megadepth), typer.echo)

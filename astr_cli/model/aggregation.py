@@ -42,7 +42,7 @@ class Aggregated(NamedTuple):
     coarse0: Tensor  # (B, C, H0/8, W0/8)
     coarse1: Tensor  # (B, C, H1/8, W1/8)
     matching: DualSoftmax  # the final matching matrix P_c
-    rounds: tuple[SpotRound, ...]  # empty unless asked for
+    rounds: tuple[SpotRound, ...]  # empty unless asked for, and where there are no spots
 
 
 class CrossLayer(nn.Module):
@@ -130,6 +130,9 @@ class Aggregation(nn.Module):
             lowered = self.fuse(self.down[weights], (low0, low1), (high0, high1), m32)
             (high0, high1), (low0, low1) = raised, lowered
             low0, low1 = self.cross32[weights](low0, low1, *m32, full_attention, full_attention)
+            if not self.config.spot_guided:
+                high0, high1 = self.spot8[weights](high0, high1, *m8, linear_attention, linear_attention)
+                continue
             spots = self.spots(high0, high1, *m8, index)
             attend0 = self.spot_attend(spots.centres0, high1)
             attend1 = self.spot_attend(spots.centres1, high0)

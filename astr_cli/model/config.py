@@ -1,6 +1,6 @@
 """The model as data: one frozen config, two presets."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -14,6 +14,7 @@ class AstrConfig:
     heads: int = 8  # of 32 channels
     rounds: int = 4  # spot-guided rounds; figure 2
     shared_rounds: bool = False  # one set of weights for all rounds: what keeps astr-small under 5 M parameters
+    spot_guided: bool = True  # False: linear attention in place of the spots, to measure what they bring
     window: int = 5  # l, side of the similarity neighbourhood and of a spot window; section 3.2
     top_k: int = 4  # neighbours whose windows join the spot; section 3.2
     temperature: float = 0.1  # start of the learned temperature of every matching matrix
@@ -24,6 +25,7 @@ class AstrConfig:
     fine_heads: int = 8
     fine_tokens: int = 5  # tokens along a window's side; s = 5 at ratio 1, section 3.3
     fine_zoom: float = 0.5  # width of the closer look's windows; NOTE the paper looks once
+    fine_hidden: int = 256  # widest layer of the correction; NOTE the paper has no such part
     ratio_limit: float = 3.0  # scale ratios are clamped to [1/limit, limit]
     focal_ratio: bool = True  # NOTE the paper's figure leaves the focal lengths out of s_i / s_j = d_j / d_i
 
@@ -33,16 +35,18 @@ class AstrConfig:
         return self.stages[-1]
 
 
+_SMALL = AstrConfig(
+    preset="astr-small",
+    stem=32,
+    stages=(32, 48, 96, 128, 128),
+    heads=4,
+    shared_rounds=True,
+    fine_map=48,
+    fine_width=64,
+    fine_heads=4,
+)
 PRESETS: dict[str, AstrConfig] = {
     "astr": AstrConfig(preset="astr"),
-    "astr-small": AstrConfig(
-        preset="astr-small",
-        stem=32,
-        stages=(32, 48, 96, 128, 128),
-        heads=4,
-        shared_rounds=True,
-        fine_map=48,
-        fine_width=64,
-        fine_heads=4,
-    ),
+    "astr-small": _SMALL,
+    "astr-small-linear": replace(_SMALL, preset="astr-small-linear", spot_guided=False),
 }

@@ -35,7 +35,8 @@ class Located(NamedTuple):
     start: Tensor  # (M, 2) centre of the window searched
     reach: Tensor  # (M, 1) from there to its last token
     log_heat: Tensor  # (M, tokens)
-    offsets: Tensor  # (M, 2) what was found
+    peak: Tensor  # (M, 2) offsets where the heat map peaks
+    offsets: Tensor  # (M, 2) what was found: the peak, corrected in the closer look
 
 
 class Refined(NamedTuple):
@@ -76,6 +77,31 @@ class WindowLayer(nn.Module):
         return x + self.norm(self.mlp(torch.cat([x, message.to(x.dtype)], dim=2)))
 
 
+class Correction(nn.Module):
+    """Corrects a peak by how each token of one window correlates with each of the other's.
+
+    NOTE the paper, as LoFTR, asks the middle token of the reference window alone. All of them together see how the two
+    patches lie on each other, as least squares matching does, and a peak between tokens is no longer pulled to them.
+    """
+
+    def __init__(self, tokens: int, hidden: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.LayerNorm(tokens**2),
+            nn.Linear(tokens**2, hidden),
+            nn.GELU(),
+            nn.Linear(hidden, hidden // 2),
+            nn.GELU(),
+            nn.Linear(hidden // 2, 2),
+        )
+
+    def forward(self, reference: Tensor, tokens: Tensor) -> Tensor:
+        """Windows (M, tokens, width) -> (M, 2) in half-widths of the window; float32 whatever the compute type."""
+        with torch.autocast(tokens.device.type, enabled=False):
+            volume = reference.float() @ tokens.float().transpose(1, 2) / reference.shape[2] ** 0.5
+            return self.layers(volume.flatten(1))
+
+
 class FineStage(nn.Module):
     """Windows of F2 to sub-pixel offsets: a look at whole windows, and a closer one around what it found."""
 
@@ -87,6 +113,7 @@ class FineStage(nn.Module):
         self.merge = nn.Linear(config.fine_map + width, width)
         self.self_layer = WindowLayer(width, config.fine_heads)
         self.cross_layer = WindowLayer(width, config.fine_heads)
+        self.correction = Correction(config.fine_tokens**2, config.fine_hidden)
 
     def forward(self, maps: FineMaps, windows: Windows, one_way: bool = False) -> Refined:
         """Locate every match in both images; `one_way` spares the closer look into image0."""
@@ -96,25 +123,21 @@ class FineStage(nn.Module):
         first = self.locate(tokens1, tokens0, middle, scale0), self.locate(tokens0, tokens1, middle, scale1)
         start0, start1 = (side.offsets.detach() for side in first)
         zoom = self.config.fine_zoom
-        tokens0, tokens1 = self.look(maps, windows._replace(points1=windows.points1 + start1), zoom, rests=0)
-        last1 = self.locate(tokens0, tokens1, start1, scale1 * zoom)
+        tokens0, tokens1 = self.look(maps, windows._replace(points1=windows.points1 + start1), zoom)
+        last1 = self.locate(tokens0, tokens1, start1, scale1 * zoom, corrected=True)
         if one_way:
             return Refined(first, (first[0], last1))
-        tokens0, tokens1 = self.look(maps, windows._replace(points0=windows.points0 + start0), zoom, rests=1)
-        return Refined(first, (self.locate(tokens1, tokens0, start0, scale0 * zoom), last1))
+        tokens0, tokens1 = self.look(maps, windows._replace(points0=windows.points0 + start0), zoom)
+        last0 = self.locate(tokens1, tokens0, start0, scale0 * zoom, corrected=True)
+        return Refined(first, (last0, last1))
 
-    def look(self, maps: FineMaps, windows: Windows, zoom: float, rests: int | None = None) -> tuple[Tensor, Tensor]:
-        """Tokens (M, tokens, width) of both images' windows, `zoom` times as wide as usual, after the layers.
-
-        Of the image whose points rest only the middle token is wanted, (M, 1, width): no other takes part in what
-        follows.
-        """
+    def look(self, maps: FineMaps, windows: Windows, zoom: float) -> tuple[Tensor, Tensor]:
+        """Tokens (M, tokens, width) of both images' windows, `zoom` times as wide as usual, after the layers."""
         scale0, scale1 = window_scales(windows.ratios)
         tokens0 = self.tokens(maps.fine0, maps.counts, windows.points0, scale0 * zoom, windows.coarse0)
         tokens1 = self.tokens(maps.fine1, maps.counts, windows.points1, scale1 * zoom, windows.coarse1)
         tokens0, tokens1 = self.self_layer(tokens0, tokens0), self.self_layer(tokens1, tokens1)
-        wanted0, wanted1 = (_middle(x) if rests == side else x for side, x in enumerate((tokens0, tokens1)))
-        return self.cross_layer(wanted0, tokens1), self.cross_layer(wanted1, tokens0)
+        return self.cross_layer(tokens0, tokens1), self.cross_layer(tokens1, tokens0)
 
     def tokens(self, fine: Tensor, counts: list[int], points: Tensor, scale: Tensor, coarse: Tensor) -> Tensor:
         """Sample windows and join each with its coarse feature: (M, tokens, width)."""
@@ -125,12 +148,15 @@ class FineStage(nn.Module):
         context = F.linear(self.coarse_projection(coarse), shared, self.merge.bias)
         return F.linear(crops, own) + context[:, None]
 
-    def locate(self, reference: Tensor, tokens: Tensor, start: Tensor, scale: Tensor) -> Located:
+    def locate(
+        self, reference: Tensor, tokens: Tensor, start: Tensor, scale: Tensor, corrected: bool = False
+    ) -> Located:
         """Find the middle of reference windows among the tokens of windows at `start`."""
-        log_heat = correlate(_middle(reference)[:, 0], tokens)
+        log_heat = correlate(reference[:, reference.shape[1] // 2], tokens)
         reach = 2.0 * (self.config.fine_tokens // 2) * scale[:, None]  # a plain window's tokens stand 2 pixels apart
-        found = expect(log_heat, token_places(self.config.fine_tokens, tokens.device))
-        return Located(start, reach, log_heat, start + found * reach)
+        peak = expect(log_heat, token_places(self.config.fine_tokens, tokens.device))
+        found = (peak.detach() + self.correction(reference, tokens)).clamp(-1, 1) if corrected else peak
+        return Located(start, reach, log_heat, start + peak * reach, start + found * reach)
 
     def refine(self, fine0: Tensor, fine1: Tensor, windows: Windows, one_way: bool = False) -> tuple[Tensor, Tensor]:
         """Offsets (M, 2) in image0 and image1 of one pair with maps (fine_map, h, w).
@@ -149,12 +175,6 @@ class FineStage(nn.Module):
         ]
         offsets0, offsets1 = (torch.cat([block[side].offsets for block in blocks])[:count] for side in (0, 1))
         return offsets0, offsets1
-
-
-def _middle(tokens: Tensor) -> Tensor:
-    """The middle one of tokens (M, tokens, width), (M, 1, width)."""
-    half = tokens.shape[1] // 2
-    return tokens[:, half : half + 1]
 
 
 def correlate(reference: Tensor, tokens: Tensor) -> Tensor:

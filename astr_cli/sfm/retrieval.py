@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.cluster.vq import vq
 
 from astr_cli.errors import AstrError
-from astr_cli.images import ImageInfo, catalogue, working_size
+from astr_cli.images import ImageInfo, catalogue, upright_size, working_size
 from astr_cli.matching import MatchOptions
 from astr_cli.matching.loader import load_image
 from astr_cli.matching.options import resolve_compute
@@ -106,7 +106,8 @@ def _extractor(infos: Mapping[str, ImageInfo], weights: str, device: str) -> Ext
 
     def extract(name: str) -> Floats:
         info = infos[name]
-        gray = load_image(info, working_size(info.width, info.height, compute.long_side))
+        upright = upright_size(info.size, info.orientation)
+        gray = load_image(info, working_size(*upright, compute.long_side), info.orientation)
         coarse = runner.extract(gray).coarse8[0].float().cpu().numpy()
         features = coarse.reshape(len(coarse), -1).T
         unit: Floats = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-6)

@@ -181,4 +181,9 @@ def _frames(file: MatchesFile, stored: Sequence[StoredPair]) -> tuple[Frame, ...
                 raise StoreError(
                     f"{file.path}: {name} is {w0}x{h0} in one pair and {w1}x{h1} in another; make it with astr match"
                 )
-    return tuple(Frame(name, sizes[name], working_size(*sizes[name], int(text))) for name in sorted(sizes))
+    # Tiles match at full size, so a pixel of the matched photo is one of the photo.
+    tiled = file.attributes.get("tiles") == "true"
+    return tuple(
+        Frame(name, sizes[name], sizes[name] if tiled else working_size(*sizes[name], int(text)))
+        for name in sorted(sizes)
+    )

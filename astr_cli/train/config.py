@@ -1,10 +1,12 @@
 """What a training run is made of, as data; stored with every checkpoint."""
 
 import dataclasses
+import difflib
 import json
 from dataclasses import dataclass
 from typing import Any
 
+from astr_cli.errors import AstrError
 from astr_cli.train.scene_mix import SceneShares
 
 Change = tuple[str, int | float | str]
@@ -32,6 +34,8 @@ class TrainConfig:
     alone_weight: float = 0.2  # NOTE cells known to have no partner are told so; the paper has no such term
     fine_weight: float = 1.0
     heat_weight: float = 1.0  # NOTE an offset says little of where its heat map is wrong; the paper has no such term
+    correction_weight: float = 2.0  # NOTE of the part that the paper does not have; in half-widths, so small numbers
+    only_fine: bool = False  # the rest rests: three times as many pairs for a fine stage that is new
     focal: float = 2.0  # gamma; 0 is the plain negative log likelihood
     ratio_jitter: float = 0.15  # sigma of the log-normal noise on the true scale ratio
     ratio_plain: float = 0.3  # share of windows that train at ratio 1
@@ -53,7 +57,8 @@ class TrainConfig:
     @staticmethod
     def from_json(text: str) -> "TrainConfig":
         """The inverse of `to_json`."""
-        values = {"megadepth_share": 0.0, **json.loads(text)}  # older files have no such share
+        # Older files lack some.
+        values = {"megadepth_share": 0.0, "correction_weight": 0.0, "only_fine": False, **json.loads(text)}
         if "planes_share" not in values:  # written when there were planes and reliefs only
             rest = {"rooms_share": 0.0, "facades_share": 0.0, "rgbd_share": 0.0}
             values = {**values, **rest, "planes_share": 1 - values["relief_share"]}
@@ -68,3 +73,21 @@ class TrainConfig:
         """'rate 0.001 -> 0.002, ...', empty when equal."""
         pairs = ((f.name, getattr(self, f.name), getattr(other, f.name)) for f in dataclasses.fields(self))
         return ", ".join(f"{name} {a} -> {b}" for name, a, b in pairs if a != b)
+
+
+def parse_change(text: str) -> Change:
+    """'rate=0.001' as a change of that field.
+
+    Raises AstrError when there is no such field (naming the nearest) or the value is not of its kind.
+    """
+    name, _, value = text.partition("=")
+    defaults = dataclasses.asdict(TrainConfig())
+    if name not in defaults:
+        near = difflib.get_close_matches(name, defaults, n=1, cutoff=0.0)[0]
+        raise AstrError(f"--set {text}: the recipe has no '{name}'; did you mean '{near}'?")
+    kind = type(defaults[name])
+    try:
+        return name, {"true": True, "false": False}[value.lower()] if kind is bool else kind(value)
+    except (KeyError, ValueError):
+        wanted = {bool: "true or false", int: "a whole number", float: "a number"}[kind]
+        raise AstrError(f"--set {text}: '{name}' takes {wanted}") from None

@@ -93,13 +93,16 @@ def train_step(state: TrainState, config: TrainConfig, scene: ScenePair) -> Step
     started = time.perf_counter()
     generator = step_generator(config, state.step, stream=1)
     state.model.train()
+    if config.only_fine:
+        state.model.backbone.eval()  # BatchNorm's statistics rest too
     device = scene.image0.device
     truth = supervise(scene)
     with torch.autocast(device.type, torch.bfloat16, enabled=config.autocast):
-        features = state.model.extract(torch.cat([scene.image0, scene.image1]))
         half = len(scene.image0)
-        features0, features1 = features.split(half)
-        aggregated = state.model.aggregation(features0, features1, keep_rounds=True)
+        with torch.set_grad_enabled(not config.only_fine):
+            features = state.model.extract(torch.cat([scene.image0, scene.image1]))
+            features0, features1 = features.split(half)
+            aggregated = state.model.aggregation(features0, features1, keep_rounds=True)
         losses = batch_losses(state.model, (features0, features1), aggregated, truth, config, generator)
     rate = learning_rate(config, state.step, state.warm)
     for group in state.optimizer.param_groups:

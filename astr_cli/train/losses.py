@@ -40,8 +40,10 @@ def batch_losses(
     """All losses of one batch of pairs."""
     order = torch.randperm(len(truth.batch), generator=generator).to(truth.batch.device)
     chosen = order[: max(1, int(config.sampled * len(truth.batch)))]
-    coarse = matrix_loss(aggregated.matching, truth, chosen, config)
-    spots = torch.stack([matrix_loss(item.matching, truth, chosen, config) for item in aggregated.rounds]).mean()
+    with torch.set_grad_enabled(not config.only_fine):
+        coarse = matrix_loss(aggregated.matching, truth, chosen, config)
+        rounds = [matrix_loss(item.matching, truth, chosen, config) for item in aggregated.rounds]
+        spots = torch.stack(rounds).mean() if rounds else torch.zeros_like(coarse)
     fine, fine_error = fine_loss(model, features, aggregated, truth, config, generator)
     total = coarse + config.spot_weight * spots + config.fine_weight * fine
     with torch.no_grad():
@@ -98,16 +100,29 @@ def fine_loss(
     losses = [
         location_loss(side, goal, places, config) for look in refined for side, goal in zip(look, true, strict=True)
     ]
+    corrections = [correction_loss(side, goal) for side, goal in zip(refined.last, true, strict=True)]
     errors = [(side.offsets - goal).detach().norm(dim=1) for side, goal in zip(refined.last, true, strict=True)]
-    return torch.stack(losses).mean(), torch.cat(errors).median()
+    loss = torch.stack(losses).mean() + config.correction_weight * torch.stack(corrections).mean()
+    return loss, torch.cat(errors).median()
 
 
 def location_loss(located: Located, true: Tensor, places: Tensor, config: TrainConfig) -> Tensor:
     """Loss of one look into one image; true offsets (M, 2) beyond a window are taken to its edge."""
-    found = (located.offsets - located.start) / located.reach
+    peak = (located.peak - located.start) / located.reach
     goal = ((true - located.start) / located.reach).clamp(-1, 1)
-    offsets = offset_loss(found, goal, located.log_heat, places)
+    offsets = offset_loss(peak, goal, located.log_heat, places)
     return offsets + config.heat_weight * heat_loss(located.log_heat, goal, places)
+
+
+def correction_loss(located: Located, true: Tensor) -> Tensor:
+    """Length of the error of corrected offsets, in half-widths of the window, rounded off below a tenth.
+
+    True offsets (M, 2) beyond the window do not count: no correction reaches them.
+    """
+    goal = (true - located.start) / located.reach
+    inside = (goal.abs() < 1).all(dim=1)
+    apart = ((located.offsets - true) / located.reach).square().sum(dim=1)
+    return ((apart + 0.01).sqrt() * inside).sum() / inside.sum().clamp(min=1)
 
 
 def offset_loss(found: Tensor, true: Tensor, log_heat: Tensor, places: Tensor) -> Tensor:

@@ -228,13 +228,15 @@ def test_the_closer_look_searches_around_the_first_finding():
     windows = some_windows(40)
     refined = stage(FineMaps(fine0, fine1, [40]), windows)
     for first, last in zip(refined.first, refined.last, strict=True):
+        assert torch.equal(first.offsets, first.peak)
+        assert not torch.equal(last.offsets, last.peak)
         torch.testing.assert_close(last.start, first.offsets)
         torch.testing.assert_close(last.reach, first.reach * 0.5)
         assert ((last.offsets - last.start).abs() <= last.reach + 1e-4).all()
     # Located in image1 while image0 rests: a match moved by that offset is found where it stands.
     moved = windows._replace(points1=windows.points1 + refined.first[1].offsets)
     tokens0, tokens1 = stage.look(FineMaps(fine0, fine1, [40]), moved, 0.5)
-    again = stage.locate(tokens0, tokens1, torch.zeros(40, 2), 0.5 * window_scales(windows.ratios)[1])
+    again = stage.locate(tokens0, tokens1, torch.zeros(40, 2), 0.5 * window_scales(windows.ratios)[1], corrected=True)
     torch.testing.assert_close(refined.first[1].offsets + again.offsets, refined.last[1].offsets)
     one_way = stage(FineMaps(fine0, fine1, [40]), windows, one_way=True)
     torch.testing.assert_close(one_way.last[1].offsets, refined.last[1].offsets)
@@ -250,15 +252,3 @@ def test_the_peak_is_found_beside_a_floor(x, y, floor):
     log_heat = torch.log((1 - floor) * heat / heat.sum() + floor / 25)[None]
     pulled = (log_heat.exp() @ places - peak).norm()
     assert (expect(log_heat, places)[0] - peak).norm() <= pulled + 0.02
-
-
-@torch.no_grad()
-def test_of_resting_points_only_the_middle_token_is_computed():
-    torch.manual_seed(0)
-    stage = FineStage(PRESETS["astr-small"]).eval()
-    maps, windows = torch.randn(2, 48, 40, 40), some_windows(20)
-    whole = stage.look(FineMaps(maps[:1], maps[1:], [20]), windows, 0.5)
-    for rests in (0, 1):
-        found = stage.look(FineMaps(maps[:1], maps[1:], [20]), windows, 0.5, rests)
-        torch.testing.assert_close(found[rests], whole[rests][:, 12:13])
-        assert torch.equal(found[1 - rests], whole[1 - rests])

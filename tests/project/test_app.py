@@ -11,7 +11,7 @@ from astr_cli.cli import app as app_module
 from astr_cli.cli.app import app, run
 from astr_cli.errors import AstrError, Interrupted, Stopped
 
-COMMANDS = ["match", "colmap-import", "reconstruct", "check", "export", "eval", "train"]
+COMMANDS = ["match", "plan", "colmap-import", "reconstruct", "check", "export", "eval", "train"]
 
 
 def raise_in_app(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:

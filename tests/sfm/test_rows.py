@@ -32,6 +32,9 @@ def test_weak_matches_are_left_out(tmp_path: Path) -> None:
     assert read(tmp_path / "m.h5", 0.5).scores.tolist() == [np.float32(0.9)]
     frames = read(tmp_path / "m.h5").frames
     assert [frame.working for frame in frames] == [(64, 64), (64, 32)]
+    tiled = [("long_side", "64"), ("tiles", "true")]
+    write_matches(tmp_path / "t.h5", tiled, [MatchEntry("a", "b", (64, 64), (96, 64), MATCHES)])
+    assert [frame.working for frame in read(tmp_path / "t.h5").frames] == [(64, 64), (96, 64)]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from astr_cli.model import PRESETS, Astr, load_weights
 from astr_cli.scenes import procedural_textures, render_planes, render_relief
 from astr_cli.train.checkpoint import resume_run, save_run, start_run
 from astr_cli.train.command import TrainRequest, train
-from astr_cli.train.config import TrainConfig
+from astr_cli.train.config import TrainConfig, parse_change
 from astr_cli.train.curves import draw_curves, read_table, thinned
 from astr_cli.train.loop import fresh_state, learning_rate, make_scene, train_step
 from astr_cli.train.photos import PhotoSet, held_out, load_photos
@@ -93,6 +93,42 @@ def test_exact_resume(photos, tmp_path):
         for (name, a), b in zip(first.state_dict().items(), second.state_dict().values(), strict=True):
             torch.testing.assert_close(a, b, atol=0, rtol=0, msg=name)
     assert (whole.step, whole.warm, whole.pairs) == (resumed.step, resumed.warm, resumed.pairs)
+
+
+def test_a_rest_that_rests(photos, tmp_path):
+    """With only_fine nothing else moves, BatchNorm's statistics included; and such a run resumes."""
+    config = dataclasses.replace(SMALL, only_fine=True)
+    state = start_run(config, torch.device("cpu"))
+    before = {name: tensor.clone() for name, tensor in state.model.state_dict().items()}
+    train_step(state, config, make_scene(photos, None, config, 0, torch.device("cpu")).scene)
+    moved = {name for name, tensor in state.model.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert moved and all(name.startswith("fine.") for name in moved)
+    assert {name for name, _ in state.model.named_parameters() if name.startswith("fine.")} <= moved
+    save_run(tmp_path, state, config)
+    resumed, _ = resume_run(tmp_path, torch.device("cpu"))
+    train_step(resumed, config, make_scene(photos, None, config, 1, torch.device("cpu")).scene)
+
+
+def test_linear_attention_can_take_the_place_of_spots(photos):
+    config = dataclasses.replace(SMALL, preset="astr-small-linear")
+    state = start_run(config, torch.device("cpu"))
+    report = train_step(state, config, make_scene(photos, None, config, 0, torch.device("cpu")).scene)
+    assert (report.spots, report.inside) == (0, ())
+    assert report.coarse > 0
+
+
+def test_any_value_of_the_recipe_can_be_set():
+    assert parse_change("fine_share=0.5") == ("fine_share", 0.5)
+    assert parse_change("only_fine=true") == ("only_fine", True)
+    assert parse_change("warmup=10") == ("warmup", 10)
+    for text, message in (
+        ("fine_shar=1", "did you mean 'fine_share'"),
+        ("only_fine=1", "takes true or false"),
+        ("warmup=0.5", "takes a whole number"),
+        ("rate", "takes a number"),
+    ):
+        with pytest.raises(AstrError, match=message):
+            parse_change(text)
 
 
 def test_warm_start_takes_the_position_from_the_header(photos, tmp_path):
