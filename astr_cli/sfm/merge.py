@@ -102,10 +102,13 @@ def _sum_up(met: Meetings) -> Meetings:
     """Each two stars once, sorted."""
     order = np.argsort(met.keys, kind="stable")
     keys = met.keys[order]
-    begin = np.flatnonzero(np.diff(keys, prepend=-1))
+    new = np.ones(len(keys), bool)
+    np.not_equal(keys[1:], keys[:-1], out=new[1:])
+    begin = np.flatnonzero(new)
     if not len(begin):
         return met
-    return Meetings(keys[begin], *(np.add.reduceat(column[order], begin) for column in met[1:]))
+    keys = keys[begin]  # before the columns are sorted: all of them at once are what takes most room
+    return Meetings(keys, *(np.add.reduceat(column[order], begin) for column in met[1:]))
 
 
 def _families(first: NDArray[np.int32], second: NDArray[np.int32], starts: Ints) -> Iterator[tuple[Ints, Ints]]:

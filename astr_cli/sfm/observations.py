@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,6 +11,12 @@ from numpy.typing import NDArray
 
 PIECE = 1 << 20  # rows of the arrays that only last for a moment
 ROOM = 1 << 23  # rows gathered in one array: from 32 MB on, memory goes back to the system as soon as it is free
+
+
+def give_back() -> None:
+    """Returns freed memory to the system: glibc keeps what many small arrays leave, half a gigabyte here."""
+    with suppress(AttributeError, OSError, TypeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 class Observations(NamedTuple):

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astr_cli.sfm.merge import merge_stars
-from astr_cli.sfm.observations import PIECE, Observations, gather_observations, reordered, sort_by_image
+from astr_cli.sfm.observations import PIECE, Observations, gather_observations, give_back, reordered, sort_by_image
 from astr_cli.sfm.rows import MatchRows, PairRows, scales
 
 # Working pixels. Larger radii join more (median track on simulated scenes: the same up to 2) but blur the points.
@@ -39,7 +39,11 @@ class Tracks:
     @property
     def lengths(self) -> NDArray[np.int64]:
         """(T,) images that each track sees."""
-        return np.bincount(self.track)
+        count = int(self.track.max(initial=-1)) + 1
+        found = np.zeros(count, np.int64)
+        for begin in range(0, len(self.track), PIECE):  # bincount takes eight bytes a row
+            found += np.bincount(self.track[begin : begin + PIECE], minlength=count)
+        return found
 
     def of_image(self, image: int) -> NDArray[np.float32]:
         """(K, 2) keypoints of one image; a keypoint's index is its place here."""
@@ -59,12 +63,14 @@ def build_tracks(rows: PairRows | MatchRows, radius: float = MERGE_RADIUS) -> Tr
         return tracks
     scale = scales(rows.frames)
     stars, of_row = _stars(rows, scale)
+    give_back()
     borders = np.concatenate([[0], np.cumsum([len(part) for part in of_row])])
     kept, of_star = merge_stars(stars, radius)
     for part in of_row:
         np.take(of_star, part, out=part)
     of_all = np.concatenate(of_row or [of_star[:0]])
     del of_row, of_star
+    give_back()
     stars.image[~kept] = len(scale)
     order, offsets = sort_by_image(stars.image, len(scale))
     for begin, end in pairwise(offsets):
