@@ -97,7 +97,7 @@ def test_damaged_bytes(name: str, folder: Path, inspector: Inspector, tmp_path: 
     broken = tmp_path / f"broken{Path(name).suffix}"
     seen = []
 
-    @settings(max_examples=120, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=120, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(damage(content))
     def mutate(data: bytes) -> None:
         broken.write_bytes(data)
@@ -134,7 +134,7 @@ def test_whole_hdf5_with_odd_content(name: str, folder: Path, inspector: Inspect
     with h5py.File(folder / name) as file:
         file.visititems(lambda path, item: paths.append(path) if isinstance(item, h5py.Dataset) else None)
 
-    @settings(max_examples=60, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=60, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(st.sampled_from(paths), st.one_of(ARRAYS, st.none(), st.just("group")))
     def mutate(path: str, value: Any) -> None:
         odd.write_bytes(content)
@@ -161,7 +161,7 @@ def test_whole_databases_with_odd_content(folder: Path, inspector: Inspector, tm
     content = (folder / "database.db").read_bytes()
     odd = tmp_path / "odd.db"
 
-    @settings(max_examples=120, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=120, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(st.lists(st.tuples(COLUMNS, CELLS), min_size=1, max_size=3))
     def mutate(changes: list[tuple[tuple[str, str], str]]) -> None:
         odd.write_bytes(content)

@@ -104,7 +104,7 @@ def read_or_refuse(path: Path) -> bool:
 def test_odd_cells(whole: bytes, tmp_path: Path) -> None:
     path, refused = tmp_path / "odd.db", []
 
-    @settings(max_examples=300, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=300, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(st.lists(st.tuples(COLUMNS, CELLS), min_size=1, max_size=3))
     def mutate(changes: list[tuple[tuple[str, str], str]]) -> None:
         path.write_bytes(whole)
@@ -123,7 +123,7 @@ def test_odd_cells(whole: bytes, tmp_path: Path) -> None:
 def test_damaged_bytes(whole: bytes, tmp_path: Path) -> None:
     path, refused = tmp_path / "broken.db", []
 
-    @settings(max_examples=200, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=200, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(st.sampled_from(["cut", "flip", "zero"]), st.floats(0, 1), st.integers(0, 7))
     def mutate(kind: str, where: float, bit: int) -> None:
         data = bytearray(whole)
