@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
 
 from astr_cli.model.config import AstrConfig
 from astr_cli.model.layers import join_heads, linear_attention, split_heads
@@ -141,8 +142,7 @@ class FineStage(nn.Module):
 
     def tokens(self, fine: Tensor, counts: list[int], points: Tensor, scale: Tensor, coarse: Tensor) -> Tensor:
         """Sample windows and join each with its coarse feature: (M, tokens, width)."""
-        parts = zip(fine, points.split(counts), scale.split(counts), strict=True)
-        crops = torch.cat([sample_windows(*part, self.config.fine_tokens) for part in parts])
+        crops = sample_windows(fine, counts, points, scale, self.config.fine_tokens)
         # One linear layer of the joined channels, taken apart: the coarse half is the same for all tokens of a window.
         own, shared = self.merge.weight.split((crops.shape[2], self.coarse_projection.out_features), dim=1)
         context = F.linear(self.coarse_projection(coarse), shared, self.merge.bias)
@@ -208,17 +208,19 @@ def token_places(side: int, device: torch.device) -> Tensor:
     return torch.stack([x, y], dim=-1).flatten(0, 1)
 
 
-def sample_windows(fine: Tensor, points: Tensor, scale: Tensor, side: int) -> Tensor:
-    """Bilinear samples of F2 (C, h, w) on side x side tokens around points (M, 2) in working pixels: (M, side^2, C).
+def sample_windows(fine: Tensor, counts: list[int], points: Tensor, scale: Tensor, side: int) -> Tensor:
+    """Bilinear samples of F2 (B, C, h, w) on side x side tokens around points (M, 2) in working pixels: (M, side^2, C).
 
-    Tokens stand scale (M,) fine cells apart; fine cell x stands at pixel 2 x + 0.5. Beyond the map the border repeats.
+    The first counts[0] points lie in the first map, and so on. Tokens stand scale (M,) fine cells apart; fine cell x
+    stands at pixel 2 x + 0.5. Beyond the map the border repeats.
     """
-    height, width = fine.shape[1:]
+    height, width = fine.shape[2:]
     places = token_places(side, fine.device) * (side // 2)
     where = (points[:, None] - 0.5) / 2 + places * scale[:, None, None]
     size = torch.tensor([width, height], device=fine.device)
     normalised = (where + 0.5) / size * 2 - 1
-    sampled = F.grid_sample(
-        fine[None].float(), normalised[None], mode="bilinear", padding_mode="border", align_corners=False
-    )
-    return sampled[0].permute(1, 2, 0)
+    # All maps in one call, however unlike their shares: a call for each map keeps a GPU waiting.
+    padded = pad_sequence(normalised.split(counts), batch_first=True)
+    sampled = F.grid_sample(fine.float(), padded, mode="bilinear", padding_mode="border", align_corners=False)
+    rows = sampled.permute(0, 2, 3, 1)
+    return torch.cat([part[:count] for part, count in zip(rows, counts, strict=True)])

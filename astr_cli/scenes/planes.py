@@ -1,5 +1,7 @@
 """A photo on a plane, seen by two cameras: every homography, with exact depth."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -15,6 +17,7 @@ from astr_cli.scenes.geometry import (
 from astr_cli.scenes.texturing import Pyramid, backgrounds, build_pyramid, sample
 from astr_cli.scenes.views import draw_views
 
+STEEPEST = math.radians(75)  # a plane hides nothing of itself, so it is matched at tilts where a relief is not
 FAR = 1e3  # world units: beyond it a ray runs along the plane
 
 
@@ -26,7 +29,7 @@ def render_planes(
     `difficulty` from 0 to 1 is how far apart the two views are (see `draw_views`).
     """
     extents = half_extents(photos)
-    views = draw_views(len(photos), size, extents, generator, difficulty=difficulty)
+    views = draw_views(len(photos), size, extents, generator, difficulty=difficulty, steepest=STEEPEST)
     pyramid = build_pyramid(photos)
     cameras0, cameras1 = (Cameras(*(part.to(photos.device) for part in cameras)) for cameras in views)
     image0, depth0 = _render(pyramid, cameras0, extents, backgrounds(photos, size, generator))

@@ -37,11 +37,13 @@ def draw_views(
     generator: torch.Generator,
     heights: Tensor | None = None,
     difficulty: float = 1.0,
+    steepest: float = MAX_TILT,
 ) -> ViewPair:
     """Two cameras for each of `count` rectangles of half `extents`, for images of `size` (H, W).
 
     `heights` (count, 1) is how high the surface rises: overlap is that of its usual level, and cameras well above it
-    are preferred. `difficulty` from 0 to 1 shrinks tilts and scale changes and raises the overlap.
+    are preferred. `difficulty` from 0 to 1 shrinks tilts and scale changes and raises the overlap; `steepest` is the
+    greatest tilt in radians.
 
     Overlap (geometric mean of the shares of each image that the other sees) is drawn from 0.1 (0.6 at difficulty 0) to
     0.9, and the candidate that comes nearest is kept, so no pair is empty.
@@ -58,7 +60,7 @@ def draw_views(
     target0 = uniform(generator, (*shape, 2), -0.7, 0.7) * scale
     target1 = target0 + torch.randn((*shape, 2), generator=generator, device=generator.device) * 0.35
     target1 = target1.clamp(-0.9 * scale, 0.9 * scale)
-    tilt0, tilt1 = (tilt * (0.4 + 0.6 * difficulty) for tilt in _tilts(shape, generator))
+    tilt0, tilt1 = (tilt * (0.4 + 0.6 * difficulty) for tilt in _tilts(shape, generator, steepest))
     cameras0 = _cameras(size, focal0, reach0, target0, tilt0, generator)
     cameras1 = _cameras(size, focal1, reach1, target1, tilt1, generator)
 
@@ -81,19 +83,19 @@ def _scale_ratio(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     return torch.where(chance(generator, shape, 0.2), wide, usual)
 
 
-def _tilts(shape: tuple[int, ...], generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _tilts(shape: tuple[int, ...], generator: torch.Generator, steepest: float) -> tuple[Tensor, Tensor]:
     """Viewing directions as 2-vectors: length = angle off the normal, direction = where the camera leans to."""
     device = generator.device
 
     def anywhere() -> Tensor:
-        angle = uniform(generator, shape, 0.0, MAX_TILT)
+        angle = uniform(generator, shape, 0.0, steepest)
         towards = uniform(generator, shape, 0.0, 2 * math.pi)
         return torch.stack((angle * towards.cos(), angle * towards.sin()), dim=-1)
 
     first = anywhere()
     near = first + torch.randn((*shape, 2), generator=generator, device=device) * math.radians(20)
     second = torch.where(chance(generator, (*shape, 1), 0.3), anywhere(), near)
-    return first, second * (MAX_TILT / second.norm(dim=-1, keepdim=True).clamp(min=MAX_TILT))
+    return first, second * (steepest / second.norm(dim=-1, keepdim=True).clamp(min=steepest))
 
 
 def _cameras(

@@ -1,6 +1,7 @@
 """What `astr train` does: start or resume a run, train, keep checkpoints, print a line now and then."""
 
 import math
+import os
 import signal
 import time
 from collections.abc import Callable
@@ -11,12 +12,13 @@ import torch
 
 from astr_cli.errors import AstrError, Interrupted
 from astr_cli.model.config import PRESETS
+from astr_cli.train.batches import BatchSet, load_batches
 from astr_cli.train.checkpoint import Log, resume_run, save_run, start_run
 from astr_cli.train.config import Change, TrainConfig
 from astr_cli.train.curves import draw_curves
 from astr_cli.train.loop import StepReport, TrainState, run
 from astr_cli.train.parallel import process_rank, run_processes
-from astr_cli.train.photos import held_out_photos, load_photos
+from astr_cli.train.photos import SharedPhotos, held_out_photos, load_photos
 from astr_cli.train.scene_mix import load_recordings
 from astr_cli.train.validation import append_validation, validate
 
@@ -38,6 +40,7 @@ class TrainRequest:
     every: int
     device: str
     megadepth: Path | None = None
+    workers: int | None = None  # processes that make batches; None = as the device likes it
 
 
 def train(request: TrainRequest, echo: Callable[[str], None]) -> None:
@@ -52,7 +55,7 @@ def _train_process(request: TrainRequest, folder: Path, echo: Callable[[str], No
     device = pick_device(request.device)
     _, state, config = prepare(request, device)
     photos = load_photos(request.photos, validation=False)
-    recordings = load_recordings(request.rgbd, request.megadepth)
+    load_recordings(request.rgbd, request.megadepth)  # says what is wrong with them before anything starts
     first = process_rank() == 0
     held_out = held_out_photos(request.photos) if first else None
     if first:
@@ -78,17 +81,11 @@ def _train_process(request: TrainRequest, folder: Path, echo: Callable[[str], No
             curves.draw()
             echo(f"validation: {found}")
 
+    batches = BatchSet(SharedPhotos.of(photos), request.rgbd, request.megadepth, config, device, process_rank())
+    workers = workers_for(device) if request.workers is None else request.workers
     with _StopFlag() as stop:
-        run(
-            state,
-            config,
-            photos,
-            recordings,
-            device,
-            config.steps,
-            lambda: stop.asked or time.monotonic() > deadline,
-            listen,
-        )
+        loader = load_batches(batches, range(state.step, config.steps), workers)
+        run(state, config, loader, device, lambda: stop.asked or time.monotonic() > deadline, listen)
     if first:
         save_run(folder, state, config)
         curves.draw()
@@ -134,6 +131,11 @@ def pick_device(name: str) -> torch.device:
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise AstrError("--device cuda: PyTorch finds no CUDA device here")
     return torch.device(name)
+
+
+def workers_for(device: torch.device) -> int:
+    """Processes that make batches beside the one that trains: on a CPU they would take its cores."""
+    return 0 if device.type == "cpu" else max(1, min(12, (os.cpu_count() or 1) - 2))
 
 
 def line(rows: list[StepReport], config: TrainConfig) -> str:

@@ -2,21 +2,19 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from astr_cli.model.astr import Astr
-from astr_cli.scenes import ScenePair
+from astr_cli.train.batches import Batch, step_generator
 from astr_cli.train.config import TrainConfig
 from astr_cli.train.losses import Losses, batch_losses
 from astr_cli.train.parallel import any_process, average_gradients, process_rank
-from astr_cli.train.photos import PhotoSet
-from astr_cli.train.scene_mix import SUBPIXEL, Mixed, Recordings, SceneMix, SceneShares, mixed_scene
-from astr_cli.train.supervision import supervise
 
 
 @dataclass
@@ -55,7 +53,8 @@ def fresh_state(model: Astr, config: TrainConfig, step: int = 0, pairs: int = 0,
     decayed = [p for p in model.parameters() if p.ndim >= 2]
     plain = [p for p in model.parameters() if p.ndim < 2]
     groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=config.rate)
+    on_gpu = next(model.parameters()).is_cuda
+    optimizer = torch.optim.AdamW(groups, lr=config.rate, fused=True if on_gpu else None)
     return TrainState(model, average.eval().requires_grad_(False), optimizer, step, 0, pairs, hours)
 
 
@@ -66,44 +65,22 @@ def learning_rate(config: TrainConfig, step: int, warm: int) -> float:
     return rate * min(1.0, (warm + 1) / config.warmup)
 
 
-def make_scene(
-    photos: PhotoSet, recordings: Recordings | None, config: TrainConfig, step: int, device: torch.device
-) -> Mixed:
-    """The pairs of one step of this process: rendered, then photographed under different conditions."""
-    shares = SceneShares(
-        config.planes_share,
-        config.relief_share,
-        config.rooms_share,
-        config.facades_share,
-        config.rgbd_share,
-        config.megadepth_share,
-    )
-    mix = SceneMix(config.batch, config.side, shares, config.difficulty, config.light)
-    return mixed_scene(photos, recordings, mix, step_generator(config, step, stream=0), device)
-
-
-def step_generator(config: TrainConfig, step: int, stream: int) -> torch.Generator:
-    """Random numbers that depend on the seed, the step, the process and the stream alone."""
-    seed = ((config.seed * 1_000_003 + step) * config.processes + process_rank()) * 2 + stream
-    return torch.Generator().manual_seed(seed)
-
-
-def train_step(state: TrainState, config: TrainConfig, scene: ScenePair) -> StepReport:
-    """One step of AdamW on one batch of scenes."""
+def train_step(state: TrainState, config: TrainConfig, batch: Batch) -> StepReport:
+    """One step of AdamW on one batch."""
     started = time.perf_counter()
-    generator = step_generator(config, state.step, stream=1)
+    generator = step_generator(config, state.step, stream=1, rank=process_rank())
     state.model.train()
     if config.only_fine:
         state.model.backbone.eval()  # BatchNorm's statistics rest too
-    device = scene.image0.device
-    truth = supervise(scene)
-    with torch.autocast(device.type, torch.bfloat16, enabled=config.autocast):
-        half = len(scene.image0)
+    if not batch.subpixel:
+        config = config.changed((("fine_weight", 0.0),))
+    with torch.autocast(batch.image0.device.type, torch.bfloat16, enabled=config.autocast):
+        half = len(batch.image0)
         with torch.set_grad_enabled(not config.only_fine):
-            features = state.model.extract(torch.cat([scene.image0, scene.image1]))
+            features = state.model.extract(torch.cat([batch.image0, batch.image1]))
             features0, features1 = features.split(half)
             aggregated = state.model.aggregation(features0, features1, keep_rounds=True)
-        losses = batch_losses(state.model, (features0, features1), aggregated, truth, config, generator)
+        losses = batch_losses(state.model, (features0, features1), aggregated, batch.truth, config, generator)
     rate = learning_rate(config, state.step, state.warm)
     for group in state.optimizer.param_groups:
         group["lr"] = rate
@@ -126,44 +103,33 @@ def train_step(state: TrainState, config: TrainConfig, scene: ScenePair) -> Step
 def update_average(state: TrainState, config: TrainConfig) -> None:
     """Move the average towards the model; its BatchNorm statistics too."""
     decay = min(config.ema, (state.warm + 1) / (state.warm + 10))
-    moving = state.model.state_dict()
-    for name, tensor in state.average.state_dict().items():
-        if tensor.dtype.is_floating_point:
-            tensor.lerp_(moving[name], 1 - decay)
-        else:
-            tensor.copy_(moving[name])
+    averages, moving = list(state.average.state_dict().values()), list(state.model.state_dict().values())
+    real = [index for index, tensor in enumerate(averages) if tensor.dtype.is_floating_point]
+    # All in one call: a GPU waits for hundreds.
+    get_ema_multi_avg_fn(decay)([averages[index] for index in real], [moving[index] for index in real], None)
+    for index in set(range(len(averages))) - set(real):
+        averages[index].copy_(moving[index])
 
 
 def report(state: TrainState, losses: Losses, rate: float, gradient: Tensor, seconds: float) -> StepReport:
     """The figures of a step that has just been taken."""
-    return StepReport(
-        state.step,
-        rate,
-        losses.total.item(),
-        losses.coarse.item(),
-        losses.spots.item(),
-        losses.fine.item(),
-        losses.accuracy.item(),
-        tuple(share.item() for share in losses.inside),
-        losses.fine_error.item(),
-        gradient.item(),
-        seconds,
-    )
+    parts = (losses.total, losses.coarse, losses.spots, losses.fine, losses.accuracy, losses.fine_error, gradient)
+    figures = torch.stack([part.float() for part in (*parts, *losses.inside)]).tolist()
+    total, coarse, spots, fine, accuracy, fine_error, norm = figures[: len(parts)]
+    inside = tuple(figures[len(parts) :])
+    return StepReport(state.step, rate, total, coarse, spots, fine, accuracy, inside, fine_error, norm, seconds)
 
 
 def run(
     state: TrainState,
     config: TrainConfig,
-    photos: PhotoSet,
-    recordings: Recordings,
+    batches: Iterable[Batch],
     device: torch.device,
-    last_step: int,
     finished: Callable[[], bool],
     listener: Callable[[StepReport], None],
 ) -> None:
-    """Train until `last_step`, or until one process is `finished`."""
-    while state.step < last_step and not any_process(finished()):
-        kind, scene = make_scene(photos, recordings, config, state.step, device)
-        # Sensor depth is a pixel off: good enough for cells, not for offsets.
-        suited = config if kind in SUBPIXEL else config.changed((("fine_weight", 0.0),))
-        listener(train_step(state, suited, scene))
+    """Train on `batches`, which begin at the state's step, until they end or one process is `finished`."""
+    for batch in batches:
+        listener(train_step(state, config, batch.to(device)))
+        if any_process(finished()):
+            break

@@ -38,6 +38,26 @@ class PhotoSet:
         return torch.from_numpy(np.stack(crops).astype(np.float32) / 255.0)[:, None]
 
 
+@dataclass(frozen=True)
+class SharedPhotos:
+    """A PhotoSet in memory that processes share, so that it is there once for all of them."""
+
+    pixels: Tensor  # (N,) uint8, the photos one behind the other
+    shapes: tuple[tuple[int, int], ...]
+
+    @staticmethod
+    def of(photos: PhotoSet) -> "SharedPhotos":
+        """A copy of `photos`."""
+        pixels = torch.from_numpy(np.concatenate([photo.ravel() for photo in photos.photos])).share_memory_()
+        return SharedPhotos(pixels, tuple((photo.shape[0], photo.shape[1]) for photo in photos.photos))
+
+    def unpacked(self) -> PhotoSet:
+        """The photos, in the same memory."""
+        sizes = [height * width for height, width in self.shapes]
+        parts = self.pixels.split(sizes)
+        return PhotoSet(tuple(part.numpy().reshape(shape) for part, shape in zip(parts, self.shapes, strict=True)))
+
+
 def held_out(name: str) -> bool:
     """Whether a photo is for validation only: by a hash of its file name, so it never changes sides."""
     return hashlib.sha256(Path(name).name.encode()).digest()[0] * 100 < HELD_OUT_PERCENT * 256

@@ -155,7 +155,7 @@ def test_ratio_one_equals_the_plain_crop():
     fine = torch.randn(6, 40, 48)
     between = torch.nn.functional.avg_pool2d(fine, 2, stride=1)
     cells = torch.tensor([[3, 4], [5, 2], [9, 7]])
-    crops = sample_windows(fine, cells.float() * 8 + 3.5, torch.ones(3), 5)
+    crops = sample_windows(fine[None], [3], cells.float() * 8 + 3.5, torch.ones(3), 5)
     for crop, (x, y) in zip(crops, cells.tolist(), strict=True):
         plain = between[:, 4 * y - 1 : 4 * y + 4, 4 * x - 1 : 4 * x + 4]
         torch.testing.assert_close(crop, plain.flatten(1).T, atol=1e-5, rtol=1e-5)
@@ -212,10 +212,10 @@ def test_blocks_do_not_change_a_window():
 def test_pairs_of_a_batch_are_refined_as_if_alone():
     torch.manual_seed(3)
     stage = FineStage(PRESETS["astr-small"]).eval()
-    fine0, fine1 = torch.randn(2, 2, 48, 40, 40)
+    fine0, fine1 = torch.randn(2, 3, 48, 40, 40)
     windows = some_windows(30)
-    both = stage(FineMaps(fine0, fine1, [20, 10]), windows)
-    second = stage(FineMaps(fine0[1:], fine1[1:], [10]), Windows(*(part[20:] for part in windows)))
+    both = stage(FineMaps(fine0, fine1, [20, 0, 10]), windows)
+    second = stage(FineMaps(fine0[2:], fine1[2:], [10]), Windows(*(part[20:] for part in windows)))
     for together, alone in zip(both.last, second.last, strict=True):
         torch.testing.assert_close(together.offsets[20:], alone.offsets, atol=1e-4, rtol=0)
 

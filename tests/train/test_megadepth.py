@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from astr_cli.errors import AstrError
 from astr_cli.scenes import ScenePair, overlap
+from astr_cli.train.batches import make_scene
 from astr_cli.train.checkpoint import save_run, start_run
 from astr_cli.train.command import TrainRequest, prepare
 from astr_cli.train.config import TrainConfig
 from astr_cli.train.contact_sheet import contact_sheet
 from astr_cli.train.frames import Crop, cut
-from astr_cli.train.loop import make_scene
 from astr_cli.train.megadepth import MegadepthSet, _read_frame, load_megadepth
 from astr_cli.train.photos import PhotoSet
 from astr_cli.train.scene_mix import SUBPIXEL, SceneMix, SceneShares, kind_of, mixed_scene

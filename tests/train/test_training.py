@@ -15,15 +15,17 @@ import torch
 from astr_cli.errors import AstrError
 from astr_cli.model import PRESETS, Astr, load_weights
 from astr_cli.scenes import procedural_textures, render_planes, render_relief
+from astr_cli.train.batches import BatchSet, load_batches, make_batch
 from astr_cli.train.checkpoint import resume_run, save_run, start_run
 from astr_cli.train.command import TrainRequest, train
 from astr_cli.train.config import TrainConfig, parse_change
 from astr_cli.train.curves import draw_curves, read_table, thinned
-from astr_cli.train.loop import fresh_state, learning_rate, make_scene, train_step
-from astr_cli.train.photos import PhotoSet, held_out, load_photos
+from astr_cli.train.loop import fresh_state, learning_rate, train_step
+from astr_cli.train.photos import PhotoSet, SharedPhotos, held_out, load_photos
 from astr_cli.train.supervision import centres, sample_depth, supervise
 from astr_cli.train.validation import Validation, append_validation, validation_pair
 
+CPU = torch.device("cpu")
 SMALL = TrainConfig(side=96, batch=2, steps=50, warmup=5, autocast=False)
 
 
@@ -67,7 +69,7 @@ def test_the_loss_falls_on_one_batch(photos):
     torch.manual_seed(0)
     config = dataclasses.replace(SMALL, rate=2e-3, steps=1000)
     state = fresh_state(Astr(PRESETS["astr-small"]), config)
-    scene = make_scene(photos, None, config, 0, torch.device("cpu")).scene
+    scene = make_batch(photos, None, config, 0, torch.device("cpu"))
     reports = [train_step(state, config, scene) for _ in range(60)]
     assert reports[-1].coarse < 0.9 * reports[0].coarse
     assert len(reports[0].inside) == 4
@@ -79,7 +81,7 @@ def test_exact_resume(photos, tmp_path):
 
     def advance(state, count):
         for _ in range(count):
-            train_step(state, SMALL, make_scene(photos, None, SMALL, state.step, device).scene)
+            train_step(state, SMALL, make_batch(photos, None, SMALL, state.step, device))
 
     whole = start_run(SMALL, device)
     advance(whole, 4)
@@ -95,24 +97,41 @@ def test_exact_resume(photos, tmp_path):
     assert (whole.step, whole.warm, whole.pairs) == (resumed.step, resumed.warm, resumed.pairs)
 
 
+def test_batches_made_ahead_are_the_same(photos):
+    """By other processes, in order, and whatever step they begin at; of one thread each, so here too."""
+    batches = BatchSet(SharedPhotos.of(photos), None, None, SMALL, CPU, rank=0)
+    ahead = list(load_batches(batches, range(3, 7), workers=2))
+    assert len(ahead) == 4
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        here = [make_batch(photos, None, SMALL, step, CPU) for step in range(3, 7)]
+    finally:
+        torch.set_num_threads(threads)
+    for first, second in zip(ahead, here, strict=True):
+        assert first.subpixel == second.subpixel
+        for a, b in zip((*first[:2], *first.truth), (*second[:2], *second.truth), strict=True):
+            torch.testing.assert_close(a, b, atol=0, rtol=0)
+
+
 def test_a_rest_that_rests(photos, tmp_path):
     """With only_fine nothing else moves, BatchNorm's statistics included; and such a run resumes."""
     config = dataclasses.replace(SMALL, only_fine=True)
     state = start_run(config, torch.device("cpu"))
     before = {name: tensor.clone() for name, tensor in state.model.state_dict().items()}
-    train_step(state, config, make_scene(photos, None, config, 0, torch.device("cpu")).scene)
+    train_step(state, config, make_batch(photos, None, config, 0, torch.device("cpu")))
     moved = {name for name, tensor in state.model.state_dict().items() if not torch.equal(tensor, before[name])}
     assert moved and all(name.startswith("fine.") for name in moved)
     assert {name for name, _ in state.model.named_parameters() if name.startswith("fine.")} <= moved
     save_run(tmp_path, state, config)
     resumed, _ = resume_run(tmp_path, torch.device("cpu"))
-    train_step(resumed, config, make_scene(photos, None, config, 1, torch.device("cpu")).scene)
+    train_step(resumed, config, make_batch(photos, None, config, 1, torch.device("cpu")))
 
 
 def test_linear_attention_can_take_the_place_of_spots(photos):
     config = dataclasses.replace(SMALL, preset="astr-small-linear")
     state = start_run(config, torch.device("cpu"))
-    report = train_step(state, config, make_scene(photos, None, config, 0, torch.device("cpu")).scene)
+    report = train_step(state, config, make_batch(photos, None, config, 0, torch.device("cpu")))
     assert (report.spots, report.inside) == (0, ())
     assert report.coarse > 0
 
@@ -133,14 +152,14 @@ def test_any_value_of_the_recipe_can_be_set():
 
 def test_warm_start_takes_the_position_from_the_header(photos, tmp_path):
     state = start_run(SMALL, torch.device("cpu"))
-    train_step(state, SMALL, make_scene(photos, None, SMALL, 0, torch.device("cpu")).scene)
+    train_step(state, SMALL, make_batch(photos, None, SMALL, 0, torch.device("cpu")))
     save_run(tmp_path, state, SMALL)
     warm = start_run(SMALL, torch.device("cpu"), tmp_path / "astr-small.safetensors")
     assert (warm.step, warm.warm, warm.pairs) == (1, 0, 2)
     assert warm.hours == pytest.approx(state.hours, abs=1e-3)
     assert not warm.optimizer.state_dict()["state"]
     assert learning_rate(SMALL, warm.step, warm.warm) < learning_rate(SMALL, warm.step, 10)
-    train_step(warm, SMALL, make_scene(photos, None, SMALL, 1, torch.device("cpu")).scene)
+    train_step(warm, SMALL, make_batch(photos, None, SMALL, 1, torch.device("cpu")))
 
 
 def test_a_config_of_two_kinds_of_scenes_keeps_them():

@@ -1,0 +1,94 @@
+"""The batches of a run, each drawn from (seed, step) alone; made by processes of their own where that pays."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from astr_cli.train.config import TrainConfig
+from astr_cli.train.photos import PhotoSet, SharedPhotos
+from astr_cli.train.scene_mix import SUBPIXEL, Mixed, Recordings, SceneMix, SceneShares, load_recordings, mixed_scene
+from astr_cli.train.supervision import Supervision, supervise
+
+
+class Batch(NamedTuple):
+    """What one step learns from."""
+
+    image0: Tensor  # (B, 1, H, W) float32 in [0, 1]
+    image1: Tensor
+    truth: Supervision
+    subpixel: bool  # whether the true offsets are exact enough for the fine stage
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same on `device`; from pinned memory without waiting."""
+        truth = Supervision(*(part.to(device, non_blocking=True) for part in self.truth))
+        image0, image1 = self.image0.to(device, non_blocking=True), self.image1.to(device, non_blocking=True)
+        return Batch(image0, image1, truth, self.subpixel)
+
+
+def make_scene(
+    photos: PhotoSet, recordings: Recordings | None, config: TrainConfig, step: int, device: torch.device, rank: int = 0
+) -> Mixed:
+    """The pairs of one step of process `rank`: rendered, then photographed under different conditions."""
+    shares = SceneShares(
+        config.planes_share,
+        config.relief_share,
+        config.rooms_share,
+        config.facades_share,
+        config.rgbd_share,
+        config.megadepth_share,
+    )
+    mix = SceneMix(config.batch, config.side, shares, config.difficulty, config.light)
+    return mixed_scene(photos, recordings, mix, step_generator(config, step, 0, rank), device)
+
+
+def step_generator(config: TrainConfig, step: int, stream: int, rank: int) -> torch.Generator:
+    """Random numbers that depend on the seed, the step, the process and the stream alone."""
+    seed = ((config.seed * 1_000_003 + step) * config.processes + rank) * 2 + stream
+    return torch.Generator().manual_seed(seed)
+
+
+def make_batch(
+    photos: PhotoSet, recordings: Recordings | None, config: TrainConfig, step: int, device: torch.device, rank: int = 0
+) -> Batch:
+    """The scene of one step, as it is learnt from."""
+    kind, scene = make_scene(photos, recordings, config, step, device, rank)
+    return Batch(scene.image0, scene.image1, supervise(scene), kind in SUBPIXEL)
+
+
+@dataclass
+class BatchSet(Dataset[Batch]):
+    """The batches by their step; it travels to the processes that make them."""
+
+    photos: SharedPhotos
+    rgbd: Path | None
+    megadepth: Path | None
+    config: TrainConfig
+    device: torch.device  # that renders
+    rank: int
+
+    def __post_init__(self) -> None:
+        self.recordings: Recordings | None = None
+
+    def __getitem__(self, step: int) -> Batch:
+        if self.recordings is None:
+            self.recordings = load_recordings(self.rgbd, self.megadepth)
+        batch = make_batch(self.photos.unpacked(), self.recordings, self.config, step, self.device, self.rank)
+        # GPU memory would have to outlive its process; host memory goes from hand to hand.
+        return batch.to(torch.device("cpu"))
+
+
+def load_batches(batches: BatchSet, steps: range, workers: int) -> DataLoader[Batch]:
+    """The batches of `steps` in order, made here by 0 workers, else by so many processes ahead of the training."""
+    return DataLoader(
+        batches,
+        batch_size=None,
+        sampler=steps,
+        num_workers=workers,
+        pin_memory=batches.device.type == "cuda",
+        # Not a fork: neither CUDA nor the threads of this process would survive one.
+        multiprocessing_context="spawn" if workers else None,
+    )
