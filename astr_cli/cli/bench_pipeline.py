@@ -35,7 +35,8 @@ def command(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     batch: Annotated[int | None, typer.Option(help="Pairs at once.", show_default="8 on a GPU, 1 on a CPU")] = None,
     jobs: Annotated[
-        int | None, typer.Option(help="Batches in work at the same time, on a CPU.", show_default="cores, at most 4")
+        int | None,
+        typer.Option(help="Batches in work at the same time.", show_default="2 on a GPU; cores, at most 4, on a CPU"),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> int:

@@ -39,7 +39,8 @@ def command(
     ] = None,
     batch: Annotated[int | None, typer.Option(help="Pairs at once.", show_default="8 on a GPU, 1 on a CPU")] = None,
     jobs: Annotated[
-        int | None, typer.Option(help="Batches in work at the same time, on a CPU.", show_default="cores, at most 4")
+        int | None,
+        typer.Option(help="Batches in work at the same time.", show_default="2 on a GPU; cores, at most 4, on a CPU"),
     ] = None,
     workers: Annotated[int, typer.Option(help="Threads that decode photos.")] = 2,
     memory: Annotated[

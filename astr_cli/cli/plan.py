@@ -30,7 +30,9 @@ def command(
         str | None, typer.Option(help="fp32 or bf16.", show_default="bf16 on a GPU, fp32 on a CPU")
     ] = None,
     batch: Annotated[int | None, typer.Option(help="Pairs at once.", show_default="8 on a GPU, 1 on a CPU")] = None,
-    jobs: Annotated[int | None, typer.Option(help="As in astr match.", show_default="cores, at most 4")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(help="As in astr match.", show_default="2 on a GPU; cores, at most 4, on a CPU")
+    ] = None,
     memory: Annotated[
         str | None, typer.Option(help="Room for the features of photos.", show_default="as in astr match")
     ] = None,

@@ -1,7 +1,8 @@
 """How the cores of a CPU are shared out: several pairs at once, each by a few threads.
 
 On a CPU two pairs side by side, one thread each, are done sooner than one after the other by two threads: the many
-small steps of a pair wait for the slowest thread at their ends. A GPU has one lane.
+small steps of a pair wait for the slowest thread at their ends. A GPU has two lanes: while one waits for the scale
+ratios, which are found on the CPU, the other keeps it busy.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ import torch
 
 T = TypeVar("T")
 P = ParamSpec("P")
+GPU_LANES = 2
 MOST_LANES = 4  # memory grows with them
 ROOM = 2 << 30  # bytes that what is in work at the same time may take, beside what one alone takes
 MAPS = 5  # of the backbone's largest kind that it holds at once
@@ -28,10 +30,10 @@ class Split(NamedTuple):
 
 
 def split_cores(device: torch.device) -> Split:
-    """Lanes and threads for all of torch's threads; one lane for a GPU."""
+    """Lanes and threads for all of torch's threads."""
     cores = torch.get_num_threads()
     if device.type != "cpu":
-        return Split(1, cores)
+        return Split(GPU_LANES, max(1, cores // GPU_LANES))
     lanes = min(cores, MOST_LANES)
     return Split(lanes, cores // lanes)
 

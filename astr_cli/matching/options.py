@@ -51,7 +51,7 @@ class MatchOptions:
     batch: int | None = None
     """Pairs a batch; None: 8 on a GPU, 1 on a CPU."""
     jobs: int | None = None
-    """Batches in work at the same time, on a CPU; None: as many as cores, at most 4."""
+    """Batches in work at the same time; None: 2 on a GPU, as many as cores, at most 4, on a CPU."""
     workers: int = 2
     """Threads that decode photos."""
     rotate: Rotate = "exif"
@@ -119,7 +119,7 @@ def resolve_compute(options: MatchOptions) -> Compute:
         options.long_side or (832 if gpu else 640),
         # Turned pairs are matched one by one, as their sizes are not known before.
         1 if options.rotate == "auto" else options.batch or (8 if gpu else 1),
-        1 if gpu else options.jobs or split.lanes,
+        options.jobs or split.lanes,
         split.threads,
     )
 

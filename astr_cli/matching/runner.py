@@ -1,7 +1,8 @@
 """The model on its device: one image to features, a batch of pairs to matches in original pixels."""
 
+import threading
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -96,14 +97,42 @@ class Runner:
         with (
             torch.inference_mode(),
             bf16,
-            _reproducible() if self.device.type == "cuda" else use_threads(self._threads),
+            _GPU_FLAGS[self._precision] if self.device.type == "cuda" else use_threads(self._threads),
         ):
             yield
 
 
-def _reproducible() -> AbstractContextManager[None]:
-    """Without this, cudnn's benchmark mode and non-deterministic algorithms would give other bytes on every run."""
-    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+class _GpuFlags:
+    """torch's flags for a GPU, which belong to the process, from the first thread that enters to the last that leaves.
+
+    Without them cudnn's benchmark mode and non-deterministic algorithms would give other bytes on every run. With bf16
+    the float32 products that are left, whose factors are bf16 numbers mostly, may take the tensor cores too.
+    """
+
+    def __init__(self, precision: Precision) -> None:
+        self._products = "high" if precision == "bf16" else "highest"
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._before: ExitStack | None = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._before = ExitStack()
+                cudnn = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+                self._before.enter_context(cudnn)
+                self._before.callback(torch.set_float32_matmul_precision, torch.get_float32_matmul_precision())
+                torch.set_float32_matmul_precision(self._products)
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0 and self._before is not None:
+                self._before.close()
+
+
+_GPU_FLAGS: dict[Precision, _GpuFlags] = {"bf16": _GpuFlags("bf16"), "fp32": _GpuFlags("fp32")}
 
 
 def _stack(features: Sequence[Features]) -> Features:

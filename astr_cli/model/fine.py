@@ -11,8 +11,8 @@ from astr_cli.model.config import AstrConfig
 from astr_cli.model.layers import join_heads, linear_attention, split_heads
 
 # Windows are refined in blocks of this many, padded: a result never depends on how many others there are, not even
-# in its last bit, as it would through the row count of a matrix product.
-BLOCK = 64
+# in its last bit, as it would through the row count of a matrix product. A GPU wants large ones.
+BLOCK, GPU_BLOCK = 64, 2048
 
 # NOTE the paper takes the expectation over the whole window; a second peak or a floor of the heat map pulls that to the
 # window's centre. Here it is taken again under a Gaussian about itself, a few times, and so settles on one peak.
@@ -166,12 +166,13 @@ class FineStage(nn.Module):
         count = len(windows.ratios)
         if count == 0:
             return torch.zeros_like(windows.points0), torch.zeros_like(windows.points1)
-        padding = -count % BLOCK
+        size = GPU_BLOCK if fine0.is_cuda else BLOCK
+        padding = -count % size
         padded = Windows(*(torch.cat([part, part[:1].expand(padding, *part.shape[1:])]) for part in windows))
-        maps = FineMaps(fine0[None], fine1[None], [BLOCK])
+        maps = FineMaps(fine0[None], fine1[None], [size])
         blocks = [
-            self(maps, Windows(*(part[start : start + BLOCK] for part in padded)), one_way).last
-            for start in range(0, count + padding, BLOCK)
+            self(maps, Windows(*(part[start : start + size] for part in padded)), one_way).last
+            for start in range(0, count + padding, size)
         ]
         offsets0, offsets1 = (torch.cat([block[side].offsets for block in blocks])[:count] for side in (0, 1))
         return offsets0, offsets1
