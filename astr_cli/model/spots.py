@@ -4,7 +4,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from astr_cli.ops import BestMatches
+from astr_cli.model.layers import split_heads, to_tokens
+from astr_cli.ops import BestMatches, sampled_scores
+
+HEAD = 32  # channels whose products the operator sums at a time
 
 
 @torch.no_grad()
@@ -31,9 +34,12 @@ def select_spots(
         for dx in range(-(window // 2), window // 2 + 1)
         if (dy, dx) != (0, 0)
     ]
-    similarity = neighbour_similarity(features, offsets, valid.unflatten(1, grid))
     neighbour = neighbour_cells(grid, offsets, features.device)  # (N, O), -1 = outside
     inside = (neighbour >= 0) & valid[:, neighbour.clamp(min=0)]
+    if features.is_cuda:
+        similarity = listed_similarity(features, torch.where(inside, neighbour, -1))
+    else:
+        similarity = neighbour_similarity(features, offsets, valid.unflatten(1, grid))
     score = similarity * confidence[:, neighbour.clamp(min=0)]
     # Cells outside of the image or masked must lose to every cell inside, even to those of zero confidence.
     score = score.masked_fill(~inside, -1.0)
@@ -57,6 +63,13 @@ def neighbour_similarity(features: Tensor, offsets: list[tuple[int, int]], valid
         scores.append(score.masked_fill(~present[:, rows, columns], -torch.inf))
     stacked = torch.stack(scores, dim=-1).flatten(1, 2) / features.shape[1] ** 0.5
     return torch.softmax(stacked, dim=-1).nan_to_num(0.0)
+
+
+def listed_similarity(features: Tensor, table: Tensor) -> Tensor:
+    """`neighbour_similarity` with the cells of table (B, N, O), -1 = none: one kernel in place of hundreds."""
+    heads = split_heads(to_tokens(features).float(), features.shape[1] // HEAD)
+    scores = sampled_scores(heads, heads, table).sum(dim=1) / features.shape[1] ** 0.5
+    return torch.softmax(scores.masked_fill(table < 0, -torch.inf), dim=-1).nan_to_num(0.0)
 
 
 def neighbour_cells(grid: tuple[int, int], offsets: list[tuple[int, int]], device: torch.device) -> Tensor:

@@ -41,8 +41,12 @@ def make_scene(
         config.rgbd_share,
         config.megadepth_share,
     )
-    mix = SceneMix(config.batch, config.side, shares, config.difficulty, config.light)
-    return mixed_scene(photos, recordings, mix, step_generator(config, step, 0, rank), device)
+    generator = step_generator(config, step, 0, rank)
+    batch, side = config.batch, config.side
+    if config.large_share > 0 and float(torch.rand(1, generator=generator)) < config.large_share:
+        batch, side = max(1, round(batch * (side / config.large_side) ** 2)), config.large_side
+    mix = SceneMix(batch, side, shares, config.difficulty, config.light)
+    return mixed_scene(photos, recordings, mix, generator, device)
 
 
 def step_generator(config: TrainConfig, step: int, stream: int, rank: int) -> torch.Generator:

@@ -70,7 +70,7 @@ def _train_process(request: TrainRequest, folder: Path, echo: Callable[[str], No
         log.append(report)
         rows.append(report)
         if report.step % PRINT_EVERY == 0:
-            echo(line(rows, config))
+            echo(line(rows))
             rows.clear()
         if report.step % request.every == 0:
             save_run(folder, state, config)
@@ -117,8 +117,9 @@ def prepare(request: TrainRequest, device: torch.device) -> tuple[Path, TrainSta
     config = TrainConfig().changed(request.changes)
     if config.preset not in PRESETS:
         raise AstrError(f"no preset '{config.preset}': choose from {', '.join(PRESETS)}")
-    if config.side % 32:
-        raise AstrError(f"--side {config.side}: not a multiple of 32")
+    for name, side in (("--side", config.side), ("large_side", config.large_side)):
+        if side % 32:
+            raise AstrError(f"{name} {side}: not a multiple of 32")
     if request.out is None or (request.out / "checkpoint.safetensors").exists():
         raise AstrError(
             f"{request.out}: holds a run already; go on with --resume {request.out}, or name another folder"
@@ -140,20 +141,20 @@ def workers_for(device: torch.device) -> int:
     return 0 if device.type == "cpu" else max(1, min(12, (os.cpu_count() or 1) - 2))
 
 
-def line(rows: list[StepReport], config: TrainConfig) -> str:
+def line(rows: list[StepReport]) -> str:
     """One printed line: means over the last rows."""
 
     def mean(values: list[float]) -> float:
         known = [value for value in values if math.isfinite(value)]
         return sum(known) / max(len(known), 1)
 
-    pairs = config.batch * config.processes
     inside = "/".join(f"{100 * mean([row.inside[k] for row in rows]):.0f}" for k in range(len(rows[-1].inside)))
+    speed = sum(row.pairs for row in rows) / sum(row.seconds for row in rows)
     return (
         f"step {rows[-1].step:6d}  loss {mean([r.loss for r in rows]):6.3f}"
         f"  coarse {mean([r.coarse for r in rows]):6.3f}"
         f"  right {100 * mean([r.accuracy for r in rows]):5.1f}%  in spot {inside}%"
-        f"  fine {mean([r.fine_error for r in rows]):5.2f} px  {pairs / mean([r.seconds for r in rows]):5.1f} pairs/s"
+        f"  fine {mean([r.fine_error for r in rows]):5.2f} px  {speed:5.1f} pairs/s"
     )
 
 

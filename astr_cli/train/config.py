@@ -19,9 +19,11 @@ class TrainConfig:
     preset: str = "astr-small"
     seed: int = 1
     side: int = 192  # pixels; the paper trains at 832, which no CPU can
+    large_side: int = 448  # pixels of some batches, of fewer pairs: more cells to mistake a cell for, as photos have
+    large_share: float = 0.0  # how often
     batch: int = 8  # pairs of one process; the paper's total batch
     processes: int = 1  # on one machine, gradients averaged; on a CPU two of one thread beat one of two
-    steps: int = 20_000  # horizon of the schedule
+    steps: int = 20_000  # where the schedule ends, which begins at 0 or at a warm start
     warmup: int = 400  # steps; the paper's 15,000 are of a longer run
     rate: float = 1e-3  # peak, as the paper
     last_rate: float = 3e-5  # NOTE cosine to here: a short run gains more from it than from the paper's halvings
@@ -58,7 +60,8 @@ class TrainConfig:
     def from_json(text: str) -> "TrainConfig":
         """The inverse of `to_json`."""
         # Older files lack some.
-        values = {"megadepth_share": 0.0, "correction_weight": 0.0, "only_fine": False, **json.loads(text)}
+        absent = {"megadepth_share": 0.0, "correction_weight": 0.0, "only_fine": False, "large_share": 0.0}
+        values = {**absent, **json.loads(text)}
         if "planes_share" not in values:  # written when there were planes and reliefs only
             rest = {"rooms_share": 0.0, "facades_share": 0.0, "rgbd_share": 0.0}
             values = {**values, **rest, "planes_share": 1 - values["relief_share"]}

@@ -24,8 +24,8 @@ class TrainState:
     model: Astr
     average: Astr  # exponential moving average, what is exported
     optimizer: torch.optim.AdamW
-    step: int = 0  # position in the schedule, over all runs
-    warm: int = 0  # steps since a warm start: moments are fresh, so the rate climbs again
+    step: int = 0  # over all runs
+    warm: int = 0  # steps since the start, or a warm start: moments are fresh, so the rate climbs again
     pairs: int = 0
     hours: float = 0.0
 
@@ -44,6 +44,7 @@ class StepReport(NamedTuple):
     fine_error: float
     gradient: float
     seconds: float
+    pairs: int
 
 
 def fresh_state(model: Astr, config: TrainConfig, step: int = 0, pairs: int = 0, hours: float = 0.0) -> TrainState:
@@ -59,8 +60,8 @@ def fresh_state(model: Astr, config: TrainConfig, step: int = 0, pairs: int = 0,
 
 
 def learning_rate(config: TrainConfig, step: int, warm: int) -> float:
-    """Linear warm-up (again after a warm start), then a cosine from `rate` to `last_rate` at `steps`."""
-    share = min(step / config.steps, 1.0)
+    """Linear warm-up, then a cosine from `rate` to `last_rate` at `steps`; both anew from a warm start, `warm` ago."""
+    share = min(warm / max(config.steps - (step - warm), 1), 1.0)
     rate = config.last_rate + (config.rate - config.last_rate) * 0.5 * (1 + math.cos(math.pi * share))
     return rate * min(1.0, (warm + 1) / config.warmup)
 
@@ -93,10 +94,11 @@ def train_step(state: TrainState, config: TrainConfig, batch: Batch) -> StepRepo
         update_average(state, config)
     state.step += 1
     state.warm += 1
-    state.pairs += half * config.processes
+    pairs = half * config.processes
+    state.pairs += pairs
     seconds = time.perf_counter() - started
     state.hours += seconds / 3600
-    return report(state, losses, rate, gradient, seconds)
+    return report(state, losses, rate, gradient, seconds, pairs)
 
 
 @torch.no_grad()
@@ -111,13 +113,13 @@ def update_average(state: TrainState, config: TrainConfig) -> None:
         averages[index].copy_(moving[index])
 
 
-def report(state: TrainState, losses: Losses, rate: float, gradient: Tensor, seconds: float) -> StepReport:
+def report(state: TrainState, losses: Losses, rate: float, gradient: Tensor, seconds: float, pairs: int) -> StepReport:
     """The figures of a step that has just been taken."""
     parts = (losses.total, losses.coarse, losses.spots, losses.fine, losses.accuracy, losses.fine_error, gradient)
     figures = torch.stack([part.float() for part in (*parts, *losses.inside)]).tolist()
     total, coarse, spots, fine, accuracy, fine_error, norm = figures[: len(parts)]
     inside = tuple(figures[len(parts) :])
-    return StepReport(state.step, rate, total, coarse, spots, fine, accuracy, inside, fine_error, norm, seconds)
+    return StepReport(state.step, rate, total, coarse, spots, fine, accuracy, inside, fine_error, norm, seconds, pairs)
 
 
 def run(

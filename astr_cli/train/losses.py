@@ -41,8 +41,9 @@ def batch_losses(
     order = torch.randperm(len(truth.batch), generator=generator).to(truth.batch.device)
     chosen = order[: max(1, int(config.sampled * len(truth.batch)))]
     with torch.set_grad_enabled(not config.only_fine):
-        coarse = matrix_loss(aggregated.matching, truth, chosen, config)
-        rounds = [matrix_loss(item.matching, truth, chosen, config) for item in aggregated.rounds]
+        alone = truth.alone0.nonzero(as_tuple=True), truth.alone1.nonzero(as_tuple=True)
+        coarse = matrix_loss(aggregated.matching, truth, chosen, alone, config)
+        rounds = [matrix_loss(item.matching, truth, chosen, alone, config) for item in aggregated.rounds]
         spots = torch.stack(rounds).mean() if rounds else torch.zeros_like(coarse)
     fine, fine_error = fine_loss(model, features, aggregated, truth, config, generator)
     total = coarse + config.spot_weight * spots + config.fine_weight * fine
@@ -54,11 +55,16 @@ def batch_losses(
     return Losses(total, coarse, spots, fine, accuracy, inside, fine_error)
 
 
-def matrix_loss(matching: DualSoftmax, truth: Supervision, chosen: Tensor, config: TrainConfig) -> Tensor:
+def matrix_loss(
+    matching: DualSoftmax,
+    truth: Supervision,
+    chosen: Tensor,
+    alone: tuple[tuple[Tensor, ...], tuple[Tensor, ...]],  # pairs and cells of both images
+    config: TrainConfig,
+) -> Tensor:
     """Focal negative log likelihood at the chosen true matches, plus the cells that are known to be alone."""
     best0, best1 = matching.best()
-    alone0, cells0 = truth.alone0.nonzero(as_tuple=True)
-    alone1, cells1 = truth.alone1.nonzero(as_tuple=True)
+    (alone0, cells0), (alone1, cells1) = alone
     # One look-up for all: each costs a gradient of the whole matrix's size.
     log_p = matching.at(
         torch.cat([truth.batch[chosen], alone0, alone1]),

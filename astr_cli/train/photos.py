@@ -1,6 +1,7 @@
 """Photos as textures for rendered scenes: read once, kept as grey bytes, cut at random."""
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,16 +71,15 @@ def held_out_photos(root: Path) -> PhotoSet | None:
 
 def load_photos(root: Path, validation: bool, longest: int = 512) -> PhotoSet:
     """Read the training (or the held-out) photos below `root`, reduced to `longest` pixels. Raises AstrError."""
-    import cv2
-
     names = [name for name in find_images(root) if held_out(name) == validation]
     if not names:
         raise AstrError(f"{root}: no {'held-out' if validation else 'training'} photos found there")
-    photos: list[np.ndarray] = []
-    for name in names:
-        photo: np.ndarray = read_gray(root / name)
-        scale = longest / max(photo.shape)
-        if scale < 1:
-            photo = cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        photos.append(photo)
-    return PhotoSet(tuple(photos))
+    with ThreadPoolExecutor() as threads:
+        return PhotoSet(tuple(threads.map(lambda name: _reduced(read_gray(root / name), longest), names)))
+
+
+def _reduced(photo: np.ndarray, longest: int) -> np.ndarray:
+    import cv2
+
+    scale = longest / max(photo.shape)
+    return photo if scale >= 1 else cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)

@@ -13,7 +13,7 @@ from astr_cli.model.fine import FineMaps, FineStage, Windows, expect, sample_win
 from astr_cli.model.layers import full_attention, linear_attention
 from astr_cli.model.positions import positional_encoding
 from astr_cli.model.scaling import affine_ratios, scale_ratios
-from astr_cli.model.spots import neighbour_cells, select_spots
+from astr_cli.model.spots import listed_similarity, neighbour_cells, neighbour_similarity, select_spots
 from astr_cli.ops import BestMatches
 
 CPU = torch.device("cpu")
@@ -142,6 +142,19 @@ def test_without_evidence_the_ratio_is_one():
     line = np.column_stack([np.arange(40) * 8.0, np.zeros(40)])
     assert (scale_ratios(line, line, None, None, 3.0) == 1).all()
     assert scale_ratios(np.zeros((0, 2)), np.zeros((0, 2)), np.eye(3), np.eye(3), 3.0).shape == (0,)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(3, 9), st.integers(3, 9), st.integers(0, 2**31 - 1))
+def test_both_ways_to_similarity_agree(height, width, seed):
+    generator = torch.Generator().manual_seed(seed)
+    features = torch.randn(2, 64, height, width, generator=generator)
+    valid = torch.rand(2, height, width, generator=generator) < 0.8
+    offsets = [(dy, dx) for dy in range(-2, 3) for dx in range(-2, 3) if (dy, dx) != (0, 0)]
+    cells = neighbour_cells((height, width), offsets, CPU)
+    inside = (cells >= 0) & valid.flatten(1)[:, cells.clamp(min=0)]
+    listed = listed_similarity(features, torch.where(inside, cells, -1))
+    torch.testing.assert_close(listed, neighbour_similarity(features, offsets, valid), atol=1e-5, rtol=1e-4)
 
 
 def test_windows_never_shrink_below_the_plain_one():
