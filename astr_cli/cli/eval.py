@@ -26,6 +26,9 @@ def command(
         str,
         typer.Option(help="What the matcher is told of the cameras: true (where known), none, exif, or a path."),
     ] = "true",
+    scaling: Annotated[
+        str, typer.Option(help="auto, or off: without adaptive scaling, to see what it brings.")
+    ] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     sift: Annotated[bool, typer.Option("--sift", help="Add OpenCV's SIFT on the same resized photos.")] = False,
     max_pairs: Annotated[
@@ -62,7 +65,7 @@ def command(
     from astr_cli.cli import eval_output
     from astr_cli.evaluate import find_benchmarks
 
-    request = Request(matches, weights, long_side, threshold, cameras, device, sift, as_json)
+    request = Request(matches, weights, long_side, threshold, cameras, scaling, device, sift, as_json)
     found = find_benchmarks(folder)
     if max_pairs is not None:
         found = [benchmark.thinned(max_pairs) for benchmark in found]
@@ -92,6 +95,7 @@ class Request(NamedTuple):
     long_side: int | None
     threshold: float
     cameras: str
+    scaling: str
     device: str
     sift: bool
     quiet: bool
@@ -131,7 +135,14 @@ def _matched_now(benchmark: "Benchmark[Any]", request: Request, plots: Path | No
     draw = _drawing(benchmark, plots, Path(request.weights).stem, long_side)
     with scratch_folder() as scratch, make_report(False, request.quiet) as report:
         options = match_options(
-            benchmark, Path(scratch), request.weights, long_side, request.threshold, request.device, request.cameras
+            benchmark,
+            Path(scratch),
+            request.weights,
+            long_side,
+            request.threshold,
+            request.device,
+            request.cameras,
+            request.scaling,
         )
         return evaluate_astr(benchmark, options, report.event, draw)
 

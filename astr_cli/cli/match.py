@@ -65,6 +65,10 @@ def command(
         bool,
         typer.Option("--tiles", help="Match again at full size in tiles of --long-side, where the small photos match."),
     ] = False,
+    scaling: Annotated[
+        str,
+        typer.Option(help="auto: windows of the fine stage grow with the scale ratio of a match; off: they do not."),
+    ] = "auto",
     one_way: Annotated[
         bool, typer.Option("--one-way", help="Refine points of the second photo only: faster, half the rows.")
     ] = False,
@@ -96,7 +100,7 @@ def command(
     4 stopped, disk or memory full, and 130 stopped by a signal (the same command goes on).
     """
     from astr_cli.cli.match_output import make_report
-    from astr_cli.matching import MatchOptions, match_pairs, parse_precision, parse_rotate, parse_size
+    from astr_cli.matching import MatchOptions, match_pairs, parse_precision, parse_rotate, parse_scaling, parse_size
 
     options = MatchOptions(
         pairs=pairs,
@@ -115,6 +119,7 @@ def command(
         rotate=parse_rotate(rotate),
         masks=masks,
         tiles=tiles,
+        scaling=parse_scaling(scaling),
         one_way=one_way,
         skip_bad=skip_bad,
         overwrite=overwrite,

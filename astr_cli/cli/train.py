@@ -53,6 +53,10 @@ def command(
     contact_sheet: Annotated[
         Path | None, typer.Option(help="Only draw some scenes of each kind into this folder, then stop.")
     ] = None,
+    write_validation: Annotated[
+        Path | None,
+        typer.Option(help="Only render pairs of held-out photos into this folder, for astr eval, then stop."),
+    ] = None,
 ) -> None:
     """Train a model on scenes rendered from photos.
 
@@ -62,7 +66,13 @@ def command(
     astr train --photos photos/ --init weights/astr-small.safetensors --out runs/second --steps 40000
     astr train --photos photos/ --init weights/astr-small.safetensors --out runs/fine --set only_fine=true
     astr train --photos photos/ --contact-sheet sheets/
+    astr train --photos photos/ --write-validation validation/
     """
+    if write_validation is not None:
+        from astr_cli.train.validation_folder import write_validation as write
+
+        write(photos, write_validation, typer.echo)
+        return
     if contact_sheet is not None:
         from astr_cli.train.contact_sheet import write_contact_sheets
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from astr_cli.evaluate.benchmark import Benchmark, EvaluateError, Outcome, PairResult, Totals
-from astr_cli.matching import MatchOptions, match_pairs
+from astr_cli.matching import MatchOptions, match_pairs, parse_scaling
 from astr_cli.matching.events import Event, PairDone, Started
 from astr_cli.matching.events import Listener as MatchListener
 from astr_cli.pairs import format_pair
@@ -126,6 +126,7 @@ def match_options(
     threshold: float,
     device: str,
     cameras: str,
+    scaling: str = "auto",
 ) -> MatchOptions:
     """What to match a benchmark with, written into the folder `scratch`; cameras `true`: its own, if it has any."""
     pairs = scratch / "pairs.txt"
@@ -145,6 +146,7 @@ def match_options(
         threshold=threshold,
         cameras=cameras,
         device=device,
+        scaling=parse_scaling(scaling),
     )
 
 

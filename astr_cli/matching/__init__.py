@@ -3,7 +3,14 @@
 from astr_cli.matching.events import Event, FailedPair, Listener, MatchSummary
 from astr_cli.matching.forecast import Forecast, forecast
 from astr_cli.matching.matcher import Matcher, Matches
-from astr_cli.matching.options import MatchOptions, OptionError, parse_precision, parse_rotate, parse_size
+from astr_cli.matching.options import (
+    MatchOptions,
+    OptionError,
+    parse_precision,
+    parse_rotate,
+    parse_scaling,
+    parse_size,
+)
 from astr_cli.matching.run import match_pairs
 from astr_cli.matching.stopwatch import Stopwatch
 
@@ -22,5 +29,6 @@ __all__ = [
     "match_pairs",
     "parse_precision",
     "parse_rotate",
+    "parse_scaling",
     "parse_size",
 ]

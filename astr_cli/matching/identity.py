@@ -35,6 +35,7 @@ def run_info(job: Job) -> RunInfo:
             ("threshold", str(options.threshold)),
             ("max_matches", "all" if options.max_matches is None else str(options.max_matches)),
             ("one_way", "true" if options.one_way else "false"),
+            ("scaling", options.scaling),
             ("cameras", job.cameras.name),
             ("precision", compute.precision),
             ("rotate", options.rotate),

@@ -13,6 +13,7 @@ from astr_cli.model import MatchSettings
 
 Precision = Literal["fp32", "bf16"]
 Rotate = Literal["exif", "auto", "none"]
+Scaling = Literal["auto", "off"]
 
 
 class OptionError(AstrError):
@@ -24,8 +25,8 @@ class MatchOptions:
     """The options of `astr match`; None stands for a default that depends on the device or on other options.
 
     What changes a result is recorded in matches.h5 and in the journal: weights, long_side, threshold, max_matches,
-    one_way, cameras, precision, rotate, masks, tiles. What does not (beyond 1e-3 px) is not: device, batch, jobs,
-    workers, memory.
+    one_way, scaling, cameras, precision, rotate, masks, tiles. What does not (beyond 1e-3 px) is not: device, batch,
+    jobs, workers, memory.
     """
 
     pairs: Path
@@ -61,6 +62,9 @@ class MatchOptions:
     """Folder of masks by COLMAP's naming; what they are zero for is not matched."""
     tiles: bool = False
     """Match pairs again at full size, in tiles of `long_side`, guided by what the small photos gave."""
+    scaling: Scaling = "auto"
+    """`auto`: windows of the fine stage grow with the scale ratio, from the cameras where both are known, else from the
+    matches around; `off`: they do not."""
     one_way: bool = False
     """Refine only the points of image1: half the fine stage, half the rows."""
     skip_bad: bool = False
@@ -84,6 +88,7 @@ class MatchOptions:
             raise OptionError(f"--memory {self.memory}: give bytes, or a size such as 500M or 2G")
         parse_precision(self.precision)
         parse_rotate(self.rotate)
+        parse_scaling(self.scaling)
 
     @property
     def root(self) -> Path:
@@ -92,7 +97,7 @@ class MatchOptions:
 
     def settings(self) -> MatchSettings:
         """What the model needs to know of the options."""
-        return MatchSettings(threshold=self.threshold, max_matches=self.max_matches, one_way=self.one_way)
+        return MatchSettings(self.threshold, self.max_matches, self.one_way, self.scaling)
 
 
 class Compute(NamedTuple):
@@ -155,6 +160,14 @@ def parse_rotate(text: str) -> Rotate:
     if text in known:
         return known[text]
     raise OptionError(f"--rotate {text}: choose exif, auto or none")
+
+
+def parse_scaling(text: str) -> Scaling:
+    """The way of that name to size the fine stage's windows; raises OptionError."""
+    known: dict[str, Scaling] = {"auto": "auto", "off": "off"}
+    if text in known:
+        return known[text]
+    raise OptionError(f"--scaling {text}: choose auto or off")
 
 
 def parse_size(text: str) -> int:

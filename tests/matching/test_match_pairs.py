@@ -58,6 +58,7 @@ def test_attributes_say_what_decides_the_result_and_nothing_else(scene) -> None:
         "threshold": "0.0",
         "max_matches": "all",
         "one_way": "false",
+        "scaling": "auto",
         "cameras": "exif",
         "precision": "fp32",
         "rotate": "exif",
@@ -144,6 +145,7 @@ def test_shorter_pairs_file_is_refused_rather_than_losing_matches(scene) -> None
         ({"threshold": 0.1}, "threshold: 0.0 -> 0.1"),
         ({"max_matches": 10}, "max_matches: all -> 10"),
         ({"one_way": True}, "one_way: false -> true"),
+        ({"scaling": "off"}, "scaling: auto -> off"),
         ({"cameras": "none"}, "cameras: exif -> none"),
     ],
 )
