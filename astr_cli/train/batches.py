@@ -1,6 +1,8 @@
 """The batches of a run, each drawn from (seed, step) alone; made by processes of their own where that pays."""
 
+import os
 from dataclasses import dataclass
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import NamedTuple
 
@@ -95,4 +97,10 @@ def load_batches(batches: BatchSet, steps: range, workers: int) -> DataLoader[Ba
         pin_memory=batches.device.type == "cuda",
         # Not a fork: neither CUDA nor the threads of this process would survive one.
         multiprocessing_context="spawn" if workers else None,
+        worker_init_fn=_leave_at_once,
     )
+
+
+def _leave_at_once(_worker: int) -> None:
+    """Has this process end as a forked one does: at an interpreter's end CUDA's threads abort in their destructors."""
+    Finalize(None, os._exit, args=(0,), exitpriority=-100)  # after the queues' own

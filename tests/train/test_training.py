@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import multiprocessing
 import signal
 import subprocess
 import sys
@@ -112,6 +113,15 @@ def test_batches_made_ahead_are_the_same(photos):
         assert first.subpixel == second.subpixel
         for a, b in zip((*first[:2], *first.truth), (*second[:2], *second.truth), strict=True):
             torch.testing.assert_close(a, b, atol=0, rtol=0)
+
+
+def test_processes_left_early_end_quietly(photos):
+    """As at --minutes: the batches that are still being made are of no use."""
+    ahead = iter(load_batches(BatchSet(SharedPhotos.of(photos), None, None, SMALL, CPU, rank=0), range(50), workers=2))
+    next(ahead)
+    processes = multiprocessing.active_children()
+    del ahead
+    assert [process.exitcode for process in processes] == [0, 0]
 
 
 def test_a_rest_that_rests(photos, tmp_path):
