@@ -92,18 +92,26 @@ def affine_ratios(points0: np.ndarray, points1: np.ndarray) -> np.ndarray:
     weight = np.isfinite(distance).astype(np.float64)
     index = np.where(np.isfinite(distance), index, 0)
     total = weight.sum(axis=1)
-    centred = []
-    for points in (points0, points1):
-        near = points[index]
-        mean = (near * weight[..., None]).sum(axis=1) / total[:, None]
-        centred.append((near - mean[:, None]) * weight[..., None])
-    spread = np.einsum("mki,mkj->mij", centred[0], centred[0])
-    moved = np.einsum("mki,mkj->mij", centred[1], centred[0])
-    determinant = np.linalg.det(spread)
+    x0, y0 = _about_their_mean(points0[index], weight)
+    x1, y1 = _about_their_mean(points1[index], weight)
+    # With X the (2, K) of image0 and Y that of image1, the map is Y X^T (X X^T)^-1.
+    determinant = _dots(x0, x0) * _dots(y0, y0) - _dots(x0, y0) ** 2
+    moved = _dots(x1, x0) * _dots(y1, y0) - _dots(x1, y0) * _dots(y1, x0)
     # A line of points fixes no area: demand a spread of at least one cell in each direction.
     valid = (total >= MIN_NEIGHBOURS) & (determinant > (8.0**2 * total) ** 2 * 0.05)
-    ratio = np.sqrt(np.abs(np.linalg.det(moved)) / np.where(valid, determinant, 1.0))
+    ratio = np.sqrt(np.abs(moved) / np.where(valid, determinant, 1.0))
     return np.where(valid, ratio, np.nan)
+
+
+def _about_their_mean(near: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """x and y (M, K) of points (M, K, 2) less their weighted mean; 0 where the weight (M, K) is."""
+    x, y = ((axis - (_dots(axis, weight) / weight.sum(axis=1))[:, None]) * weight for axis in np.moveaxis(near, 2, 0))
+    return x, y
+
+
+def _dots(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Row by row products of (M, K) and (M, K): (M,)."""
+    return np.einsum("mk,mk->m", a, b)
 
 
 def to_rays(points: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
