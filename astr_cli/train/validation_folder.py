@@ -46,9 +46,12 @@ def _pairs(photos: PhotoSet, kinds: tuple[str, ...], zoom: float) -> Iterator[Sc
         scene = _scene(photos, kinds[number % len(kinds)], SEED + number)
         number += 1
         truth = supervise(scene)
-        if len(truth.ratios) >= LEAST and float(truth.ratios.log().median().abs()) >= np.log(zoom):
-            found += 1
-            yield scene
+        if len(truth.ratios) < LEAST or float(truth.ratios.log().median().abs()) < np.log(zoom):
+            continue
+        if kinds == ("planes",) and not _before_the_horizon(_homography(scene)):
+            continue
+        found += 1
+        yield scene
 
 
 def _scene(photos: PhotoSet, kind: str, seed: int) -> ScenePair:
@@ -98,6 +101,13 @@ def _homography(scene: ScenePair) -> Array:
     points1 = centres(truth.cells1, width) + truth.offsets1
     found, _ = cv2.findHomography(points0.double().numpy(), points1.double().numpy(), 0)
     return np.asarray(found, np.float64)
+
+
+def _before_the_horizon(homography: Array) -> bool:
+    """Whether all corners of the first image have a place in the second one's plane."""
+    corners = np.array([(x, y, 1) for x in (0, SIZE[1] - 1) for y in (0, SIZE[0] - 1)], np.float64)
+    depth = corners @ homography[2]
+    return bool((depth * depth[0] > 0).all())
 
 
 def _write_images(folder: Path, number: int, scene: ScenePair) -> tuple[str, str]:
