@@ -3,19 +3,39 @@
 A tile holds all columns of a few rows. Every function works on a range of rows or columns that it shares with nobody.
 """
 
+from typing import Any
+
 import numpy as np
 
-from astr_cli.ops.kernels import NOTHING, Array, compiled, compiled_in_order, exp, f32
+from astr_cli.ops.kernels import NOTHING, Array, compiled, compiled_in_order, exp, f32, inlined
+
+LANES = 32  # maxima that are found side by side
+
+
+@inlined
+def greatest(values: Array, lanes: Array) -> Any:
+    """Maximum of `values`, NaN left out; `lanes` is scratch. One running maximum would not vectorise."""
+    whole, most = values.shape[0] // LANES * LANES, NOTHING
+    for lane in range(LANES):
+        lanes[lane] = NOTHING
+    for start in range(0, whole, LANES):
+        for lane in range(LANES):
+            value = values[start + lane]
+            lanes[lane] = value if value > lanes[lane] else lanes[lane]
+    for lane in range(LANES):
+        most = max(most, lanes[lane])
+    for j in range(whole, values.shape[0]):
+        most = values[j] if values[j] > most else most
+    return most
 
 
 @compiled
 def row_sums(first: int, last: int, tile: Array, sums: Array) -> None:
     """Log-sum-exp of rows first..last of the tile into `sums`."""
+    lanes = np.empty(LANES, np.float32)
     for i in range(first, last):
         row = tile[i]
-        most, total = NOTHING, f32(0)
-        for j in range(row.shape[0]):
-            most = max(most, row[j])
+        most, total = greatest(row, lanes), f32(0)
         for j in range(row.shape[0]):
             total += exp(row[j] - most)
         sums[i] = most + np.log(total)
@@ -42,17 +62,16 @@ def column_sums(first: int, last: int, tile: Array, most: Array, total: Array) -
 @compiled_in_order
 def best_of_rows(first: int, last: int, tile: Array, rows: Array, columns: Array, cells: Array, log_p: Array) -> None:
     """The first greatest log P of rows first..last of the tile; `rows` and `columns` are log-sum-exps."""
-    value = np.empty(tile.shape[1], np.float32)
+    value, lanes = np.empty(tile.shape[1], np.float32), np.empty(LANES, np.float32)
     for i in range(first, last):
-        row, mine, most = tile[i], rows[i], NOTHING
+        row, mine = tile[i], rows[i]
         for j in range(value.shape[0]):
             value[j] = f32(2) * row[j] - mine - columns[j]
-            most = max(most, value[j])
-        place = 0
+        most, place = greatest(value, lanes), 0
         while place < value.shape[0] - 1 and value[place] != most:
             place += 1
         cells[i] = place
-        log_p[i] = most
+        log_p[i] = value[place]  # NaN where all are
 
 
 @compiled_in_order
