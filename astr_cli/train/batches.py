@@ -1,6 +1,7 @@
 """The batches of a run, each drawn from (seed, step) alone; made by processes of their own where that pays."""
 
 import os
+import random
 from dataclasses import dataclass
 from multiprocessing.util import Finalize
 from pathlib import Path
@@ -43,12 +44,15 @@ def make_scene(
         config.rgbd_share,
         config.megadepth_share,
     )
-    generator = step_generator(config, step, 0, rank)
-    batch, side = config.batch, config.side
-    if config.large_share > 0 and float(torch.rand(1, generator=generator)) < config.large_share:
-        batch, side = max(1, round(batch * (side / config.large_side) ** 2)), config.large_side
-    mix = SceneMix(batch, side, shares, config.difficulty, config.light)
-    return mixed_scene(photos, recordings, mix, generator, device)
+    mix = SceneMix(*batch_size(config, step), shares, config.difficulty, config.light)
+    return mixed_scene(photos, recordings, mix, step_generator(config, step, 0, rank), device)
+
+
+def batch_size(config: TrainConfig, step: int) -> tuple[int, int]:
+    """Pairs and side of a step's batch, the same in all processes, so that none waits for another."""
+    if random.Random(f"{config.seed} {step}").random() < config.large_share:
+        return max(1, round(config.batch * (config.side / config.large_side) ** 2)), config.large_side
+    return config.batch, config.side
 
 
 def step_generator(config: TrainConfig, step: int, stream: int, rank: int) -> torch.Generator:

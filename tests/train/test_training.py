@@ -16,7 +16,7 @@ import torch
 from astr_cli.errors import AstrError
 from astr_cli.model import PRESETS, Astr, load_weights
 from astr_cli.scenes import procedural_textures, render_planes, render_relief
-from astr_cli.train.batches import BatchSet, load_batches, make_batch
+from astr_cli.train.batches import BatchSet, batch_size, load_batches, make_batch
 from astr_cli.train.checkpoint import resume_run, save_run, start_run
 from astr_cli.train.command import TrainRequest, train
 from astr_cli.train.config import TrainConfig, parse_change
@@ -113,6 +113,16 @@ def test_batches_made_ahead_are_the_same(photos):
         assert first.subpixel == second.subpixel
         for a, b in zip((*first[:2], *first.truth), (*second[:2], *second.truth), strict=True):
             torch.testing.assert_close(a, b, atol=0, rtol=0)
+
+
+def test_some_batches_are_of_larger_images(photos):
+    config = dataclasses.replace(SMALL, batch=8, large_share=0.5, large_side=192)
+    sizes = {step: batch_size(config, step) for step in range(40)}
+    assert set(sizes.values()) == {(8, 96), (2, 192)}
+    assert 10 < sum(side == 192 for _, side in sizes.values()) < 30
+    step = next(step for step, size in sizes.items() if size == (2, 192))
+    assert make_batch(photos, None, config, step, CPU).image0.shape == (2, 1, 192, 192)
+    assert {batch_size(SMALL, step) for step in range(40)} == {(2, 96)}
 
 
 def test_processes_left_early_end_quietly(photos):
