@@ -18,6 +18,11 @@ def command(
     max_matches: Annotated[
         int | None, typer.Option(help="Keep this many of a pair's best coarse matches.", show_default="all")
     ] = None,
+    tiles: Annotated[bool, typer.Option("--tiles", help="Match again at full size, in tiles of --long-side.")] = False,
+    rotate: Annotated[str, typer.Option(help="Which photos are turned for matching: exif, auto or none.")] = "exif",
+    masks: Annotated[
+        Path | None, typer.Option(help="Folder of COLMAP masks: NAME.png for the photo NAME; black is not matched.")
+    ] = None,
     cameras: Annotated[
         str, typer.Option(help="exif, none, or known cameras: a COLMAP model folder, database or cameras.txt.")
     ] = "exif",
@@ -65,7 +70,7 @@ def command(
 
     astr reconstruct photos/ --out model/ --camera-mode single --long-side 1024 --refine
 
-    astr reconstruct drone/ --out model/ --pairs spatial --mapper global
+    astr reconstruct drone/ --out model/ --pairs spatial --mapper global --tiles --masks masks/
 
     Exit codes: 0 done; 2 nothing was started; 3 no model, or some pairs failed (the same command tries them again);
     4 stopped, disk or memory full, and 130 stopped by a signal (the same command goes on).
@@ -75,6 +80,7 @@ def command(
     from astr_cli.cli.match_output import make_report
     from astr_cli.cli.reconstruct_output import print_reconstruction
     from astr_cli.cli.sfm_output import progress_line, stoppable
+    from astr_cli.matching import parse_rotate
     from astr_cli.sfm import CameraOptions, MapOptions
     from astr_cli.sfm.reconstruct import ReconstructOptions, reconstruct, reconstruct_files
 
@@ -85,6 +91,9 @@ def command(
         long_side=long_side,
         threshold=threshold,
         max_matches=max_matches,
+        tiles=tiles,
+        rotate=parse_rotate(rotate),
+        masks=masks,
         cameras=cameras,
         device=device,
         workers=workers,

@@ -52,7 +52,8 @@ def test_reconstruct_does_it_all(
 ) -> None:
     photos, out = str(workplace / "photos"), workplace / "new" / "out"
     command = ["reconstruct", photos, "--out", str(out), "--camera-mode", "single", "--long-side", "320"]
-    assert run([*command, "--json"]) == 0
+    assert run([*command, "--json", "--tiles", "--rotate", "none", "--masks", photos]) == 0
+    assert (matcher[0].tiles, matcher[0].rotate, matcher[0].masks) == (True, "none", Path(photos))
     lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
     assert [line["event"] for line in lines] == ["summary", "imported", "mapped", "image_pairs"]
     assert (lines[2]["registered"], lines[2]["missing"]) == (list(scene.names), [])
