@@ -99,14 +99,8 @@ def command(
         workers=workers,
         overwrite=overwrite,
     )
-    options = ReconstructOptions(
-        photos=photos,
-        out=out,
-        matching=matching,
-        cameras=CameraOptions(camera_mode, camera_model.upper(), camera_params, known),
-        mapping=MapOptions(mapper, refine),
-        pairs=pairs,
-    )
+    shared = CameraOptions(camera_mode, camera_model.upper(), camera_params, known)
+    options = ReconstructOptions(photos, out, matching, shared, MapOptions(mapper, refine), pairs)
     with stoppable(f"{out}: stopped; the same command goes on"), make_report(as_json, quiet) as report:
         summary = reconstruct(options, report.event, progress_line(as_json or quiet))
     print_reconstruction(summary, report, as_json, quiet)
