@@ -26,9 +26,10 @@ class Batch(NamedTuple):
     subpixel: bool  # whether the true offsets are exact enough for the fine stage
 
     def to(self, device: torch.device) -> "Batch":
-        """The same on `device`; from pinned memory without waiting."""
-        truth = Supervision(*(part.to(device, non_blocking=True) for part in self.truth))
-        image0, image1 = self.image0.to(device, non_blocking=True), self.image1.to(device, non_blocking=True)
+        """The same on `device`: to a GPU from pinned memory without waiting, from a GPU complete."""
+        ahead = device.type == "cuda"
+        truth = Supervision(*(part.to(device, non_blocking=ahead) for part in self.truth))
+        image0, image1 = self.image0.to(device, non_blocking=ahead), self.image1.to(device, non_blocking=ahead)
         return Batch(image0, image1, truth, self.subpixel)
 
 

@@ -54,13 +54,13 @@ def _train_process(request: TrainRequest, folder: Path, echo: Callable[[str], No
     """One process of a run; the first one keeps the log and the checkpoints."""
     device = pick_device(request.device)
     _, state, config = prepare(request, device)
-    photos = load_photos(request.photos, validation=False)
+    photos = SharedPhotos.of(load_photos(request.photos, validation=False))
     load_recordings(request.rgbd, request.megadepth)  # says what is wrong with them before anything starts
     first = process_rank() == 0
     held_out = held_out_photos(request.photos) if first else None
     if first:
         folder.mkdir(parents=True, exist_ok=True)
-        echo(f"{len(photos.photos)} photos, {config.preset}, step {state.step} of {config.steps}, {device}")
+        echo(f"{len(photos.shapes)} photos, {config.preset}, step {state.step} of {config.steps}, {device}")
     log, curves, rows = Log(folder), _Curves(folder, echo), []
     deadline = math.inf if request.minutes is None else time.monotonic() + 60 * request.minutes
 
@@ -81,7 +81,7 @@ def _train_process(request: TrainRequest, folder: Path, echo: Callable[[str], No
             curves.draw()
             echo(f"validation: {found}")
 
-    batches = BatchSet(SharedPhotos.of(photos), request.rgbd, request.megadepth, config, device, process_rank())
+    batches = BatchSet(photos, request.rgbd, request.megadepth, config, device, process_rank())
     if device.type == "cuda" and config.autocast:
         torch.set_float32_matmul_precision("high")  # what is left in float32 has bf16 numbers for factors
     workers = workers_for(device) if request.workers is None else request.workers
