@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from astr_cli.errors import AstrError
-from astr_cli.ops import cuda, torch_attention, torch_matching
+from astr_cli.ops import cuda, cuda_matching, torch_attention, torch_matching
 from astr_cli.ops.lists import KeyLists
 
 VARIABLE = "ASTR_ATTENTION"
@@ -50,8 +50,11 @@ TORCH_ATTENTION = AttentionBackend(
     torch_attention.attend, torch_attention.attend_backward, torch_attention.scores, torch_attention.scores_backward
 )
 TORCH_MATCHING = MatchingBackend(torch_matching.sums, torch_matching.sums_backward, torch_matching.best)
-_KERNELS = cuda.CudaAttention()
-CUDA_ATTENTION = AttentionBackend(_KERNELS.attend, _KERNELS.attend_backward, _KERNELS.scores, _KERNELS.scores_backward)
+_ATTENTION, _MATCHING = cuda.CudaAttention(), cuda_matching.CudaMatching()
+CUDA_ATTENTION = AttentionBackend(
+    _ATTENTION.attend, _ATTENTION.attend_backward, _ATTENTION.scores, _ATTENTION.scores_backward
+)
+CUDA_MATCHING = MatchingBackend(_MATCHING.sums, torch_matching.sums_backward, _MATCHING.best)
 
 
 def attention_backend(query: Tensor, key: Tensor, lists: KeyLists) -> AttentionBackend:
@@ -65,13 +68,18 @@ def attention_backend(query: Tensor, key: Tensor, lists: KeyLists) -> AttentionB
     return _numba()[0] if chosen == "numba" else TORCH_ATTENTION
 
 
-def matching_backend(tensor: Tensor) -> MatchingBackend:
-    """The dual softmax for tensors like this one; on a GPU it is torch's, whose matrix products are the work there.
+def matching_backend(features: Tensor) -> MatchingBackend:
+    """The dual softmax for features (B, N, C) like these. Raises BackendError.
 
-    Raises BackendError.
+    torch's stays what a GPU takes for other features than the kernels are for, without a word.
     """
-    numba = tensor.device.type == "cpu" and backend_name("cpu", tensor.dtype) == "numba"
-    return _numba()[1] if numba else TORCH_MATCHING
+    chosen = backend_name(features.device.type, features.dtype)
+    if chosen == "cuda" and cuda_matching.serves(features):
+        problem = cuda_matching.problem()
+        if problem is None:
+            return CUDA_MATCHING
+        _fall_back("cuda", problem)
+    return _numba()[1] if chosen == "numba" else TORCH_MATCHING
 
 
 def backend_name(device_type: str, dtype: torch.dtype) -> str:
@@ -138,4 +146,4 @@ def _numba() -> tuple[AttentionBackend, MatchingBackend]:
 
 @cache
 def _warn_once(problem: str) -> None:
-    warnings.warn(f"attention on the GPU takes torch's slower path: {problem}", RuntimeWarning, stacklevel=2)
+    warnings.warn(f"the GPU takes torch's slower path: {problem}", RuntimeWarning, stacklevel=2)

@@ -26,16 +26,16 @@ Launch = Callable[[Build, str, Grid, Sequence[Argument]], None]
 def problem() -> str | None:
     """Why this machine cannot run the kernels; None = it can: they have been tried on the current device."""
     if torch.version.cuda is None:
-        return _because("this PyTorch is built for AMD GPUs" if torch.version.hip else "this PyTorch knows no CUDA")
+        return because("this PyTorch is built for AMD GPUs" if torch.version.hip else "this PyTorch knows no CUDA")
     if not torch.cuda.is_available():
-        return _because("PyTorch finds no NVIDIA GPU")
+        return because("PyTorch finds no NVIDIA GPU")
     capability = torch.cuda.get_device_capability()
     if capability < OLDEST:
-        return _because("they need compute capability {}.{}, this GPU has {}.{}".format(*OLDEST, *capability))
+        return because("they need compute capability {}.{}, this GPU has {}.{}".format(*OLDEST, *capability))
     try:
         _try()
     except Exception as error:  # NVRTC, the driver and their wheels fail in many ways of their own
-        return _because(explained(error))
+        return because(explained(error))
     return None
 
 
@@ -48,7 +48,8 @@ def explained(error: Exception) -> str:
     return f"{said}; pip install cuda-core 'cuda-bindings=={major}.*'"
 
 
-def _because(reason: str) -> str:
+def because(reason: str) -> str:
+    """The reason as `problem` tells it."""
     return f"the CUDA kernels are not available because {reason}"
 
 

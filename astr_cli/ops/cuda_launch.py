@@ -13,17 +13,32 @@ from torch import Tensor
 
 from astr_cli.resources import cuda_folder
 
-SHARED = ("numbers", "warps", "lists")  # what every other file there builds on
+ATTENTION = ("numbers", "warps", "lists")
 SCALARS = {
     torch.float32: "ASTR_FLOAT",
     torch.float16: "ASTR_HALF",
     torch.bfloat16: "ASTR_BFLOAT16",
     torch.float64: "ASTR_DOUBLE",
 }
-TILE = 4  # a block has TILE x TILE warps, one for each row that it serves
+TILE = 4  # a block of attention's has TILE x TILE warps, one for each row that it serves
 
 Argument = Tensor | int | None  # of a kernel: a pointer, a 32-bit number, a null pointer
 Grid = tuple[int, int, int]
+
+
+class File(NamedTuple):
+    """A file of cuda/ with kernels in it."""
+
+    builds_on: tuple[str, ...]  # files that come before it
+    warps: int  # of its blocks
+
+
+FILES = {
+    "attend": File(ATTENTION, TILE * TILE),
+    "attend_backward": File(ATTENTION, TILE * TILE),
+    "scores": File(ATTENTION, TILE * TILE),
+    "matching": File(("numbers",), 4),
+}
 
 
 class Build(NamedTuple):
@@ -31,7 +46,7 @@ class Build(NamedTuple):
 
     file: str
     dtype: torch.dtype
-    head_size: int
+    head_size: int  # channels of a head; of a feature, for matching
     window: int = 0  # side of the windows, 0 for plain lists
 
     @property
@@ -46,7 +61,7 @@ class Build(NamedTuple):
 
 def source(file: str) -> str:
     """The text of a file of cuda/ behind those that it builds on; errors name the file that they are in."""
-    names = (*SHARED, file)
+    names = (*FILES[file].builds_on, file)
     return "".join(f'#line 1 "{name}.cu"\n{(cuda_folder() / f"{name}.cu").read_text("utf-8")}' for name in names)
 
 
@@ -71,7 +86,7 @@ def launch(build: Build, kernel: str, grid: Grid, arguments: Sequence[Argument])
     with torch.cuda.device(device):
         Device(device.index).set_current()  # a thread that torch has just started has no context yet
         stream = _Stream(torch.cuda.current_stream(device).cuda_stream)
-        config = LaunchConfig(grid=grid, block=32 * TILE * TILE)
+        config = LaunchConfig(grid=grid, block=32 * FILES[build.file].warps)
         start(stream, config, _kernel(build, kernel, device.index), *map(_argument, arguments))
 
 

@@ -46,6 +46,14 @@ def test_all_kernels_compile_without_a_word(nvrtc, architecture):
             assert complaints(build, architecture) == "", build
 
 
+@pytest.mark.parametrize("architecture", ARCHITECTURES[1:])
+def test_the_matching_kernels_compile_without_a_word(nvrtc, architecture):
+    """From sm_80 on, for features of the presets and the smallest."""
+    for channels in (32, 128, 256):
+        build = Build("matching", torch.float16, channels)
+        assert complaints(build, architecture) == "", build
+
+
 @pytest.mark.parametrize(
     ("dtype", "size"), [(torch.float64, 32), (torch.float16, 24), (torch.float32, 5), (torch.bfloat16, 256)]
 )
@@ -96,7 +104,7 @@ def test_no_place_to_keep_anything_is_no_error(nvrtc, monkeypatch, tmp_path):
 
 def test_the_kernels_include_nothing():
     """NVRTC's wheel has no headers."""
-    for file, _ in FILES:
+    for file in cuda_launch.FILES:
         assert "#include" not in cuda_launch.source(file).replace("There is no #include", "")
 
 

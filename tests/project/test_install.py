@@ -21,7 +21,7 @@ PARTS = (".gitignore", "astr_cli", "weights", "cuda", "pyproject.toml", "README.
 WHERE = "from astr_cli import resources as r; print(r.__file__, r.weights_folder(), r.cuda_folder(), sep='\\n')"
 KERNELS = """
 from astr_cli.ops.cuda_launch import source
-for name in ("attend", "attend_backward", "scores"):
+for name in ("attend", "attend_backward", "scores", "matching"):
     print(source(name).count("__global__"))
 """
 
@@ -118,7 +118,7 @@ def test_the_wheel_matches_from_any_folder(wheel: Path, environment: Path, pair:
     module, weights, cuda = run([environment / "bin" / "python", "-c", WHERE], tmp_path).splitlines()
     assert Path(module).is_relative_to(environment)
     assert [Path(weights), Path(cuda)] == [Path(module).parent / "weights", Path(module).parent / "cuda"]
-    assert run([environment / "bin" / "python", "-c", KERNELS], tmp_path).split() == ["1", "2", "3"]
+    assert run([environment / "bin" / "python", "-c", KERNELS], tmp_path).split() == ["1", "2", "3", "2"]
     matches_from_any_folder(environment, pair, tmp_path)
 
 
@@ -129,6 +129,6 @@ def test_an_editable_install_matches_from_any_folder(
     module, weights, cuda = run([environment / "bin" / "python", "-c", WHERE], tmp_path).splitlines()
     assert Path(module) == source / "astr_cli" / "resources.py"
     assert [Path(weights), Path(cuda)] == [source / "weights", source / "cuda"]
-    assert run([environment / "bin" / "python", "-c", KERNELS], tmp_path).split() == ["1", "2", "3"]
+    assert run([environment / "bin" / "python", "-c", KERNELS], tmp_path).split() == ["1", "2", "3", "2"]
     assert not list(environment.rglob("*.safetensors"))
     matches_from_any_folder(environment, pair, tmp_path)

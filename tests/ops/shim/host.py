@@ -14,7 +14,7 @@ import pytest
 from torch import Tensor
 
 from astr_cli.ops import cuda_launch
-from astr_cli.ops.cuda_launch import TILE, Argument, Build, Grid
+from astr_cli.ops.cuda_launch import FILES, TILE, Argument, Build, Grid
 
 SHIM = Path(__file__).with_name("shim.h")
 # Warnings are errors: this is also a second compiler's opinion of the kernels.
@@ -60,15 +60,22 @@ class Host:
         if build not in self.built:
             name = f"{build.file}_{str(build.dtype)[6:]}_{build.head_size}_{build.window}"
             self.built[build] = compile_text(cuda_launch.source(build.file), self.folder, name, build.macros)
-        run(self.built[build], kernel, grid, arguments, self.backwards)
+        run(self.built[build], kernel, grid, arguments, self.backwards, FILES[build.file].warps)
 
 
-def run(library: ctypes.CDLL, kernel: str, grid: Grid, arguments: Sequence[Argument], backwards: bool = False) -> None:
-    """Run one kernel over a grid of blocks of TILE x TILE warps."""
+def run(
+    library: ctypes.CDLL,
+    kernel: str,
+    grid: Grid,
+    arguments: Sequence[Argument],
+    backwards: bool = False,
+    warps: int = TILE * TILE,
+) -> None:
+    """Run one kernel over a grid of blocks of so many warps."""
     values = [_value(x) for x in arguments]
     pointers = (ctypes.c_void_p * len(values))(*(ctypes.addressof(x) for x in values))
     function = getattr(library, f"run_{kernel}")
-    wrong = function(len(values), *grid, 32 * TILE * TILE, pointers, int(backwards))
+    wrong = function(len(values), *grid, 32 * warps, pointers, int(backwards))
     if wrong is not None:
         raise RuntimeError(f"{kernel}: {wrong.decode()}")
 

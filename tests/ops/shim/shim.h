@@ -247,3 +247,27 @@ inline unsigned short float_to_half(float x) {
     }
     return sign | (fraction < 1024 ? fraction : (exponent + 15) << 10 | (fraction - 1024));
 }
+
+// The product of matching.cu: rows of two octets, `upper` and `lower`, with columns of one, over 16 channels in pairs of
+// halves. Lane 4 g + t brings row g and column g, two pairs each, and gets row g at columns 2 t and 2 t + 1.
+inline void multiply_add(
+    float (&upper_score)[2], float (&lower_score)[2],
+    const unsigned* upper, const unsigned* lower, const unsigned* column, SHIM_CALLER) {
+    std::uint64_t brought[3][shim::LANES];  // a meeting's numbers last until the next but one
+    const unsigned* parts[] = {upper, lower, column};
+    for (int part = 0; part < 3; ++part) {
+        const std::uint64_t pairs = parts[part][0] | std::uint64_t(parts[part][1]) << 32;
+        std::memcpy(brought[part], shim::meet(~0u, pairs, {"multiply_add", file, line}), sizeof(brought[part]));
+    }
+    const auto half = [&](int part, int lane, int channel) { return half_to_float(brought[part][lane] >> 16 * channel); };
+    const int g = shim::warp.running / 4, t = shim::warp.running % 4;
+    for (int lane = 0; lane < 4; ++lane)
+        for (int channel = 0; channel < 4; ++channel) {
+            const float of_upper = half(0, 4 * g + lane, channel), of_lower = half(1, 4 * g + lane, channel);
+            for (int i = 0; i < 2; ++i) {
+                const float of_column = half(2, 4 * (2 * t + i) + lane, channel);
+                upper_score[i] += of_upper * of_column;
+                lower_score[i] += of_lower * of_column;
+            }
+        }
+}
