@@ -1,6 +1,6 @@
 """What the streaming dual softmax is measured against: the one with its whole matrix in memory."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import torch
@@ -23,14 +23,18 @@ def matching_trials(grid: tuple[int, int], batch: int, channels: int, device: to
     product, matrix = 2.0 * batch * cells * cells * channels, 4.0 * batch * cells * cells
     for step in STEPS:
         backward = step != "forward"
-        call = partial(_streaming, features, backward)
+        call = partial(_rounded, _streaming, features, backward)
         ours = tuple(
             Contender(f"astr, {backend}", Cost(passes * product, 0.0), partial(served_by, backend, features[0], call))
-            for backend, passes in (("numba", 2 + 3 * ASKED * backward), ("torch", 2 + 3 * backward))
+            for backend, passes in (
+                ("numba", 2 + 3 * ASKED * backward),
+                ("cuda", 4 + 3 * backward),  # rows and columns each have their own
+                ("torch", 2 + 3 * backward),
+            )
         )
         # exp() and its like of the whole matrix, and with the gradient its softmaxes, stand beside it.
         cost = Cost((3 if backward else 1) * product, (5 if backward else 2) * matrix)
-        dense = Contender(PEER, cost, partial(partial, _dense, features, backward))
+        dense = Contender(PEER, cost, partial(partial, _rounded, _dense, features, backward))
         floor = Cost(cost.flops, 4.0 * (4 if backward else 2) * features[0].numel())
         yield Trial("dual softmax", grid, batch, "", None, step, PEER, floor, (*ours, dense))
 
@@ -42,6 +46,16 @@ def _entries(batch: int, cells: int, device: torch.device) -> tuple[Tensor, Tens
 
 def _scale(channels: int) -> Tensor:
     return torch.tensor(10.0 / channels)  # temperature 0.1, the presets' first one
+
+
+def _rounded(step: Callable[[list[Tensor], bool], None], features: list[Tensor], backward: bool) -> None:
+    """`step` with float32 products of the precision that they have beside bf16 in `astr match`."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if features[0].is_cuda else before)
+    try:
+        step(features, backward)
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def _streaming(features: list[Tensor], backward: bool) -> None:

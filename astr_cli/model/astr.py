@@ -10,7 +10,7 @@ from astr_cli.model.aggregation import Aggregated, Aggregation
 from astr_cli.model.backbone import Backbone, Features
 from astr_cli.model.coarse import CoarseMatches, cell_centres, coarse_matches
 from astr_cli.model.config import AstrConfig
-from astr_cli.model.fine import FineStage, Windows
+from astr_cli.model.fine import FineMaps, FineStage, Windows
 from astr_cli.model.layers import to_tokens
 from astr_cli.model.scaling import scale_ratios
 from astr_cli.ops import BestMatches
@@ -70,20 +70,16 @@ class Astr(nn.Module):
     ) -> list[RawMatches]:
         """Match B pairs; image0s share one shape and image1s share one, which may differ from the other."""
         aggregated, found = self.coarse(features0, features1, settings)
-        results = []
+        grids = features0.coarse8.shape[3], features1.coarse8.shape[3]
+        windows = []
         for index, coarse in enumerate(found):
-            points0 = cell_centres(coarse.cells0, features0.coarse8.shape[3])
-            points1 = cell_centres(coarse.cells1, features1.coarse8.shape[3])
+            points0, points1 = cell_centres(coarse.cells0, grids[0]), cell_centres(coarse.cells1, grids[1])
             ratios = self.ratios(points0, points1, _known(intrinsics0, index), _known(intrinsics1, index), settings)
-            windows = Windows(
-                points0,
-                points1,
-                ratios,
-                to_tokens(aggregated.coarse0[index : index + 1])[0, coarse.cells0],
-                to_tokens(aggregated.coarse1[index : index + 1])[0, coarse.cells1],
-            )
-            results.append(self.refined(features0.fine[index], features1.fine[index], windows, coarse, settings))
-        return results
+            coarse0 = to_tokens(aggregated.coarse0[index : index + 1])[0, coarse.cells0]
+            coarse1 = to_tokens(aggregated.coarse1[index : index + 1])[0, coarse.cells1]
+            windows.append(Windows(points0, points1, ratios, coarse0, coarse1))
+        maps = FineMaps(features0.fine, features1.fine, [len(each.ratios) for each in windows])
+        return self.refined(maps, windows, [coarse.scores for coarse in found], settings)
 
     def coarse(
         self, features0: Features, features1: Features, settings: MatchSettings
@@ -126,22 +122,23 @@ class Astr(nn.Module):
         return torch.from_numpy(ratios).float().to(points0.device)
 
     def refined(
-        self, fine0: Tensor, fine1: Tensor, windows: Windows, coarse: CoarseMatches, settings: MatchSettings
-    ) -> RawMatches:
-        """Run the fine stage and lay the rows out, image0 on the grid first."""
-        offsets0, offsets1 = self.fine.refine(fine0, fine1, windows, settings.one_way)
-        high0, high1 = _last_pixel(fine0), _last_pixel(fine1)
-        target1 = torch.minimum((windows.points1 + offsets1).clamp(min=0), high1)
-        target0 = torch.minimum((windows.points0 + offsets0).clamp(min=0), high0)
-        reference = torch.zeros(len(coarse.scores), dtype=torch.uint8, device=fine0.device)
-        if settings.one_way:
-            return RawMatches(windows.points0, target1, coarse.scores, reference)
-        return RawMatches(
-            torch.cat([windows.points0, target0]),
-            torch.cat([target1, windows.points1]),
-            coarse.scores.repeat(2),
-            torch.cat([reference, reference + 1]),
-        )
+        self, maps: FineMaps, windows: list[Windows], scores: list[Tensor], settings: MatchSettings
+    ) -> list[RawMatches]:
+        """Run the fine stage and lay the rows of each pair out, image0 on the grid first."""
+        together = Windows(*(torch.cat(parts) for parts in zip(*windows, strict=True)))
+        offsets0, offsets1 = self.fine.refine(maps, together, settings.one_way)
+        high0, high1 = _last_pixel(maps.fine0), _last_pixel(maps.fine1)
+        targets0 = torch.minimum((together.points0 + offsets0).clamp(min=0), high0).split(maps.counts)
+        targets1 = torch.minimum((together.points1 + offsets1).clamp(min=0), high1).split(maps.counts)
+        results = []
+        for own, target0, target1, confidence in zip(windows, targets0, targets1, scores, strict=True):
+            reference = torch.zeros(len(confidence), dtype=torch.uint8, device=confidence.device)
+            matches = RawMatches(own.points0, target1, confidence, reference)
+            if not settings.one_way:
+                swapped = RawMatches(target0, own.points1, confidence, reference + 1)
+                matches = RawMatches(*(torch.cat(parts) for parts in zip(matches, swapped, strict=True)))
+            results.append(matches)
+        return results
 
 
 def _grid(features: Features) -> tuple[int, int]:
@@ -155,5 +152,5 @@ def _known(intrinsics: Tensor | None, index: int) -> Tensor | None:
 
 
 def _last_pixel(fine: Tensor) -> Tensor:
-    """x, y of the bottom-right pixel's centre in the working image that F2 (C, H/2, W/2) stands for."""
-    return torch.tensor([fine.shape[2] * 2 - 1, fine.shape[1] * 2 - 1], dtype=torch.float32, device=fine.device)
+    """x, y of the bottom-right pixel's centre in the working images that F2 (B, C, H/2, W/2) stands for."""
+    return torch.tensor([fine.shape[3] * 2 - 1, fine.shape[2] * 2 - 1], dtype=torch.float32, device=fine.device)

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -10,8 +11,8 @@ from torch.nn.utils.rnn import pad_sequence
 from astr_cli.model.config import AstrConfig
 from astr_cli.model.layers import join_heads, linear_attention, split_heads
 
-# Windows are refined in blocks of this many, padded: a result never depends on how many others there are, not even
-# in its last bit, as it would through the row count of a matrix product. A GPU wants large ones.
+# Windows of all pairs are refined in blocks of this many, padded: a result never depends on how many others there
+# are, not even in its last bit, as it would through the row count of a matrix product. A GPU wants large ones.
 BLOCK, GPU_BLOCK = 64, 2048
 
 # NOTE the paper takes the expectation over the whole window; a second peak or a floor of the heat map pulls that to the
@@ -53,6 +54,12 @@ class FineMaps(NamedTuple):
     fine0: Tensor  # (B, fine_map, H0/2, W0/2)
     fine1: Tensor  # (B, fine_map, H1/2, W1/2)
     counts: list[int]
+
+    def of(self, pairs: np.ndarray) -> "FineMaps":
+        """What windows of these pairs need; numbers of pairs, rising, one for each window."""
+        first = int(pairs[0])
+        some = slice(first, int(pairs[-1]) + 1)
+        return FineMaps(self.fine0[some], self.fine1[some], np.bincount(pairs - first).tolist())
 
 
 class WindowLayer(nn.Module):
@@ -158,22 +165,22 @@ class FineStage(nn.Module):
         found = (peak.detach() + self.correction(reference, tokens)).clamp(-1, 1) if corrected else peak
         return Located(start, reach, log_heat, start + peak * reach, start + found * reach)
 
-    def refine(self, fine0: Tensor, fine1: Tensor, windows: Windows, one_way: bool = False) -> tuple[Tensor, Tensor]:
-        """Offsets (M, 2) in image0 and image1 of one pair with maps (fine_map, h, w).
+    def refine(self, maps: FineMaps, windows: Windows, one_way: bool = False) -> tuple[Tensor, Tensor]:
+        """Offsets (M, 2) in image0 and image1 of all pairs' windows.
 
         In padded blocks of equal size: bounded memory, and bitwise the same for any set of windows.
         """
         count = len(windows.ratios)
         if count == 0:
             return torch.zeros_like(windows.points0), torch.zeros_like(windows.points1)
-        size = GPU_BLOCK if fine0.is_cuda else BLOCK
+        size = GPU_BLOCK if maps.fine0.is_cuda else BLOCK
         padding = -count % size
-        padded = Windows(*(torch.cat([part, part[:1].expand(padding, *part.shape[1:])]) for part in windows))
-        maps = FineMaps(fine0[None], fine1[None], [size])
-        blocks = [
-            self(maps, Windows(*(part[start : start + size] for part in padded)), one_way).last
-            for start in range(0, count + padding, size)
-        ]
+        padded = Windows(*(torch.cat([part, part[-1:].expand(padding, *part.shape[1:])]) for part in windows))
+        pairs = np.pad(np.repeat(np.arange(len(maps.counts)), maps.counts), (0, padding), mode="edge")
+        blocks = []
+        for start in range(0, count + padding, size):
+            block = slice(start, start + size)
+            blocks.append(self(maps.of(pairs[block]), Windows(*(part[block] for part in padded)), one_way).last)
         offsets0, offsets1 = (torch.cat([block[side].offsets for block in blocks])[:count] for side in (0, 1))
         return offsets0, offsets1
 

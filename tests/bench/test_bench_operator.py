@@ -31,7 +31,7 @@ def test_json_has_every_implementation_and_step(capsys):
     for step in ("forward", "forward+backward"):
         for lists in ("realistic", "random"):
             assert {name for *size, name in found if size == ["attention", lists, step]} == attention
-        matching = {"astr, numba", "astr, torch", "dense", "roofline"}
+        matching = {"astr, numba", "astr, cuda", "astr, torch", "dense", "roofline"}
         assert {name for *size, name in found if size == ["dual softmax", "", step]} == matching
     for timing in timings:
         assert (timing["milliseconds"] is None) == bool(timing["skipped"])

@@ -210,15 +210,18 @@ def some_windows(count):
 def test_blocks_do_not_change_a_window():
     torch.manual_seed(1)
     stage = FineStage(PRESETS["astr-small"]).eval()
-    maps = torch.randn(2, 48, 40, 40)
+    fine0, fine1 = torch.randn(2, 3, 48, 40, 40)
     windows = some_windows(150)
-    all_of_them = stage.refine(*maps, windows)
-    some = stage.refine(*maps, Windows(*(part[40:47] for part in windows)))
+    counts = [30, 0, 120]
+    all_of_them = stage.refine(FineMaps(fine0, fine1, counts), windows)
+    some = stage.refine(FineMaps(fine0[2:], fine1[2:], [7]), Windows(*(part[40:47] for part in windows)))
     for whole, part in zip(all_of_them, some, strict=True):
         torch.testing.assert_close(whole[40:47], part, atol=0, rtol=0)
-    plain = stage(FineMaps(maps[:1], maps[1:], [150]), windows)
+    plain = stage(FineMaps(fine0, fine1, counts), windows)
     for located, whole in zip(plain.last, all_of_them, strict=True):
         torch.testing.assert_close(located.offsets, whole, atol=1e-4, rtol=0)
+    nothing = stage.refine(FineMaps(fine0, fine1, [0, 0, 0]), Windows(*(part[:0] for part in windows)))
+    assert [offsets.shape for offsets in nothing] == [(0, 2), (0, 2)]
 
 
 @torch.no_grad()
