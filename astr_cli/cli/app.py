@@ -5,6 +5,7 @@ Nothing heavy is imported here or at the top of a command's module, so that `ast
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
@@ -57,6 +58,9 @@ def _astr(
 
 def main() -> None:
     """Entry point of the console script."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of any photo can be printed, on Windows and into pipes too
+            stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="backslashreplace")
     sys.exit(run(sys.argv[1:]))
 
 
@@ -71,6 +75,8 @@ def run(arguments: Sequence[str]) -> int:
         console.fail(f"{_sentence(error.format_message())} See {_help_command(arguments)}.")
         return 2
     except (KeyboardInterrupt, typer.Abort):
+        return 130
+    except SystemExit:  # typer's answer to a closed pipe: whoever read has gone, as `head` does
         return 130
     except Exception as error:
         return _report_bug(error)

@@ -47,8 +47,13 @@ def pair_key(name0: str, name1: str) -> str:
 
 def format_pair(name0: str, name1: str) -> str:
     """The line (without newline) that `read_pairs` reads back as these two names. Raises PairsError if none does."""
-    line = f"{_quoted(name0)} {_quoted(name1)}"
-    return line if _split(line) == [name0, name1] else f"{name0}\t{name1}"
+    for line in (f"{_quoted(name0)} {_quoted(name1)}", f"{name0}\t{name1}"):
+        if len(_split(line)) != 2:
+            continue
+        pair = _parse(line, 0, f"{name0!r} {name1!r}")
+        if pair is not None and (pair.name0, pair.name1) == (name0, name1):
+            return line
+    raise PairsError(f"{name0!r} and {name1!r}: no line of a pairs file can hold both names; rename one")
 
 
 def read_pairs(path: Path) -> PairList:

@@ -78,6 +78,7 @@ def read_cameras_binary(path: Path) -> list[Camera]:
 def read_images_binary(path: Path) -> dict[str, int]:
     """images.bin: image name -> camera id."""
     names: dict[str, int] = {}
+    size = path.stat().st_size
     with path.open("rb") as file:
         for _ in range(_unpack(file, "<Q", path)[0]):
             key = int(_unpack(file, "<I7dI", path)[-1])
@@ -86,7 +87,10 @@ def read_images_binary(path: Path) -> dict[str, int]:
                 if not letter:
                     raise _cut_off(path)
                 name += letter
-            file.seek(POINT_BYTES * _unpack(file, "<Q", path)[0], 1)
+            points = POINT_BYTES * _unpack(file, "<Q", path)[0]
+            if points > size - file.tell():
+                raise _cut_off(path)
+            file.seek(points, 1)
             names[name.decode("utf-8", "replace")] = key
         if file.tell() > path.stat().st_size:
             raise _cut_off(path)

@@ -16,7 +16,7 @@ from astr_cli.errors import AstrError
 
 from .errors import StoreError, disk_full, is_full
 from .lock import Lock
-from .matches_file import MatchesFile, reusable_from_output
+from .matches_file import MatchesFile, refuse_foreign, reusable_from_output
 from .records import decode, encode, scan
 from .run_info import RunInfo, load_run, require_same, save_run, sync_folder
 from .types import MatchEntry, PairMatches, problem_of
@@ -68,10 +68,10 @@ class Journal:
         Raises JournalMismatch: options differ; StoreError: another run holds the lock, the folder cannot be written,
         the files there are damaged or not ours; Stopped: disk full.
         """
+        _need_place(output)
         folder = output.with_name(output.name + ".journal")
         with ExitStack() as undo:
             try:
-                _need_place(output)
                 new = not folder.is_dir()
                 folder.mkdir(exist_ok=True)
                 if new:  # a refused start leaves nothing behind
@@ -273,12 +273,16 @@ def _need_place(output: Path) -> None:
         raise StoreError(f"{output}: is a folder; --out names the file to write")
     if not output.parent.is_dir():
         raise StoreError(f"{output}: there is no folder {output.parent}; create it first")
+    try:
+        refuse_foreign(output)
+    except OSError as error:
+        raise _unwritable(output, error) from None
 
 
-def _unwritable(folder: Path, error: OSError) -> AstrError:
+def _unwritable(path: Path, error: OSError) -> AstrError:
     if is_full(error):
-        return disk_full(str(folder))
-    return StoreError(f"{folder}: cannot be written ({error.strerror or error})")
+        return disk_full(str(path))
+    return StoreError(f"{path}: cannot be written ({error.strerror or error})")
 
 
 def _remove_folder(folder: Path) -> None:

@@ -15,6 +15,9 @@ from .writer import FORMAT, pair_group
 DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, MemoryError, OverflowError)
 
 
+SIGNATURE = b"\x89HDF\r\n\x1a\n"  # how every HDF5 file begins
+
+
 class MatchesFile:
     """A matches.h5 open for reading, as `write_matches` makes them. Raises StoreError when it is anything else."""
 
@@ -114,6 +117,15 @@ class MatchesFile:
         return StoreError(f"{self.path}: damaged ({_first_line(error)}); make it again with astr match")
 
 
+def refuse_foreign(path: Path) -> None:
+    """Raises StoreError when `path` is a file that no run may replace, --overwrite or not: a photo, say."""
+    if not path.is_file() or path.stat().st_size == 0:
+        return
+    with path.open("rb") as file:
+        if file.read(len(SIGNATURE)) != SIGNATURE:
+            raise StoreError(f"{path}: exists and is not an HDF5 file; choose another --out")
+
+
 def reusable_from_output(path: Path, run: RunInfo) -> frozenset[tuple[str, str]]:
     """The pairs (name0, name1) of a finished `path` that need not be matched again for `run`; empty without a file.
 
@@ -121,6 +133,7 @@ def reusable_from_output(path: Path, run: RunInfo) -> frozenset[tuple[str, str]]
     images (equal results shall be equal bytes), so its own time is the measure: a photo changed or copied in after it
     is matched again. Raises JournalMismatch: other options; StoreError: damaged, or not ours.
     """
+    refuse_foreign(path)
     if not path.exists():
         return frozenset()
     written = path.stat().st_mtime_ns

@@ -132,7 +132,8 @@ def test_2_unwritable_output(run: Run, scene) -> None:
     refused(run("--out", str(scene.root / "no" / "m.h5")), "create it first")
     refused(run("--out", str(scene.root)), "is a folder")
     (scene.root / "m.h5").write_text("somebody else's")
-    refused(run(), "m.h5: not a whole HDF5 file", "--overwrite")
+    for overwrite in ((), ("--overwrite",)):
+        refused(run(*overwrite), "m.h5: exists and is not an HDF5 file; choose another --out")
     assert (scene.root / "m.h5").read_text() == "somebody else's"
 
 

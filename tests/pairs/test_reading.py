@@ -132,6 +132,21 @@ def test_what_is_written_is_read_back(tmp_path_factory: pytest.TempPathFactory, 
     assert names(folder, format_pair(name0, name1) + "\n") == [(name0, name1)]
 
 
+@given(st.text("a \"'#\t\n\x01", min_size=1, max_size=6), st.text("b \"'#\t\n", min_size=1, max_size=6))
+def test_what_cannot_be_written_is_refused(tmp_path_factory: pytest.TempPathFactory, name0: str, name1: str) -> None:
+    try:
+        line = format_pair(name0, name1)
+    except PairsError as error:
+        assert "\n" not in str(error)
+        return
+    assert names(tmp_path_factory.getbasetemp(), line + "\n") == [(name0, name1)]
+
+
+def test_both_kinds_of_quotes_and_a_comment_sign() -> None:
+    with pytest.raises(PairsError, match="no line of a pairs file can hold both names; rename one"):
+        format_pair('it\'s "a" #1.jpg', "b.jpg")
+
+
 @given(st.binary(max_size=60))
 def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     try:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
 import pytest
+from PIL import Image
 
 from astr_cli.cli import app as app_module
 from astr_cli.cli.app import app, run
@@ -92,3 +94,27 @@ def test_the_commands_are_those_that_work() -> None:
 def test_the_package_runs_as_a_module() -> None:
     done = subprocess.run([sys.executable, "-m", "astr_cli", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("astr ")
+
+
+def test_names_that_the_terminal_cannot_show_end_no_run(tmp_path) -> None:
+    """As on Windows, where a pipe has eight bits a letter."""
+    for name in ("a.jpg", "日本.jpg"):
+        Image.new("L", (64, 64)).save(tmp_path / name)
+    done = subprocess.run(
+        [sys.executable, "-m", "astr_cli", "pairs", "exhaustive", str(tmp_path)],
+        env={**os.environ, "PYTHONIOENCODING": "latin-1"},
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout.decode("utf-8")) == (0, "a.jpg 日本.jpg\n")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="closes a pipe as a shell of Unix does")
+def test_a_reader_that_has_gone_is_no_bug() -> None:
+    for arguments in (["--help"], ["match", "--help"]):
+        reader, writer = os.pipe()
+        os.close(reader)
+        with os.fdopen(writer, "wb") as output:
+            command = [sys.executable, "-m", "astr_cli", *arguments]
+            done = subprocess.run(command, stdout=output, stderr=subprocess.PIPE, text=True, check=False)
+        assert (done.returncode, done.stderr) == (130, "")

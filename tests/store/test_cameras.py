@@ -171,6 +171,12 @@ def test_models_written_by_colmap(tmp_path: Path) -> None:
             with pytest.raises(CamerasError, match="cut off"):
                 read_cameras(tmp_path / "binary")
         path.write_bytes(whole)
+    images = tmp_path / "binary" / "images.bin"
+    whole = images.read_bytes()
+    at = whole.index(b"jpg\0") + 4  # the number of points of the first image
+    images.write_bytes(whole[:at] + b"\xff" * 8 + whole[at + 8 :])
+    with pytest.raises(CamerasError, match="cut off"):
+        read_cameras(tmp_path / "binary")
 
 
 def test_a_database_written_by_colmap(tmp_path: Path) -> None:

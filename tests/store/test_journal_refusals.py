@@ -54,11 +54,22 @@ def test_places_that_cannot_be_written(tmp_path: Path) -> None:
 def test_an_output_that_is_not_ours_is_not_touched(tmp_path: Path) -> None:
     output = tmp_path / "m.h5"
     output.write_bytes(b"a thesis")
+    for overwrite in (False, True):
+        with pytest.raises(StoreError, match=r"exists and is not an HDF5 file; choose another --out$"):
+            Journal.open(output, run_of(), overwrite)
+    assert (output.read_bytes(), list(tmp_path.iterdir())) == (b"a thesis", [output])
+    output.write_bytes(b"\x89HDF\r\n\x1a\n and half a file")
     with pytest.raises(
-        StoreError, match=r"not a whole HDF5 file.*; choose another --out, or replace it with --overwrite"
+        StoreError, match=r"not a whole HDF5 file.*choose another --out, or replace it with --overwrite"
     ):
         Journal.open(output, run_of())
-    assert (output.read_bytes(), list(tmp_path.iterdir())) == (b"a thesis", [output])
+    Journal.open(output, run_of(), overwrite=True).close()
+
+
+@pytest.mark.parametrize("name", [".", "..", ""])
+def test_an_output_that_is_a_folder(name: str) -> None:
+    with pytest.raises(StoreError, match="is a folder; --out names the file to write"):
+        Journal.open(Path(name), run_of())
 
 
 def test_damaged_run_json_and_other_formats(tmp_path: Path) -> None:
