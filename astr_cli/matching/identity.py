@@ -42,19 +42,23 @@ def run_info(job: Job) -> RunInfo:
             ("masks", "none" if options.masks is None else _root_text(options.masks, options.out)),
             ("tiles", "true" if options.tiles else "false"),
         ),
-        images=tuple(
-            _stamp(info, None if job.masks is None else job.masks.get(info.name)) for info in job.infos.values()
-        ),
+        images=tuple(stamp_of(job, info) for info in job.infos.values()),
     )
 
 
-def _stamp(info: ImageInfo, mask: Path | None) -> ImageStamp:
-    """Time and size of photo and mask together: when either changes, the photo's pairs are to be matched again."""
-    if mask is None:
-        return ImageStamp(info.name, info.width, info.height, info.mtime_ns, info.file_size)
-    status = mask.stat()
-    time, size = max(info.mtime_ns, status.st_mtime_ns), info.file_size + status.st_size
-    return ImageStamp(info.name, info.width, info.height, time, size)
+def stamp_of(job: Job, info: ImageInfo) -> ImageStamp:
+    """Time and size of a photo and its mask together: when either changes, the photo's pairs are to be matched again.
+
+    The time of a mask that is not there is its folder's, which changes when a mask is taken away.
+    """
+    stamp = ImageStamp(info.name, info.width, info.height, info.mtime_ns, info.file_size)
+    if job.masks is None or job.options.masks is None:
+        return stamp
+    mask = job.masks.get(info.name)
+    folder = (job.options.masks / info.name).parent
+    status = (mask or (folder if folder.is_dir() else job.options.masks)).stat()
+    size = info.file_size + (0 if mask is None else status.st_size)
+    return stamp._replace(mtime_ns=max(info.mtime_ns, status.st_mtime_ns), file_size=size)
 
 
 def is_finished(job: Job, info: RunInfo) -> bool:

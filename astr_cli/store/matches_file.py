@@ -1,5 +1,6 @@
 """Reading matches.h5, trusting nothing in it."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from .writer import FORMAT, pair_group
 DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, MemoryError, OverflowError)
 
 
+AHEAD_NS = 600 * 10**9  # more than the clock of a file server is ahead of ours
 SIGNATURE = b"\x89HDF\r\n\x1a\n"  # how every HDF5 file begins
 
 
@@ -131,13 +133,18 @@ def reusable_from_output(path: Path, run: RunInfo) -> frozenset[tuple[str, str]]
 
     A pair serves when both images have the size stored and are older than the file. matches.h5 holds no times of
     images (equal results shall be equal bytes), so its own time is the measure: a photo changed or copied in after it
-    is matched again. Raises JournalMismatch: other options; StoreError: damaged, or not ours.
+    is matched again. Of a time far in the future, a camera's or another file system's, nothing is to be learnt. Raises JournalMismatch: other options; StoreError: damaged, or not ours.
     """
     refuse_foreign(path)
     if not path.exists():
         return frozenset()
     written = path.stat().st_mtime_ns
-    sizes = {stamp.name: (stamp.width, stamp.height) for stamp in run.images if stamp.mtime_ns < written}
+    future = time.time_ns() + AHEAD_NS
+    sizes = {
+        stamp.name: (stamp.width, stamp.height)
+        for stamp in run.images
+        if stamp.mtime_ns < written or stamp.mtime_ns > future
+    }
     try:
         with MatchesFile(path) as file:
             require_same(str(path), {k: v for k, v in file.attributes.items() if k != "format"}, run)

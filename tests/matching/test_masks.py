@@ -106,9 +106,21 @@ def test_a_changed_mask_redoes_its_pairs(scene, mask: np.ndarray) -> None:
     path = scene.root / "masks" / f"{scene.names[0]}.png"
     write_mask(path, mask)
     match_pairs(scene.options(masks=scene.root / "masks"))
-    os.utime(path, ns=(1, 4_000_000_000_000_000_000))
+    write_mask(path, mask)
     summary = match_pairs(scene.options(masks=scene.root / "masks"))
     assert (summary.matched, summary.reused) == (5, 10)
+
+
+def test_a_mask_taken_away_redoes_its_pairs(scene, mask: np.ndarray) -> None:
+    masks = scene.options(masks=scene.root / "masks")
+    for name in scene.names[:5]:
+        write_mask(scene.root / "masks" / f"{name}.png", mask)
+    match_pairs(masks)
+    assert match_pairs(masks).matched == 0
+    (scene.root / "masks" / f"{scene.names[0]}.png").unlink()
+    summary = match_pairs(masks)
+    # Those of the photo that never had one as well: nothing tells it apart.
+    assert (summary.matched, summary.reused) == (9, 6)
 
 
 def test_what_is_refused(scene, mask: np.ndarray) -> None:

@@ -142,6 +142,8 @@ def test_what_of_a_finished_file_can_be_reused(tmp_path: Path) -> None:
     assert reusable_from_output(path, run) == {("cam 1/b.jpg", "a.jpg"), ("ü/日本.jpg", "a.jpg")}
     newer = [s._replace(mtime_ns=path.stat().st_mtime_ns + 1) if s.name[0] == "c" else s for s in run.images]
     assert reusable_from_output(path, RunInfo(OPTIONS, tuple(newer))) == {("ü/日本.jpg", "a.jpg")}
+    in_the_future = tuple(stamp._replace(mtime_ns=stamp.mtime_ns + 10**18 * 4) for stamp in run.images)
+    assert reusable_from_output(path, RunInfo(OPTIONS, in_the_future)) == reusable_from_output(path, run)
     with pytest.raises(JournalMismatch, match=r"long_side: 640 -> 832"):
         reusable_from_output(path, RunInfo((*OPTIONS[:3], ("long_side", "832")), run.images))
 
