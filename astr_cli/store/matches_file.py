@@ -133,7 +133,8 @@ def reusable_from_output(path: Path, run: RunInfo) -> frozenset[tuple[str, str]]
 
     A pair serves when both images have the size stored and are older than the file. matches.h5 holds no times of
     images (equal results shall be equal bytes), so its own time is the measure: a photo changed or copied in after it
-    is matched again. Of a time far in the future, a camera's or another file system's, nothing is to be learnt. Raises JournalMismatch: other options; StoreError: damaged, or not ours.
+    is matched again. A time far in the future, a camera's or another file system's, says nothing.
+    Raises JournalMismatch: other options; StoreError: damaged, or not ours.
     """
     refuse_foreign(path)
     if not path.exists():

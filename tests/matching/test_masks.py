@@ -1,6 +1,5 @@
 """Masks by COLMAP's naming: nothing is matched where they are zero, on either side, and they are part of the run."""
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
