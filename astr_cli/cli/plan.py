@@ -61,7 +61,8 @@ def command(
 
     astr plan pairs.txt --tiles --sample 2 --json
 
-    Exit codes: 0 the run could start; 2 it could not, and why.
+    Exit codes: 0 the run could start; 2 it could not, and why; 4 disk or memory full, and 130 stopped by a signal,
+    while pairs were matched for a look.
     """
     from dataclasses import asdict
 
@@ -101,10 +102,13 @@ def command(
 
 def _tell(event: "Event") -> None:
     from astr_cli.cli import console
-    from astr_cli.matching.events import Notice
+    from astr_cli.cli.match_output import stop_line
+    from astr_cli.matching.events import Notice, StopRequested
 
     if isinstance(event, Notice):
         console.warn(event.text)
+    elif isinstance(event, StopRequested):
+        console.warn(stop_line(event))
 
 
 def _lines(found: "Forecast") -> Iterator[str]:

@@ -13,7 +13,7 @@ from astr_cli.matching.memory import default_cache_bytes
 from astr_cli.matching.options import MatchOptions
 from astr_cli.matching.plan import Batch
 from astr_cli.matching.prepare import prepare
-from astr_cli.matching.run import ignore, match_pairs
+from astr_cli.matching.run import ignore, match_and_discard
 from astr_cli.matching.views import View
 from astr_cli.model import AstrConfig
 from astr_cli.pairs import format_pair
@@ -52,13 +52,14 @@ class Forecast:
 def forecast(options: MatchOptions, sample: int, listener: Listener = ignore) -> Forecast:
     """Checks everything that a run checks before its start, then matches `sample` pairs, keeping nothing.
 
-    `sample` is rounded up as `sampled` says. Raises AstrError for whatever a run would not start with.
+    `sample` is rounded up as `sampled` says; `listener` hears of these pairs too. Raises AstrError for whatever a run
+    would not start with; Interrupted and Stopped when a signal, a full disk or full memory ends the matching.
     """
     job = prepare(options, listener)
     config, compute = job.weights.model.config, job.compute
     sizes = {name: view_bytes(view, config, compute.precision) for name, view in job.views.items()}
     cache_bytes = default_cache_bytes(compute.device) if options.memory is None else options.memory
-    measured = _measure(options, sampled(job.plan, sample, compute.jobs))
+    measured = _measure(options, sampled(job.plan, sample, compute.jobs), listener)
     names = {name for batch in job.plan for name in batch.names()}
     return Forecast(
         images=len(names),
@@ -130,12 +131,12 @@ class _Measured:
     memory: int | None = None
 
 
-def _measure(options: MatchOptions, batches: Sequence[Batch]) -> _Measured:
+def _measure(options: MatchOptions, batches: Sequence[Batch], listener: Listener) -> _Measured:
     """Matches these batches; the first one twice, as the first time something waits for all that is begun once."""
     if not batches:
         return _Measured()
-    _match_once(options, batches[:1])
-    started, done = _match_once(options, batches)
+    _match_once(options, batches[:1], listener)
+    started, done = _match_once(options, batches, listener)
     if not done:
         return _Measured()
     seconds = (done[-1][0] - started) / len(done)
@@ -144,7 +145,9 @@ def _measure(options: MatchOptions, batches: Sequence[Batch]) -> _Measured:
     return _Measured(len(done), seconds, rows / len(done), max(memory, default=None))
 
 
-def _match_once(options: MatchOptions, batches: Sequence[Batch]) -> tuple[float, list[tuple[float, PairDone]]]:
+def _match_once(
+    options: MatchOptions, batches: Sequence[Batch], listener: Listener
+) -> tuple[float, list[tuple[float, PairDone]]]:
     """The times in seconds at which weights were loaded, and at which each pair was done."""
     begin = [0.0]
     done: list[tuple[float, PairDone]] = []
@@ -154,10 +157,12 @@ def _match_once(options: MatchOptions, batches: Sequence[Batch]) -> tuple[float,
             begin.append(time.monotonic())
         elif isinstance(event, PairDone):
             done.append((time.monotonic(), event))
+        listener(event)
 
     with tempfile.TemporaryDirectory() as folder:
         listed = Path(folder) / "pairs.txt"
         lines = (format_pair(pair.name0, pair.name1) + "\n" for batch in batches for pair in batch.pairs)
         listed.write_text("".join(lines), encoding="utf-8")
-        match_pairs(replace(options, pairs=listed, images=options.root, out=Path(folder) / "matches.h5"), listen)
+        scratch = replace(options, pairs=listed, images=options.root, out=Path(folder) / "matches.h5")
+        match_and_discard(scratch, listen, "the look at the first pairs")
     return begin[-1], done

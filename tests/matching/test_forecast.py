@@ -2,12 +2,15 @@
 
 import json
 import re
+import signal
 
 import pytest
 
 from astr_cli.cli.app import run
-from astr_cli.matching import Forecast, forecast, match_pairs
+from astr_cli.errors import Interrupted, Stopped
+from astr_cli.matching import Event, Forecast, forecast, match_pairs
 from astr_cli.matching.cache import feature_bytes
+from astr_cli.matching.events import PairDone, StopRequested
 from astr_cli.matching.forecast import sampled, view_bytes
 from astr_cli.matching.plan import Batch
 from astr_cli.matching.views import make_view
@@ -82,6 +85,30 @@ def test_the_command(scene, capsys: pytest.CaptureFixture[str]) -> None:
     record = json.loads(capsys.readouterr().out)
     assert record.pop("event") == "plan"
     assert Forecast(**record).pairs == 15
+
+
+@pytest.mark.parametrize("total", [1, 8])
+def test_stopping_it_promises_nothing(scene, recorder, total: int) -> None:
+    """Also while the one pair is matched that only warms up."""
+
+    def stop(event: Event) -> None:
+        if isinstance(event, PairDone) and event.total == total:
+            signal.raise_signal(signal.SIGINT)
+
+    listener = recorder(stop)
+    with pytest.raises(Interrupted) as caught:
+        forecast(scene.options(jobs=1), 8, listener)
+    assert str(caught.value) == "the look at the first pairs: stopped; nothing of it is kept"
+    assert [event.signal for event in listener.of(StopRequested)] == ["SIGINT"]
+
+
+def test_a_full_disk_promises_nothing_either(scene) -> None:
+    def fill(event: Event) -> None:
+        if isinstance(event, PairDone):
+            raise Stopped("m.h5: the disk is full; free some space and run the same command again: it goes on")
+
+    with pytest.raises(Stopped, match=r"^m\.h5: the disk is full; nothing of the look at the first pairs is kept$"):
+        forecast(scene.options(), 1, fill)
 
 
 def test_what_a_run_would_refuse_is_refused(scene, capsys: pytest.CaptureFixture[str]) -> None:
