@@ -17,12 +17,18 @@ def command(
         typer.Option(help="Folder that the image names are relative to.", show_default="the folder of PAIRS"),
     ] = None,
     sample: Annotated[
-        int, typer.Option(help="Pairs to match for a look at time and memory; nothing of them is kept.", min=0)
+        int,
+        typer.Option(
+            help="Pairs to match for a look at time and memory, or as many more as --batch and --jobs take at once, "
+            "twice; nothing of them is kept. 0: none.",
+            min=0,
+        ),
     ] = 5,
     weights: Annotated[str, typer.Option(help="Name of shipped weights, or a safetensors file.")] = "astr-small",
     long_side: Annotated[
         int | None, typer.Option(help="As in astr match.", show_default="832 on a GPU, 640 on a CPU")
     ] = None,
+    threshold: Annotated[float, typer.Option(help="As in astr match.")] = 0.2,
     max_matches: Annotated[int | None, typer.Option(help="As in astr match.", show_default="all")] = None,
     cameras: Annotated[str, typer.Option(help="As in astr match.")] = "exif",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
@@ -33,12 +39,14 @@ def command(
     jobs: Annotated[
         int | None, typer.Option(help="As in astr match.", show_default="2 on a GPU; cores, at most 4, on a CPU")
     ] = None,
+    workers: Annotated[int, typer.Option(help="Threads that decode photos.")] = 2,
     memory: Annotated[
         str | None, typer.Option(help="Room for the features of photos.", show_default="as in astr match")
     ] = None,
     rotate: Annotated[str, typer.Option(help="exif, auto or none.")] = "exif",
     masks: Annotated[Path | None, typer.Option(help="Folder of COLMAP masks.")] = None,
     tiles: Annotated[bool, typer.Option("--tiles", help="As in astr match.")] = False,
+    scaling: Annotated[str, typer.Option(help="As in astr match: auto or off.")] = "auto",
     one_way: Annotated[bool, typer.Option("--one-way", help="As in astr match.")] = False,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Go on without bad images.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
@@ -53,12 +61,13 @@ def command(
 
     astr plan pairs.txt --tiles --sample 2 --json
 
-    Exit codes: 0 the run could start; 2 it could not, and why.
+    Exit codes: 0 the run could start; 2 it could not, and why; 4 disk or memory full, and 130 stopped by a signal,
+    while pairs were matched for a look.
     """
     from dataclasses import asdict
 
     from astr_cli.cli import console
-    from astr_cli.matching import MatchOptions, forecast, parse_precision, parse_rotate, parse_size
+    from astr_cli.matching import MatchOptions, forecast, parse_precision, parse_rotate, parse_scaling, parse_size
 
     options = MatchOptions(
         pairs=pairs,
@@ -66,16 +75,19 @@ def command(
         images=images,
         weights=weights,
         long_side=long_side,
+        threshold=threshold,
         max_matches=max_matches,
         cameras=cameras,
         device=device,
         precision=parse_precision(precision),
         batch=batch,
         jobs=jobs,
+        workers=workers,
         memory=None if memory is None else parse_size(memory),
         rotate=parse_rotate(rotate),
         masks=masks,
         tiles=tiles,
+        scaling=parse_scaling(scaling),
         one_way=one_way,
         skip_bad=skip_bad,
     )
@@ -90,10 +102,13 @@ def command(
 
 def _tell(event: "Event") -> None:
     from astr_cli.cli import console
-    from astr_cli.matching.events import Notice
+    from astr_cli.cli.match_output import stop_line
+    from astr_cli.matching.events import Notice, StopRequested
 
     if isinstance(event, Notice):
         console.warn(event.text)
+    elif isinstance(event, StopRequested):
+        console.warn(stop_line(event))
 
 
 def _lines(found: "Forecast") -> Iterator[str]:

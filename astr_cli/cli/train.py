@@ -21,7 +21,13 @@ def command(
     init: Annotated[
         Path | None, typer.Option(help="Exported weights to start a new run from: their step, fresh moments.")
     ] = None,
-    preset: Annotated[str, typer.Option(help="Which model: astr or astr-small.")] = "astr-small",
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="Which model: astr, astr-small, or astr-small-linear (no spots).",
+            show_default="astr-small, or that of --resume",
+        ),
+    ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Horizon of the schedule; training ends there.")] = None,
     minutes: Annotated[float | None, typer.Option(min=0.0, help="Stop after this long, with a checkpoint.")] = None,
     side: Annotated[int | None, typer.Option(help="Side of the rendered images, a multiple of 32.")] = None,
@@ -49,7 +55,7 @@ def command(
         ),
     ] = None,
     every: Annotated[int, typer.Option(min=1, help="Steps between two checkpoints.")] = 250,
-    device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     contact_sheet: Annotated[
         Path | None, typer.Option(help="Only draw some scenes of each kind into this folder, then stop.")
     ] = None,
@@ -67,6 +73,9 @@ def command(
     astr train --photos photos/ --init weights/astr-small.safetensors --out runs/fine --set only_fine=true
     astr train --photos photos/ --contact-sheet sheets/
     astr train --photos photos/ --write-validation validation/
+
+    Exit codes: 0 done, or --minutes are over; 2 nothing was started; 130 stopped by a signal, after a checkpoint
+    (--resume goes on).
     """
     if write_validation is not None:
         from astr_cli.train.validation_folder import write_validation as write

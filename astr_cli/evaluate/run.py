@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from astr_cli.evaluate.benchmark import Benchmark, EvaluateError, Outcome, PairResult, Totals
-from astr_cli.matching import MatchOptions, match_pairs, parse_scaling
+from astr_cli.matching import MatchOptions, parse_scaling
 from astr_cli.matching.events import Event, PairDone, Started
 from astr_cli.matching.events import Listener as MatchListener
+from astr_cli.matching.run import match_and_discard
 from astr_cli.pairs import format_pair
 from astr_cli.store import MatchesFile, PairMatches
 
@@ -109,11 +110,12 @@ def evaluate_astr(
 ) -> Evaluation[R]:
     """Matches the benchmark as `options` say, and evaluates that; `options` come from `match_options`.
 
-    Raises what `match_pairs` raises, and EvaluateError for a bad photo. A pair that breaks on the way has no matches.
+    The matches are taken for thrown away, so that stopping promises nothing. Raises what `match_and_discard` raises,
+    and EvaluateError for a bad photo. A pair that breaks on the way has no matches.
     """
     benchmark.require_photos()
     clock = _Clock(match_listener)
-    summary = match_pairs(options, clock)
+    summary = match_and_discard(options, clock, f"the matching of {benchmark.name}")
     evaluation = evaluate_file(benchmark, options.out, Path(options.weights).stem, listener)
     return replace(evaluation, seconds=clock.seconds / max(1, summary.matched))
 

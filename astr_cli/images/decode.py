@@ -1,6 +1,8 @@
 """Pixels: any readable photo to 8-bit grey, in raw orientation."""
 
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
@@ -24,15 +26,30 @@ def read_gray(path: Path) -> NDArray[np.uint8]:
     CMYK are converted, of several frames the first is taken. Raises ImageError: missing, empty, not an image, cut off
     (half a photo is never returned), HEIC, camera RAW.
     """
+    with _loaded(path) as (image, deep):
+        return _stretch(_deep_pixels(path, image)) if deep else np.asarray(_luma(image))
+
+
+def read_nonzero(path: Path) -> NDArray[np.bool_]:
+    """Decode a mask to (height, width): where any channel but alpha is other than zero, however little.
+
+    Reads what `read_gray` reads, and raises as it does.
+    """
+    with _loaded(path) as (image, deep):
+        pixels = _deep_pixels(path, image, colour=True) if deep else np.asarray(_colour(image))
+        return np.asarray(pixels.any(axis=2) if pixels.ndim == 3 else pixels != 0)
+
+
+@contextmanager
+def _loaded(path: Path) -> Iterator[tuple[Image.Image, bool]]:
+    """A decoded image, and whether it has more than 8 bits; ImageError for it and for what fails while it is used."""
     with open_image(path, str(path)) as opened:
         try:
             image = Image.open(BytesIO(without_orientation(path.read_bytes()))) if is_turned(opened) else opened
             deep = image.mode in DEEP_MODES or _deep_colour(image)
             image.draft("L", image.size)  # JPEG only: takes the luma as stored and skips the colour conversion
             image.load()
-            if deep:
-                return _stretch(_deep_pixels(path, image))
-            return np.asarray(_luma(image))
+            yield image, deep
         except DAMAGE as error:
             raise ImageError(f"{path}: damaged or cut off ({one_line(error)}); copy it again") from None
 
@@ -45,6 +62,13 @@ def _luma(image: Image.Image) -> Image.Image:
     return image.convert("L")
 
 
+def _colour(image: Image.Image) -> Image.Image:
+    """In grey or in RGB, without alpha."""
+    if image.mode in ("L", "LA", "1"):
+        return image.convert("L")
+    return (image.convert("RGBA") if image.mode in ("P", "PA", "RGBa", "La") else image).convert("RGB")
+
+
 def _deep_colour(image: Image.Image) -> bool:
     """Whether Pillow would drop the lower 8 bits of 16-bit colour (PNG and TIFF): seen from the raw mode it reads."""
     for tile in getattr(image, "tile", ()):
@@ -54,8 +78,8 @@ def _deep_colour(image: Image.Image) -> bool:
     return False
 
 
-def _deep_pixels(path: Path, image: Image.Image) -> NDArray[np.float32]:
-    """(height, width) float32 in the units of the file."""
+def _deep_pixels(path: Path, image: Image.Image, colour: bool = False) -> NDArray[np.float32]:
+    """(height, width) float32 in the units of the file; with `colour` (height, width, 3) where it has colour."""
     if image.mode in DEEP_MODES:
         return np.asarray(image).astype(np.float32)
     import cv2
@@ -63,10 +87,10 @@ def _deep_pixels(path: Path, image: Image.Image) -> NDArray[np.float32]:
     data = path.read_bytes()  # cv2 cannot open every name on every system
     if image.format == "TIFF":
         data = without_orientation(data)
-    flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION
+    flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION | (cv2.IMREAD_COLOR if colour else cv2.IMREAD_GRAYSCALE)
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     if pixels is None:  # a rare layout that only Pillow knows: its upper 8 bits are better than nothing
-        return np.asarray(_luma(image)).astype(np.float32)
+        return np.asarray(_colour(image) if colour else _luma(image)).astype(np.float32)
     return np.asarray(pixels).astype(np.float32)
 
 

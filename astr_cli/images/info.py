@@ -9,6 +9,7 @@ from PIL import ExifTags, Image
 
 from .errors import ImageError
 from .opening import one_line, open_image
+from .png import png_exif
 from .tiff import raw_size
 from .whole import ends_early
 
@@ -47,16 +48,16 @@ def read_info(root: Path, name: str) -> ImageInfo:
             width, height = raw_size(image)
             if ends_early(path, image):
                 raise ImageError(f"{name}: the file is cut off (truncated {image.format}); copy it again")
-            orientation, focal = _exif(image, width, height)
+            orientation, focal = _exif(path, image, width, height)
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise ImageError(f"{name}: cannot be read ({one_line(error)})") from None
     return ImageInfo(name, path, width, height, status.st_mtime_ns, status.st_size, orientation, focal)
 
 
-def _exif(image: Image.Image, width: int, height: int) -> tuple[int, float | None]:
+def _exif(path: Path, image: Image.Image, width: int, height: int) -> tuple[int, float | None]:
     """(orientation, focal in raw pixels or None). Broken EXIF is the same as none: plenty of software writes it."""
     try:
-        exif = image.getexif()
+        exif = png_exif(path, image) if image.format == "PNG" else image.getexif()
         details = exif.get_ifd(ExifTags.IFD.Exif)
     except Exception:
         return 1, None

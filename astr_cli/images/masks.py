@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .decode import read_gray
+from .decode import read_nonzero
 from .errors import ImageError
 from .info import ImageInfo
 
@@ -29,19 +29,19 @@ def find_masks(folder: Path, names: list[str]) -> dict[str, Path]:
 
 
 def read_mask(path: Path | None, info: ImageInfo) -> NDArray[np.bool_]:
-    """(h, w) of the raw photo, True = to be matched; all True without a mask.
+    """(h, w) of the raw photo, True = to be matched: any value but zero; all True without a mask.
 
     Raises ImageError for a file that cannot be read or is not of the photo's raw size.
     """
     if path is None:
         return np.ones((info.height, info.width), np.bool_)
-    pixels = read_gray(path)
-    if pixels.shape != (info.height, info.width):
+    mask = read_nonzero(path)
+    if mask.shape != (info.height, info.width):
         raise ImageError(
-            f"{path}: is {pixels.shape[1]}x{pixels.shape[0]} but its photo {info.name} {info.width}x{info.height}, "
+            f"{path}: is {mask.shape[1]}x{mask.shape[0]} but its photo {info.name} {info.width}x{info.height}, "
             "EXIF orientation not applied; make the mask for the stored pixels"
         )
-    return pixels > 0
+    return mask
 
 
 def shrink_mask(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:

@@ -1,6 +1,9 @@
 """Opening a photo with Pillow, with one clear line for everything that is not a readable photo."""
 
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
@@ -27,17 +30,26 @@ RAW = frozenset(
 HEIF_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"})
 
 
-def open_image(path: Path, shown: str) -> Image.Image:
-    """Open `path` (header only); `shown` is how messages name it. The caller closes it. Raises ImageError."""
+LARGEST = 1_000_000_000  # pixels: an aerial frame of 500 megapixels twice over; a grey byte each makes 1 GB
+
+
+@contextmanager
+def open_image(path: Path, shown: str) -> Iterator[Image.Image]:
+    """The image of `path`, its header read, open for a `with`; `shown` is how messages name it. Raises ImageError."""
+    with _LARGE_IMAGES, _opened(path, shown) as image:
+        yield image
+
+
+def _opened(path: Path, shown: str) -> Image.Image:
     refuse_suffix(path, shown)
-    # Pillow warns of medium-format photos (89 megapixels; its limit of twice that is reported below) and broken EXIF.
+    # Pillow warns of large photos (from half of its limit) and of broken EXIF.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     try:
         return Image.open(path)
     except UnidentifiedImageError:
         raise ImageError(_not_an_image(path, shown)) from None
     except Image.DecompressionBombError:
-        raise ImageError(f"{shown}: larger than 178 megapixels; save a smaller copy") from None
+        raise ImageError(f"{shown}: larger than {LARGEST // 10**6} megapixels; save a smaller copy") from None
     except FileNotFoundError:
         raise ImageError(f"{shown}: no such file") from None
     except IsADirectoryError:
@@ -47,6 +59,34 @@ def open_image(path: Path, shown: str) -> Image.Image:
         raise ImageError(f"{shown}: {reason}") from None
     except (OSError, ValueError, SyntaxError, EOFError, OverflowError) as error:
         raise ImageError(f"{shown}: damaged or cut off ({one_line(error)}); copy it again") from None
+
+
+class _PixelLimit:
+    """Pillow's guard against images that are small files and fill the memory, at `LARGEST` where photos are read.
+
+    The guard belongs to the process, at 178 megapixels, which telephones exceed: it is moved when the first thread
+    enters and put back when the last one leaves.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._before: int | None = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, LARGEST // 2  # it refuses twice that
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                Image.MAX_IMAGE_PIXELS = self._before
+
+
+_LARGE_IMAGES = _PixelLimit()
 
 
 def refuse_suffix(path: Path, shown: str) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 from PIL import Image
 
 TAIL = 1 << 16
+# Second bytes of JPEG markers that no length follows; FF 00 is no marker at all.
+BARE = frozenset(bytes([kind]) for kind in (0x00, 0x01, *range(0xD0, 0xDA)))
 
 
 def ends_early(path: Path, image: Image.Image) -> bool:
@@ -44,11 +46,10 @@ def _jpeg_has_end(path: Path) -> bool:
     """Whether an end-of-image mark follows the image data.
 
     Inside the data FF is always stuffed, so FF D9 is the mark; the one of the EXIF thumbnail lies before the data and
-    is not looked at. Telephones append videos after the mark, so the whole rest is searched when the tail has none.
+    is not looked at, unless the start of the data is not found. Telephones append videos after the mark, so the whole
+    rest is searched when the tail has none.
     """
-    start = _jpeg_data_start(path)
-    if start is None:
-        return False
+    start = _jpeg_data_start(path) or 0
     if b"\xff\xd9" in _tail(path, start):
         return True
     with path.open("rb") as file:
@@ -57,16 +58,20 @@ def _jpeg_has_end(path: Path) -> bool:
 
 
 def _jpeg_data_start(path: Path) -> int | None:
-    """The position after the first start-of-scan header, walking the segments by their lengths."""
+    """The position after the first start-of-scan header, walking the segments by their lengths; None: there is none.
+
+    What stands between two segments is skipped up to the next marker, as decoders do.
+    """
     with path.open("rb") as file:
         file.seek(2)
-        while True:
-            marker = file.read(4)
-            if len(marker) < 4 or marker[0] != 0xFF:
-                return None
-            if marker[1] == 0xFF:  # fill bytes before a marker
-                file.seek(-3, os.SEEK_CUR)
+        while byte := file.read(1):
+            if byte != b"\xff":
                 continue
-            file.seek(struct.unpack(">H", marker[2:])[0] - 2, os.SEEK_CUR)
-            if marker[1] == 0xDA:
+            while (kind := file.read(1)) == b"\xff":  # fill bytes before a marker
+                pass
+            length = b"" if kind in BARE else file.read(2)
+            if len(length) == 2:
+                file.seek(max(0, struct.unpack(">H", length)[0] - 2), os.SEEK_CUR)
+            if kind == b"\xda":
                 return file.tell()
+        return None

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from astr_cli.matching.events import Event, Listener, PairDone
+from astr_cli.matching.events import Event, Listener, PairDone, Started
 from astr_cli.matching.identity import expected_bytes
 from astr_cli.matching.memory import default_cache_bytes
 from astr_cli.matching.options import MatchOptions
 from astr_cli.matching.plan import Batch
 from astr_cli.matching.prepare import prepare
-from astr_cli.matching.run import ignore, match_pairs
+from astr_cli.matching.run import ignore, match_and_discard
 from astr_cli.matching.views import View
 from astr_cli.model import AstrConfig
 from astr_cli.pairs import format_pair
@@ -50,16 +50,16 @@ class Forecast:
 
 
 def forecast(options: MatchOptions, sample: int, listener: Listener = ignore) -> Forecast:
-    """Checks everything that a run checks before its start, then matches up to `sample` pairs, keeping nothing.
+    """Checks everything that a run checks before its start, then matches `sample` pairs, keeping nothing.
 
-    Raises AstrError for whatever a run would not start with.
+    `sample` is rounded up as `sampled` says; `listener` hears of these pairs too. Raises AstrError for whatever a run
+    would not start with; Interrupted and Stopped when a signal, a full disk or full memory ends the matching.
     """
     job = prepare(options, listener)
     config, compute = job.weights.model.config, job.compute
     sizes = {name: view_bytes(view, config, compute.precision) for name, view in job.views.items()}
     cache_bytes = default_cache_bytes(compute.device) if options.memory is None else options.memory
-    first = [pair for batch in job.plan for pair in batch.pairs][:sample]
-    measured = _measure(options, [(pair.name0, pair.name1) for pair in first])
+    measured = _measure(options, sampled(job.plan, sample, compute.jobs), listener)
     names = {name for batch in job.plan for name in batch.names()}
     return Forecast(
         images=len(names),
@@ -110,6 +110,19 @@ def count_backbone_runs(plan: Sequence[Batch], sizes: Mapping[str, int], room: i
     return runs
 
 
+def sampled(plan: Sequence[Batch], pairs: int, lanes: int) -> Sequence[Batch]:
+    """The first batches of a plan, for a look: with `pairs` pairs at least, and as many for each lane, two or more.
+
+    The pairs of a batch are done at one instant, and so are, nearly, the batches in work at the same time: a part of
+    them has no time of its own. The second round finds all lanes busy, as those of a long run are.
+    """
+    count = held = 0
+    while count < len(plan) and held < pairs:
+        held += len(plan[count].pairs)
+        count += 1
+    return plan[: lanes * max(2, -(-count // lanes))] if pairs > 0 else []
+
+
 @dataclass(frozen=True)
 class _Measured:
     pairs: int = 0
@@ -118,24 +131,38 @@ class _Measured:
     memory: int | None = None
 
 
-def _measure(options: MatchOptions, pairs: Sequence[tuple[str, str]]) -> _Measured:
-    """Matches these pairs; the clock starts with the first one done, as that one waits for all that is begun once."""
-    if not pairs:
+def _measure(options: MatchOptions, batches: Sequence[Batch], listener: Listener) -> _Measured:
+    """Matches these batches; the first one twice, as the first time something waits for all that is begun once."""
+    if not batches:
         return _Measured()
-    times: list[float] = []
-    rows: list[int] = []
-    memory: list[int] = []
+    _match_once(options, batches[:1], listener)
+    started, done = _match_once(options, batches, listener)
+    if not done:
+        return _Measured()
+    seconds = (done[-1][0] - started) / len(done)
+    memory = [event.memory_bytes for _, event in done if event.memory_bytes is not None]
+    rows = sum(event.matches for _, event in done)
+    return _Measured(len(done), seconds, rows / len(done), max(memory, default=None))
+
+
+def _match_once(
+    options: MatchOptions, batches: Sequence[Batch], listener: Listener
+) -> tuple[float, list[tuple[float, PairDone]]]:
+    """The times in seconds at which weights were loaded, and at which each pair was done."""
+    begin = [0.0]
+    done: list[tuple[float, PairDone]] = []
 
     def listen(event: Event) -> None:
-        if isinstance(event, PairDone):
-            times.append(time.monotonic())
-            rows.append(event.matches)
-            if event.memory_bytes is not None:
-                memory.append(event.memory_bytes)
+        if isinstance(event, Started):
+            begin.append(time.monotonic())
+        elif isinstance(event, PairDone):
+            done.append((time.monotonic(), event))
+        listener(event)
 
     with tempfile.TemporaryDirectory() as folder:
         listed = Path(folder) / "pairs.txt"
-        listed.write_text("".join(format_pair(*pair) + "\n" for pair in pairs), encoding="utf-8")
-        match_pairs(replace(options, pairs=listed, images=options.root, out=Path(folder) / "matches.h5"), listen)
-    seconds = (times[-1] - times[0]) / (len(times) - 1) if len(times) > 1 else None
-    return _Measured(len(times), seconds, sum(rows) / max(len(rows), 1), max(memory, default=None))
+        lines = (format_pair(pair.name0, pair.name1) + "\n" for batch in batches for pair in batch.pairs)
+        listed.write_text("".join(lines), encoding="utf-8")
+        scratch = replace(options, pairs=listed, images=options.root, out=Path(folder) / "matches.h5")
+        match_and_discard(scratch, listen, "the look at the first pairs")
+    return begin[-1], done

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
 
-from astr_cli.errors import AstrError, Interrupted
+from astr_cli.errors import AstrError, Interrupted, Stopped
 from astr_cli.matching.cache import FeatureCache
 from astr_cli.matching.engine import Engine
 from astr_cli.matching.events import (
@@ -65,6 +65,32 @@ def match_pairs(options: MatchOptions, listener: Listener = ignore, stopwatch: S
             with _timing(stopwatch, "write"):
                 journal.finish(complete)
     return _summary(job, progress, started)
+
+
+def match_and_discard(options: MatchOptions, listener: Listener, what: str) -> MatchSummary:
+    """`match_pairs` into a folder that the caller throws away: whatever stops it, no message says that it goes on.
+
+    `what` names the run. Raises what `match_pairs` raises, and Interrupted also for a signal in the last batch: that
+    ends this run, but not what it is for.
+    """
+    interrupted = Interrupted(f"{what}: stopped; nothing of it is kept")
+    signals: list[str] = []
+
+    def listen(event: Event) -> None:
+        if isinstance(event, StopRequested):
+            signals.append(event.signal)
+        listener(event)
+
+    try:
+        summary = match_pairs(options, listen)
+    except Interrupted:
+        raise interrupted from None
+    except Stopped as error:
+        problem, _, _ = str(error).partition("; ")  # without its advice
+        raise Stopped(f"{problem}; nothing of {what} is kept") from None
+    if signals:
+        raise interrupted
+    return summary
 
 
 @dataclass

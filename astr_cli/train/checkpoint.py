@@ -46,12 +46,15 @@ def export_header(state: TrainState, config: TrainConfig) -> dict[str, str]:
     }
 
 
+def read_config(folder: Path) -> TrainConfig:
+    """The config of a run. Raises AstrError when there is none, or its checkpoint is damaged."""
+    return TrainConfig.from_json(_read(folder)[0]["train"])
+
+
 def resume_run(folder: Path, device: torch.device) -> tuple[TrainState, TrainConfig]:
     """Read a run back, bit by bit. Raises AstrError when the checkpoint is damaged or of another model."""
     path = folder / CHECKPOINT
-    if not path.exists():
-        raise AstrError(f"{folder}: no {CHECKPOINT} there; name the folder that `astr train --out` wrote")
-    header, tensors = read_tensors(path, FORMAT)
+    header, tensors = _read(folder)
     config = TrainConfig.from_json(header["train"])
     model = Astr(PRESETS[config.preset]).to(device)
     state = fresh_state(model, config)
@@ -105,6 +108,13 @@ class Log:
             if new:
                 writer.writerow(names)
             writer.writerow([value if isinstance(value, int) else f"{value:.6g}" for value in values])
+
+
+def _read(folder: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    path = folder / CHECKPOINT
+    if not path.exists():
+        raise AstrError(f"{folder}: no {CHECKPOINT} there; name the folder that `astr train --out` wrote")
+    return read_tensors(path, FORMAT)
 
 
 def _load(path: Path, model: Astr, tensors: dict[str, Tensor], prefix: str) -> None:

@@ -11,9 +11,10 @@ from pathlib import Path
 import torch
 
 from astr_cli.errors import AstrError, Interrupted
+from astr_cli.matching.options import find_device
 from astr_cli.model.config import PRESETS
 from astr_cli.train.batches import BatchSet, load_batches
-from astr_cli.train.checkpoint import Log, resume_run, save_run, start_run
+from astr_cli.train.checkpoint import CHECKPOINT, Log, read_config, resume_run, save_run, start_run
 from astr_cli.train.config import Change, TrainConfig
 from astr_cli.train.curves import draw_curves
 from astr_cli.train.loop import StepReport, TrainState, run
@@ -45,15 +46,17 @@ class TrainRequest:
 
 def train(request: TrainRequest, echo: Callable[[str], None]) -> None:
     """Run the request. Raises AstrError on bad usage, Interrupted (after a checkpoint) on a signal."""
-    device = pick_device(request.device)
-    folder, _, config = prepare(request, device)
-    run_processes(config.processes, _train_process, request, folder, echo)
+    folder, config = check_request(request)
+    find_device(request.device)
+    if config.processes > 1:
+        load_state(request, config, torch.device("cpu"))  # for its errors: in another process they would seem bugs
+    run_processes(config.processes, _train_process, request, folder, config, echo)
 
 
-def _train_process(request: TrainRequest, folder: Path, echo: Callable[[str], None]) -> None:
+def _train_process(request: TrainRequest, folder: Path, config: TrainConfig, echo: Callable[[str], None]) -> None:
     """One process of a run; the first one keeps the log and the checkpoints."""
-    device = pick_device(request.device)
-    _, state, config = prepare(request, device)
+    device = find_device(request.device)
+    state = load_state(request, config, device)
     photos = SharedPhotos.of(load_photos(request.photos, validation=False))
     load_recordings(request.rgbd, request.megadepth)  # says what is wrong with them before anything starts
     first = process_rank() == 0
@@ -96,44 +99,48 @@ def _train_process(request: TrainRequest, folder: Path, echo: Callable[[str], No
         raise Interrupted(f"stopped at step {state.step}; go on with: astr train --resume {folder} --photos ...")
 
 
-def prepare(request: TrainRequest, device: torch.device) -> tuple[Path, TrainState, TrainConfig]:
-    """The run's folder, state and config. Raises AstrError when the options contradict each other."""
-    if (request.out is None) == (request.resume is None):
-        raise AstrError("name a new run with --out RUN_DIR, or an old one with --resume RUN_DIR")
+def check_request(request: TrainRequest) -> tuple[Path, TrainConfig]:
+    """The run's folder and config. Raises AstrError when the options contradict each other, or the run they go on."""
+    if request.resume is not None and request.out is None:
+        return request.resume, _config_to_resume(request, request.resume)
+    if request.out is not None and request.resume is None:
+        return request.out, _new_config(request, request.out)
+    raise AstrError("name a new run with --out RUN_DIR, or an old one with --resume RUN_DIR")
+
+
+def load_state(request: TrainRequest, config: TrainConfig, device: torch.device) -> TrainState:
+    """The state that the run begins with. Raises AstrError for a checkpoint or weights that do not fit."""
     if request.resume is not None:
-        state, stored = resume_run(request.resume, device)
-        wanted = stored.changed(request.changes)
-        if stored.differences(wanted):
-            raise AstrError(
-                f"{request.resume}: --resume goes on exactly as before, but the options differ: "
-                f"{stored.differences(wanted)}; use --init for a new run from its weights"
-            )
-        if request.megadepth is not None and stored.megadepth_share == 0:
-            raise AstrError(
-                f"{request.resume}: --megadepth, but the run has no share for it; go on without, or use --init for a "
-                "new run from its weights"
-            )
-        return request.resume, state, stored
+        return resume_run(request.resume, device)[0]
+    return start_run(config, device, request.init)
+
+
+def _config_to_resume(request: TrainRequest, folder: Path) -> TrainConfig:
+    stored = read_config(folder)
+    wanted = stored.changed(request.changes)
+    if stored.differences(wanted):
+        raise AstrError(
+            f"{folder}: --resume goes on exactly as before, but the options differ: "
+            f"{stored.differences(wanted)}; use --init for a new run from its weights"
+        )
+    if request.megadepth is not None and stored.megadepth_share == 0:
+        raise AstrError(
+            f"{folder}: --megadepth, but the run has no share for it; go on without, or use --init for a "
+            "new run from its weights"
+        )
+    return stored
+
+
+def _new_config(request: TrainRequest, folder: Path) -> TrainConfig:
     config = TrainConfig().changed(request.changes)
     if config.preset not in PRESETS:
         raise AstrError(f"no preset '{config.preset}': choose from {', '.join(PRESETS)}")
     for name, side in (("--side", config.side), ("large_side", config.large_side)):
         if side % 32:
             raise AstrError(f"{name} {side}: not a multiple of 32")
-    if request.out is None or (request.out / "checkpoint.safetensors").exists():
-        raise AstrError(
-            f"{request.out}: holds a run already; go on with --resume {request.out}, or name another folder"
-        )
-    return request.out, start_run(config, device, request.init), config
-
-
-def pick_device(name: str) -> torch.device:
-    """'auto' takes CUDA where there is one. Raises AstrError when CUDA is asked for and absent."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise AstrError("--device cuda: PyTorch finds no CUDA device here")
-    return torch.device(name)
+    if (folder / CHECKPOINT).exists():
+        raise AstrError(f"{folder}: holds a run already; go on with --resume {folder}, or name another folder")
+    return config
 
 
 def workers_for(device: torch.device) -> int:

@@ -37,7 +37,7 @@ class TrainConfig:
     fine_weight: float = 1.0
     heat_weight: float = 1.0  # NOTE an offset says little of where its heat map is wrong; the paper has no such term
     correction_weight: float = 2.0  # NOTE of the part that the paper does not have; in half-widths, so small numbers
-    only_fine: bool = False  # the rest rests: three times as many pairs for a fine stage that is new
+    only_fine: bool = False  # freeze everything but the fine stage: three times as many pairs for a new one
     focal: float = 2.0  # gamma; 0 is the plain negative log likelihood
     ratio_jitter: float = 0.15  # sigma of the log-normal noise on the true scale ratio
     ratio_plain: float = 0.3  # share of windows that train at ratio 1

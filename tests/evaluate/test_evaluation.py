@@ -1,6 +1,7 @@
 """Whole evaluations: perfect, absent, stored and SIFT's matches of rendered scenes."""
 
 import json
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -9,17 +10,21 @@ import torch
 from typer.testing import CliRunner
 
 from astr_cli.cli.app import app, run
+from astr_cli.errors import Interrupted
 from astr_cli.evaluate import (
     EvaluateError,
     Outcome,
     PoseFolder,
     PoseResult,
     evaluate,
+    evaluate_astr,
     evaluate_file,
+    match_options,
     read_pose_folder,
 )
 from astr_cli.evaluate.plots import error_colours
 from astr_cli.evaluate.sift import SiftMatcher, match_descriptors
+from astr_cli.matching.events import Event, Started
 from astr_cli.scenes import ScenePair
 from astr_cli.store import MatchEntry, PairMatches, write_matches
 
@@ -195,16 +200,34 @@ def test_command_refuses_what_cannot_be_evaluated(
     assert "was matched at --long-side 384, not 640" in lines[2]
 
 
-@pytest.mark.parametrize("cameras", ["true", "none"])
-def test_command_matches_the_folder_itself(pose_folder: Path, tmp_path: Path, cameras: str) -> None:
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    """Untrained ones."""
     from astr_cli.model import PRESETS, Astr, save_weights
 
     torch.manual_seed(0)
-    weights = tmp_path / "random.safetensors"
-    save_weights(weights, Astr(PRESETS["astr-small"]).eval(), {})
+    path = tmp_path / "random.safetensors"
+    save_weights(path, Astr(PRESETS["astr-small"]).eval(), {})
+    return path
+
+
+@pytest.mark.parametrize("cameras", ["true", "none"])
+def test_command_matches_the_folder_itself(pose_folder: Path, weights: Path, cameras: str) -> None:
     arguments = ["eval", str(pose_folder), "--weights", str(weights), "--long-side", "96", "--threshold", "0"]
     result = CliRunner().invoke(app, [*arguments, "--cameras", cameras, "--device", "cpu", "--json"])
     assert result.exit_code == 0, result.output
     totals = [json.loads(line) for line in result.stdout.splitlines() if '"total"' in line]
     assert [row["matcher"] for row in totals] == ["random", "random"]
     assert totals[0]["matches"] > 5 and totals[0]["seconds_a_pair"] > 0
+
+
+def test_stopping_it_promises_nothing(folder: PoseFolder, weights: Path, tmp_path: Path) -> None:
+    """The matches lie in a folder that is thrown away."""
+
+    def stop(event: Event) -> None:
+        if isinstance(event, Started):
+            signal.raise_signal(signal.SIGINT)
+
+    options = match_options(folder, tmp_path, str(weights), 96, 0.0, "cpu", "none")
+    with pytest.raises(Interrupted, match=f"^the matching of {folder.name}: stopped; nothing of it is kept$"):
+        evaluate_astr(folder, options, stop)

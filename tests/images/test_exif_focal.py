@@ -1,6 +1,7 @@
 """The focal length that EXIF gives, in raw pixels; unknown is None and never a guess."""
 
 import math
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,46 @@ def test_broken_exif_is_none(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((60, 100, 3), np.uint8)).save(path, exif=broken)
     info = read_info(tmp_path, "photo.jpg")
     assert (info.focal, info.orientation) == (None, 1)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
+@pytest.mark.parametrize("with_exif", [True, False])
+def test_no_pixel_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, with_exif: bool) -> None:
+    path = tmp_path / f"photo{suffix}"
+    save(path, (100, 60), {FILM: 35})
+    if not with_exif:
+        Image.fromarray(np.zeros((60, 100, 3), np.uint8)).save(path)
+    loads = count_loads(path, monkeypatch)
+    assert (read_info(tmp_path, path.name).focal is None) != with_exif
+    assert loads == []
+
+
+@pytest.mark.parametrize("damage", [None, "length", "content"])
+def test_the_exif_of_a_png_may_follow_its_pixels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str | None
+) -> None:
+    path = tmp_path / "photo.png"
+    save(path, (100, 60), {FILM: 35})
+    data = path.read_bytes()
+    start = data.index(b"eXIf") - 4
+    end = start + 12 + struct.unpack(">I", data[start : start + 4])[0]
+    chunk = bytearray(data[start:end])
+    if damage == "length":
+        chunk[0] = 0x7F
+    if damage == "content":
+        chunk[8:] = b"\xff" * len(chunk[8:])
+    path.write_bytes(data[:start] + data[end:-12] + bytes(chunk) + data[-12:])
+    loads = count_loads(path, monkeypatch)
+    assert read_info(tmp_path, path.name).focal == (None if damage else pytest.approx(35 / 43.27 * math.hypot(100, 60)))
+    assert loads == []
+
+
+def count_loads(path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Grows whenever an image of this file's format is decoded from now on."""
+    loads: list[str] = []
+    with Image.open(path) as image:
+        monkeypatch.setattr(type(image), "load", lambda self: loads.append("load"))
+    return loads
 
 
 def test_colmap_reads_the_same(tmp_path: Path) -> None:

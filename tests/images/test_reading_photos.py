@@ -177,6 +177,44 @@ def test_what_telephones_append_does_no_harm(tmp_path: Path) -> None:
         assert read_gray(tmp_path / "photo").shape == (200, 300)
 
 
+@pytest.mark.parametrize("junk", [b"\0\0", b"\x12\x34\x56", b"\xff\xff\xff", b"\xff\x00", b"\xff\xd0"])
+def test_junk_between_the_segments_of_a_jpeg(tmp_path: Path, junk: bytes) -> None:
+    data = photo_bytes("JPEG")
+    path = tmp_path / "photo.jpg"
+    for place in (data.index(b"\xff\xdb"), data.index(b"\xff\xc0")):
+        whole = data[:place] + junk + data[place:]
+        path.write_bytes(whole)
+        assert read_info(tmp_path, "photo.jpg").size == (300, 200)
+        assert read_gray(path).shape == (200, 300)
+        path.write_bytes(whole[:20_000])
+        with pytest.raises(ImageError, match="cut off"):
+            read_info(tmp_path, "photo.jpg")
+
+
+def test_photos_of_200_megapixels_are_read_and_bombs_are_not(tmp_path: Path) -> None:
+    data = bytearray(photo_bytes("JPEG"))
+    frame = data.index(b"\xff\xc0") + 5
+    for size, name in (((16320, 12240), "phone.jpg"), ((40000, 30000), "bomb.jpg")):
+        data[frame : frame + 4] = struct.pack(">HH", *size[::-1])
+        (tmp_path / name).write_bytes(data)
+    assert read_info(tmp_path, "phone.jpg").size == (16320, 12240)
+    with pytest.raises(ImageError, match=r"^bomb\.jpg: larger than 1000 megapixels; save a smaller copy$"):
+        read_info(tmp_path, "bomb.jpg")
+
+
+@pytest.mark.parametrize("image_format", ["TIFF", "PNG", "WEBP", "JPEG"])
+def test_the_limit_of_others_in_the_process_is_theirs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, image_format: str
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    (tmp_path / "photo").write_bytes(photo_bytes(image_format))
+    assert read_info(tmp_path, "photo").size == (300, 200)
+    assert read_gray(tmp_path / "photo").shape == (200, 300)
+    with pytest.raises(ImageError):
+        read_gray(tmp_path / "gone")
+    assert Image.MAX_IMAGE_PIXELS == 1000
+
+
 def test_cut_off_deep_colour(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 65536, (200, 300, 3), dtype=np.uint16)
     path = tmp_path / "deep.png"

@@ -2,15 +2,20 @@
 
 import json
 import re
+import signal
 
 import pytest
 
 from astr_cli.cli.app import run
-from astr_cli.matching import Forecast, forecast, match_pairs
+from astr_cli.errors import Interrupted, Stopped
+from astr_cli.matching import Event, Forecast, forecast, match_pairs
 from astr_cli.matching.cache import feature_bytes
-from astr_cli.matching.forecast import view_bytes
+from astr_cli.matching.events import PairDone, StopRequested
+from astr_cli.matching.forecast import sampled, view_bytes
+from astr_cli.matching.plan import Batch
 from astr_cli.matching.views import make_view
 from astr_cli.model import PRESETS, Astr
+from astr_cli.pairs import Pair
 
 
 @pytest.mark.parametrize("memory", [0, 400_000, 900_000, 10_000_000])
@@ -34,7 +39,7 @@ def test_bytes_of_features(preset: str) -> None:
 
 def test_a_look_at_the_first_pairs_leaves_nothing_behind(scene) -> None:
     before = sorted(scene.root.rglob("*"))
-    found = forecast(scene.options(), 4)
+    found = forecast(scene.options(jobs=2), 4)
     assert sorted(scene.root.rglob("*")) == before
     assert found.measured_pairs == 4
     assert found.seconds is not None
@@ -45,6 +50,24 @@ def test_a_look_at_the_first_pairs_leaves_nothing_behind(scene) -> None:
     assert 0.3 * written < found.disk_bytes / 2 < 3 * written
 
 
+def test_a_batch_of_several_pairs_takes_its_time(scene) -> None:
+    """The pairs of a batch are done at the same instant."""
+    alone = forecast(scene.options(batch=1, jobs=1), 4)
+    found = forecast(scene.options(batch=8, jobs=1), 5)
+    assert found.measured_pairs == 15
+    assert alone.seconds_a_pair is not None and found.seconds_a_pair is not None
+    assert found.seconds_a_pair > 0.05 * alone.seconds_a_pair
+    assert forecast(scene.options(batch=16, jobs=3), 1).seconds_a_pair > 0.05 * alone.seconds_a_pair
+
+
+def test_a_sample_is_whole_rounds_of_the_lanes() -> None:
+    pairs = [Pair(f"a{index}", f"b{index}", index) for index in range(100)]
+    plan = [Batch(tuple(pairs[start : start + 8])) for start in range(0, 100, 8)]
+    counts = {(8, 1): 2, (17, 1): 3, (5, 2): 4, (40, 2): 6, (1, 4): 8, (90, 4): 12, (100, 4): 13, (0, 2): 0}
+    for (wanted, lanes), count in counts.items():
+        assert sampled(plan, wanted, lanes) == plan[:count]
+
+
 def test_the_command(scene, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["plan", *scene.arguments()[1:2], *scene.arguments()[4:6], "--long-side", "96", "--device", "cpu"]
     assert run([*arguments, "--sample", "3"]) == 0
@@ -52,10 +75,40 @@ def test_the_command(scene, capsys: pytest.CaptureFixture[str]) -> None:
     assert "6 images, 15 pairs; focal length known for 0" in out
     assert "backbone runs: 6, at least 6" in out
     assert re.search(r"time: \d+\.\d\d s a pair, about \d+ s in all", out)
+    # What changes a run's time or its output changes the forecast.
+    sizes = []
+    for more in (["--threshold", "0.9"], ["--threshold", "0", "--scaling", "off", "--workers", "1"]):
+        assert run([*arguments, "--sample", "3", "--json", *more]) == 0
+        sizes.append(json.loads(capsys.readouterr().out)["disk_bytes"])
+    assert sizes[0] < sizes[1]
     assert run([*arguments, "--sample", "0", "--json"]) == 0
     record = json.loads(capsys.readouterr().out)
     assert record.pop("event") == "plan"
     assert Forecast(**record).pairs == 15
+
+
+@pytest.mark.parametrize("total", [1, 8])
+def test_stopping_it_promises_nothing(scene, recorder, total: int) -> None:
+    """Also while the one pair is matched that only warms up."""
+
+    def stop(event: Event) -> None:
+        if isinstance(event, PairDone) and event.total == total:
+            signal.raise_signal(signal.SIGINT)
+
+    listener = recorder(stop)
+    with pytest.raises(Interrupted) as caught:
+        forecast(scene.options(jobs=1), 8, listener)
+    assert str(caught.value) == "the look at the first pairs: stopped; nothing of it is kept"
+    assert [event.signal for event in listener.of(StopRequested)] == ["SIGINT"]
+
+
+def test_a_full_disk_promises_nothing_either(scene) -> None:
+    def fill(event: Event) -> None:
+        if isinstance(event, PairDone):
+            raise Stopped("m.h5: the disk is full; free some space and run the same command again: it goes on")
+
+    with pytest.raises(Stopped, match=r"^m\.h5: the disk is full; nothing of the look at the first pairs is kept$"):
+        forecast(scene.options(), 1, fill)
 
 
 def test_what_a_run_would_refuse_is_refused(scene, capsys: pytest.CaptureFixture[str]) -> None:

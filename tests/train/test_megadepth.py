@@ -16,7 +16,7 @@ from astr_cli.errors import AstrError
 from astr_cli.scenes import ScenePair, overlap
 from astr_cli.train.batches import make_scene
 from astr_cli.train.checkpoint import save_run, start_run
-from astr_cli.train.command import TrainRequest, prepare
+from astr_cli.train.command import TrainRequest, check_request
 from astr_cli.train.config import TrainConfig
 from astr_cli.train.contact_sheet import contact_sheet
 from astr_cli.train.frames import Crop, cut
@@ -211,6 +211,6 @@ def test_a_run_that_began_without_it_keeps_its_mix(tmp_path: Path) -> None:
     assert TrainConfig.from_json(TrainConfig().to_json()) == TrainConfig()
     save_run(tmp_path, start_run(config, CPU), config)
     request = TrainRequest(tmp_path, None, None, tmp_path, None, (), None, 10, "cpu")
-    assert prepare(request, CPU)[2] == config
+    assert check_request(request) == (tmp_path, config)
     with pytest.raises(AstrError, match="has no share for it; go on without, or use --init"):
-        prepare(dataclasses.replace(request, megadepth=tmp_path), CPU)
+        check_request(dataclasses.replace(request, megadepth=tmp_path))
