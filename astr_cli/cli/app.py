@@ -22,6 +22,7 @@ app = typer.Typer(
     help="Image matching for photogrammetry: photos in, matches and COLMAP models out.",
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",  # the lines of a paragraph flow
 )
 app.command("match")(match.command)
 app.command("plan")(plan.command)
@@ -85,7 +86,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _sentence(text: str) -> str:
     """One line that ends as a sentence does."""
-    line = " ".join(text.split())
+    line = " ".join(text.split()).replace("Value error, ", "")  # which says nothing to a user
     return line if line.endswith((".", "?", "!")) else f"{line}."
 
 

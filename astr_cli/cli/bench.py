@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from astr_cli.cli import bench_pipeline
+from astr_cli.cli.options import Device
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +32,7 @@ def operator(
         typer.Option(help="Key lists: realistic (10% wrong centres) or random; may be repeated.", show_default="both"),
     ] = None,
     heads: Annotated[int, typer.Option(help="Heads of 32 channels: 8 in astr, 4 in astr-small.", min=1)] = 8,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    device: Device = "auto",
     dtype: Annotated[
         str | None,
         typer.Option(

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from astr_cli.cli.options import Batch, Device, Jobs, Json, LongSide, Weights
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -28,17 +30,12 @@ def command(
     sample: Annotated[
         int, typer.Option(help="Pairs that the loop and SIFT match; the rest is extrapolated.", min=1)
     ] = 8,
-    weights: Annotated[str, typer.Option(help="Name of shipped weights, or a safetensors file.")] = "astr-small",
-    long_side: Annotated[
-        int | None, typer.Option(help="Shrink photos to this many pixels.", show_default="832 on a GPU, 640 on a CPU")
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    batch: Annotated[int | None, typer.Option(help="Pairs at once.", show_default="8 on a GPU, 1 on a CPU")] = None,
-    jobs: Annotated[
-        int | None,
-        typer.Option(help="Batches in work at the same time.", show_default="2 on a GPU; cores, at most 4, on a CPU"),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    weights: Weights = "astr-small",
+    long_side: LongSide = None,
+    device: Device = "auto",
+    batch: Batch = None,
+    jobs: Jobs = None,
+    as_json: Json = False,
 ) -> int:
     """Measure the whole of `astr match` on a folder of photos.
 

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from astr_cli.cli.options import CameraMode, Json, LongSide, Weights
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -22,19 +24,14 @@ def command(
     pairs: Annotated[
         str, typer.Option(help="auto, exhaustive, sequential, spatial or retrieval, as astr reconstruct has it.")
     ] = "auto",
-    weights: Annotated[str, typer.Option(help="Name of shipped weights, or a safetensors file.")] = "astr-small",
-    long_side: Annotated[
-        int | None,
-        typer.Option(help="Shrink photos to this many pixels for matching.", show_default="832 on a GPU, 640 on a CPU"),
-    ] = None,
+    weights: Weights = "astr-small",
+    long_side: LongSide = None,
     sift_side: Annotated[int, typer.Option(help="Shrink photos to this many pixels for SIFT.", min=64)] = 1000,
-    camera_mode: Annotated[
-        str, typer.Option(help="Who shares a camera: auto, single, per-folder or per-image.")
-    ] = "auto",
+    camera_mode: CameraMode = "auto",
     mapper: Annotated[str, typer.Option(help="incremental or global.")] = "incremental",
     refine: Annotated[bool, typer.Option("--refine", help="Refine both models, as astr reconstruct has it.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N; SIFT is on the CPU.")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line on standard output.")] = False,
+    as_json: Json = False,
 ) -> int:
     """Reconstruct folders of photos by astr and by COLMAP's SIFT, and print both side by side.
 

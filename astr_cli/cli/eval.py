@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
+
+from astr_cli.cli.options import Device, Scaling, Threshold, Weights
 
 if TYPE_CHECKING:
     from astr_cli.evaluate import Benchmark, Evaluation
@@ -16,20 +18,18 @@ def command(
     matches: Annotated[
         Path | None, typer.Option(help="Evaluate this matches.h5.", show_default="match the photos now")
     ] = None,
-    weights: Annotated[str, typer.Option(help="Name of shipped weights, or a safetensors file.")] = "astr-small",
+    weights: Weights = "astr-small",
     long_side: Annotated[
         int | None,
         typer.Option(help="Shrink photos to this many pixels.", show_default="640, or that of --matches"),
     ] = None,
-    threshold: Annotated[float, typer.Option(help="Drop matches below this confidence, 0 to 1.")] = 0.2,
+    threshold: Threshold = 0.2,
     cameras: Annotated[
         str,
         typer.Option(help="What the matcher is told of the cameras: true (where known), none, exif, or a path."),
     ] = "true",
-    scaling: Annotated[
-        str, typer.Option(help="auto, or off: without adaptive scaling, to see what it brings.")
-    ] = "auto",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    scaling: Scaling = "auto",
+    device: Device = "auto",
     sift: Annotated[bool, typer.Option("--sift", help="Add OpenCV's SIFT on the same resized photos.")] = False,
     max_pairs: Annotated[
         int | None,
@@ -95,7 +95,7 @@ class Request(NamedTuple):
     long_side: int | None
     threshold: float
     cameras: str
-    scaling: str
+    scaling: Literal["auto", "off"]
     device: str
     sift: bool
     quiet: bool

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from astr_cli.cli.options import Device, Weights
+
 if TYPE_CHECKING:
     from astr_cli.sfm.pair_generators import Proposal
 
@@ -142,8 +144,8 @@ def retrieval(
     photos: Photos,
     out: Out = None,
     neighbours: Neighbours = 20,
-    weights: Annotated[str, typer.Option(help="Name of shipped weights, or a safetensors file.")] = "astr-small",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    weights: Weights = "astr-small",
+    device: Device = "auto",
     degree: Degree = None,
     union: Union = None,
     overwrite: Overwrite = False,

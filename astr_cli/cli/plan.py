@@ -6,16 +6,36 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from astr_cli.cli.options import (
+    Batch,
+    Cameras,
+    Device,
+    Images,
+    Jobs,
+    Json,
+    LongSide,
+    Masks,
+    MaxMatches,
+    Memory,
+    OneWay,
+    PairsFile,
+    Precision,
+    Rotate,
+    Scaling,
+    SkipBad,
+    Threshold,
+    Tiles,
+    Weights,
+    Workers,
+)
+
 if TYPE_CHECKING:
     from astr_cli.matching import Event, Forecast
 
 
 def command(
-    pairs: Annotated[Path, typer.Argument(help="Text file with two image names a line; - is standard input.")],
-    images: Annotated[
-        Path | None,
-        typer.Option(help="Folder that the image names are relative to.", show_default="the folder of PAIRS"),
-    ] = None,
+    pairs: PairsFile,
+    images: Images = None,
     sample: Annotated[
         int,
         typer.Option(
@@ -24,32 +44,24 @@ def command(
             min=0,
         ),
     ] = 5,
-    weights: Annotated[str, typer.Option(help="Name of shipped weights, or a safetensors file.")] = "astr-small",
-    long_side: Annotated[
-        int | None, typer.Option(help="As in astr match.", show_default="832 on a GPU, 640 on a CPU")
-    ] = None,
-    threshold: Annotated[float, typer.Option(help="As in astr match.")] = 0.2,
-    max_matches: Annotated[int | None, typer.Option(help="As in astr match.", show_default="all")] = None,
-    cameras: Annotated[str, typer.Option(help="As in astr match.")] = "exif",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    precision: Annotated[
-        str | None, typer.Option(help="fp32 or bf16.", show_default="bf16 on a GPU, fp32 on a CPU")
-    ] = None,
-    batch: Annotated[int | None, typer.Option(help="Pairs at once.", show_default="8 on a GPU, 1 on a CPU")] = None,
-    jobs: Annotated[
-        int | None, typer.Option(help="As in astr match.", show_default="2 on a GPU; cores, at most 4, on a CPU")
-    ] = None,
-    workers: Annotated[int, typer.Option(help="Threads that decode photos.")] = 2,
-    memory: Annotated[
-        str | None, typer.Option(help="Room for the features of photos.", show_default="as in astr match")
-    ] = None,
-    rotate: Annotated[str, typer.Option(help="exif, auto or none.")] = "exif",
-    masks: Annotated[Path | None, typer.Option(help="Folder of COLMAP masks.")] = None,
-    tiles: Annotated[bool, typer.Option("--tiles", help="As in astr match.")] = False,
-    scaling: Annotated[str, typer.Option(help="As in astr match: auto or off.")] = "auto",
-    one_way: Annotated[bool, typer.Option("--one-way", help="As in astr match.")] = False,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Go on without bad images.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+    weights: Weights = "astr-small",
+    long_side: LongSide = None,
+    threshold: Threshold = 0.2,
+    max_matches: MaxMatches = None,
+    cameras: Cameras = "exif",
+    device: Device = "auto",
+    precision: Precision = None,
+    batch: Batch = None,
+    jobs: Jobs = None,
+    workers: Workers = 2,
+    memory: Memory = None,
+    rotate: Rotate = "exif",
+    masks: Masks = None,
+    tiles: Tiles = False,
+    scaling: Scaling = "auto",
+    one_way: OneWay = False,
+    skip_bad: SkipBad = False,
+    as_json: Json = False,
 ) -> int:
     """Say what `astr match` would do with a pairs file: images, backbone runs, disk, memory and time.
 
@@ -67,7 +79,7 @@ def command(
     from dataclasses import asdict
 
     from astr_cli.cli import console
-    from astr_cli.matching import MatchOptions, forecast, parse_precision, parse_rotate, parse_scaling, parse_size
+    from astr_cli.matching import MatchOptions, forecast, parse_size
 
     options = MatchOptions(
         pairs=pairs,
@@ -79,15 +91,15 @@ def command(
         max_matches=max_matches,
         cameras=cameras,
         device=device,
-        precision=parse_precision(precision),
+        precision=precision,
         batch=batch,
         jobs=jobs,
         workers=workers,
         memory=None if memory is None else parse_size(memory),
-        rotate=parse_rotate(rotate),
+        rotate=rotate,
         masks=masks,
         tiles=tiles,
-        scaling=parse_scaling(scaling),
+        scaling=scaling,
         one_way=one_way,
         skip_bad=skip_bad,
     )

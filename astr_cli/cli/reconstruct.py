@@ -5,30 +5,35 @@ from typing import Annotated
 
 import typer
 
+from astr_cli.cli.options import (
+    CameraMode,
+    Device,
+    Json,
+    LongSide,
+    Masks,
+    MaxMatches,
+    Rotate,
+    Threshold,
+    Tiles,
+    Weights,
+    Workers,
+)
+
 
 def command(
     photos: Annotated[Path, typer.Argument(help="Folder of the photos; folders in it are searched too.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for pairs, matches, database and models.")],
-    weights: Annotated[str, typer.Option(help="Name of shipped weights, or a safetensors file.")] = "astr-small",
-    long_side: Annotated[
-        int | None,
-        typer.Option(help="Shrink photos to this many pixels for matching.", show_default="832 on a GPU, 640 on a CPU"),
-    ] = None,
-    threshold: Annotated[float, typer.Option(help="Drop matches below this confidence, 0 to 1.")] = 0.2,
-    max_matches: Annotated[
-        int | None, typer.Option(help="Keep this many of a pair's best coarse matches.", show_default="all")
-    ] = None,
-    tiles: Annotated[bool, typer.Option("--tiles", help="Match again at full size, in tiles of --long-side.")] = False,
-    rotate: Annotated[str, typer.Option(help="Which photos are turned for matching: exif, auto or none.")] = "exif",
-    masks: Annotated[
-        Path | None, typer.Option(help="Folder of COLMAP masks: NAME.png for the photo NAME; black is not matched.")
-    ] = None,
+    weights: Weights = "astr-small",
+    long_side: LongSide = None,
+    threshold: Threshold = 0.2,
+    max_matches: MaxMatches = None,
+    tiles: Tiles = False,
+    rotate: Rotate = "exif",
+    masks: Masks = None,
     cameras: Annotated[
         str, typer.Option(help="exif, none, or known cameras: a COLMAP model folder, database or cameras.txt.")
     ] = "exif",
-    camera_mode: Annotated[
-        str, typer.Option(help="Who shares a camera: auto, single, per-folder or per-image.")
-    ] = "auto",
+    camera_mode: CameraMode = "auto",
     camera_model: Annotated[str, typer.Option(help="COLMAP camera model.")] = "SIMPLE_RADIAL",
     camera_params: Annotated[
         str | None,
@@ -50,12 +55,12 @@ def command(
     refine: Annotated[
         bool, typer.Option("--refine", help="Verify and triangulate anew by the poses found, and adjust once more.")
     ] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    workers: Annotated[int, typer.Option(help="Threads that decode photos.")] = 2,
+    device: Device = "auto",
+    workers: Workers = 2,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Match anew, whatever an earlier run left in OUT.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line on standard output.")] = False,
+    as_json: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but warnings and errors.")] = False,
 ) -> int:
     """Make a sparse model of a folder of photos: choose pairs, match them, make a COLMAP database, and map it.
@@ -80,7 +85,6 @@ def command(
     from astr_cli.cli.match_output import make_report
     from astr_cli.cli.reconstruct_output import print_reconstruction
     from astr_cli.cli.sfm_output import progress_line, stoppable
-    from astr_cli.matching import parse_rotate
     from astr_cli.sfm import CameraOptions, MapOptions
     from astr_cli.sfm.reconstruct import ReconstructOptions, reconstruct, reconstruct_files
 
@@ -92,7 +96,7 @@ def command(
         threshold=threshold,
         max_matches=max_matches,
         tiles=tiles,
-        rotate=parse_rotate(rotate),
+        rotate=rotate,
         masks=masks,
         cameras=cameras,
         device=device,

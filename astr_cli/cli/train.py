@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from astr_cli.cli.options import Device
+
 
 def command(
     photos: Annotated[Path, typer.Option(help="Folder of photos: textures for the rendered scenes.")],
@@ -55,7 +57,7 @@ def command(
         ),
     ] = None,
     every: Annotated[int, typer.Option(min=1, help="Steps between two checkpoints.")] = 250,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    device: Device = "auto",
     contact_sheet: Annotated[
         Path | None, typer.Option(help="Only draw some scenes of each kind into this folder, then stop.")
     ] = None,

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from astr_cli.evaluate.benchmark import Benchmark, EvaluateError, Outcome, PairResult, Totals
-from astr_cli.matching import MatchOptions, parse_scaling
+from astr_cli.matching import MatchOptions
 from astr_cli.matching.events import Event, PairDone, Started
 from astr_cli.matching.events import Listener as MatchListener
+from astr_cli.matching.options import Scaling
 from astr_cli.matching.run import match_and_discard
 from astr_cli.pairs import format_pair
 from astr_cli.store import MatchesFile, PairMatches
@@ -128,7 +129,7 @@ def match_options(
     threshold: float,
     device: str,
     cameras: str,
-    scaling: str = "auto",
+    scaling: Scaling = "auto",
 ) -> MatchOptions:
     """What to match a benchmark with, written into the folder `scratch`; cameras `true`: its own, if it has any."""
     pairs = scratch / "pairs.txt"
@@ -148,7 +149,7 @@ def match_options(
         threshold=threshold,
         cameras=cameras,
         device=device,
-        scaling=parse_scaling(scaling),
+        scaling=scaling,
     )
 
 

@@ -6,9 +6,6 @@ from astr_cli.matching.matcher import Matcher, Matches
 from astr_cli.matching.options import (
     MatchOptions,
     OptionError,
-    parse_precision,
-    parse_rotate,
-    parse_scaling,
     parse_size,
 )
 from astr_cli.matching.run import match_pairs
@@ -27,8 +24,5 @@ __all__ = [
     "Stopwatch",
     "forecast",
     "match_pairs",
-    "parse_precision",
-    "parse_rotate",
-    "parse_scaling",
     "parse_size",
 ]

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 
@@ -86,9 +86,10 @@ class MatchOptions:
                 raise OptionError(f"--{name} {value}: give at least 1")
         if self.memory is not None and self.memory < 0:
             raise OptionError(f"--memory {self.memory}: give bytes, or a size such as 500M or 2G")
-        parse_precision(self.precision)
-        parse_rotate(self.rotate)
-        parse_scaling(self.scaling)
+        for name, kind in (("precision", Precision), ("rotate", Rotate), ("scaling", Scaling)):
+            value = getattr(self, name)
+            if value not in get_args(kind) and (name, value) != ("precision", None):
+                raise OptionError(f"--{name} {value}: choose {', '.join(get_args(kind)[:-1])} or {get_args(kind)[-1]}")
 
     @property
     def root(self) -> Path:
@@ -144,30 +145,6 @@ def find_device(name: str) -> torch.device:
 def default_precision(device: torch.device) -> Precision:
     """bf16 where a GPU computes it, fp32 elsewhere."""
     return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
-
-
-def parse_precision(text: str | None) -> Precision | None:
-    """The precision of that name; raises OptionError."""
-    known: dict[str | None, Precision | None] = {None: None, "fp32": "fp32", "bf16": "bf16"}
-    if text in known:
-        return known[text]
-    raise OptionError(f"--precision {text}: choose fp32 or bf16")
-
-
-def parse_rotate(text: str) -> Rotate:
-    """The way of that name to turn photos; raises OptionError."""
-    known: dict[str, Rotate] = {"exif": "exif", "auto": "auto", "none": "none"}
-    if text in known:
-        return known[text]
-    raise OptionError(f"--rotate {text}: choose exif, auto or none")
-
-
-def parse_scaling(text: str) -> Scaling:
-    """The way of that name to size the fine stage's windows; raises OptionError."""
-    known: dict[str, Scaling] = {"auto": "auto", "off": "off"}
-    if text in known:
-        return known[text]
-    raise OptionError(f"--scaling {text}: choose auto or off")
 
 
 def parse_size(text: str) -> int:

@@ -146,7 +146,7 @@ def test_2_other_options_than_before(run: Run) -> None:
     ("arguments", "part"),
     [
         (("--threshold", "2"), "--threshold 2"),
-        (("--precision", "fp16"), "choose fp32 or bf16"),
+        (("--precision", "fp16"), "'--precision': 'fp16' is not one of 'fp32', 'bf16'"),
         (("--memory", "lots"), "--memory lots"),
         (("--cameras", "nowhere.txt"), "nowhere.txt: no such file"),
         (("--bogus",), "--bogus"),

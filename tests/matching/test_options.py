@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from astr_cli.matching import MatchOptions, OptionError, parse_precision, parse_size
+from astr_cli.matching import MatchOptions, OptionError, parse_size
 from astr_cli.matching.options import find_device, resolve_compute
 
 
@@ -70,7 +70,14 @@ def test_sizes() -> None:
             parse_size(text)
 
 
-def test_precisions() -> None:
-    assert [parse_precision(text) for text in (None, "fp32", "bf16")] == [None, "fp32", "bf16"]
-    with pytest.raises(OptionError, match="--precision fp16"):
-        parse_precision("fp16")
+@pytest.mark.parametrize(
+    ("name", "given", "message"),
+    [
+        ("precision", "fp16", "--precision fp16: choose fp32 or bf16"),
+        ("rotate", "left", "--rotate left: choose exif, auto or none"),
+        ("scaling", None, "--scaling None: choose auto or off"),
+    ],
+)
+def test_words_that_are_not_known(name: str, given: str | None, message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        MatchOptions(Path("p.txt"), Path("m.h5"), **{name: given})
