@@ -37,7 +37,10 @@ class Report(AbstractContextManager["Report"]):
         self._failed = 0
 
     def __exit__(self, *_: object) -> None:
-        """Leaves the terminal as it was."""
+        self.stop()
+
+    def stop(self) -> None:
+        """Leaves the terminal as it was, for whatever follows the matching."""
 
     def event(self, event: Event) -> None:
         """Takes one event of a run."""
@@ -132,7 +135,7 @@ class RichReport(PlainReport):
         )
         self._task: TaskID | None = None
 
-    def __exit__(self, *_: object) -> None:
+    def stop(self) -> None:
         self._progress.stop()
 
     def event(self, event: Event) -> None:

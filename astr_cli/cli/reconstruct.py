@@ -106,6 +106,6 @@ def command(
     shared = CameraOptions(camera_mode, camera_model.upper(), camera_params, known)
     options = ReconstructOptions(photos, out, matching, shared, MapOptions(mapper, refine), pairs)
     with stoppable(f"{out}: stopped; the same command goes on"), make_report(as_json, quiet) as report:
-        summary = reconstruct(options, report.event, progress_line(as_json or quiet))
+        summary = reconstruct(options, report.event, progress_line(as_json or quiet), report.stop)
     print_reconstruction(summary, report, as_json, quiet)
     return 3 if summary.matching.failed else 0

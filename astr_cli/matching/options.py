@@ -9,6 +9,7 @@ import torch
 
 from astr_cli.errors import AstrError
 from astr_cli.matching.lanes import split_cores
+from astr_cli.matching.tiling import SMALLEST_TILE
 from astr_cli.model import MatchSettings
 
 Precision = Literal["fp32", "bf16"]
@@ -61,7 +62,7 @@ class MatchOptions:
     masks: Path | None = None
     """Folder of masks by COLMAP's naming; what they are zero for is not matched."""
     tiles: bool = False
-    """Match pairs again at full size, in tiles of `long_side`, guided by what the small photos gave."""
+    """Match pairs again at full size, in tiles of `long_side` (128 at least), guided by what the small photos gave."""
     scaling: Scaling = "auto"
     """`auto`: windows of the fine stage grow with the scale ratio, from the cameras where both are known, else from the
     matches around; `off`: they do not."""
@@ -77,6 +78,8 @@ class MatchOptions:
     def __post_init__(self) -> None:
         if self.long_side is not None and self.long_side < 64:
             raise OptionError(f"--long-side {self.long_side}: give at least 64 pixels")
+        if self.tiles and self.long_side is not None and self.long_side < SMALLEST_TILE:
+            raise OptionError(f"--tiles with --long-side {self.long_side}: give at least {SMALLEST_TILE} pixels")
         if not 0.0 <= self.threshold <= 1.0:
             raise OptionError(f"--threshold {self.threshold:g}: a confidence lies between 0 and 1")
         counts = ("max-matches", "batch", "jobs", "workers")

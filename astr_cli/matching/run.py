@@ -188,11 +188,12 @@ def _check_disk(job: Job, journal: Journal, left: int) -> None:
 
 
 def _started(job: Job, reused: int, cache_bytes: int) -> Started:
+    names = {name for pair in job.pairs for name in names_of(pair)}  # without those of pairs that --skip-bad leaves out
     return Started(
-        images=len({name for pair in job.pairs for name in names_of(pair)}),
+        images=len(names),
         pairs=len(job.pairs),
         reused=reused,
-        known_focals=sum(view.intrinsics is not None for view in job.views.values()),
+        known_focals=sum(job.views[name].intrinsics is not None for name in names),
         disk_bytes=expected_bytes(job, len(job.pairs) - reused),
         cache_bytes=cache_bytes,
         weights=job.weights.name,

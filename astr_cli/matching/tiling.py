@@ -15,6 +15,7 @@ import numpy.typing as npt
 Points = npt.NDArray[np.float64]
 CELL, MULTIPLE = 8, 32
 MARGIN = 48  # pixels of a tile around its core: what is seen there helps, what is found there is another tile's
+SMALLEST_TILE = 128  # pixels a side: the first multiple of 32 with a core between its two margins
 LEVELS = 8  # at most, a sixteenth of the size
 
 
@@ -49,7 +50,8 @@ class Window(NamedTuple):
 
 
 def spans(length: int, side: int) -> list[Span]:
-    """Tiles of at most `side` (a multiple of 32) along an axis, neighbours sharing two margins at least."""
+    """Tiles of at most `side` (a multiple of 32, `SMALLEST_TILE` or more) along an axis, neighbours sharing two margins
+    at least."""
     if length <= side:
         return [Span(0, -(-length // MULTIPLE) * MULTIPLE, -math.inf, math.inf)]
     count = math.ceil((length - 2 * MARGIN) / (side - 2 * MARGIN - CELL))

@@ -67,14 +67,19 @@ def reconstruct_files(out: Path) -> MatchOptions:
 
 
 def reconstruct(
-    options: ReconstructOptions, listener: Listener, tell: Callable[[str], None] = lambda line: None
+    options: ReconstructOptions,
+    listener: Listener,
+    tell: Callable[[str], None] = lambda line: None,
+    matched: Callable[[], None] = lambda: None,
 ) -> ReconstructSummary:
     """Chooses pairs of the photos of a folder, matches them, makes a database and maps it, all in `options.out`:
     pairs.txt, matches.h5, database.db, sparse/0, sparse/1, ... (largest first) and summary.json.
 
     The same call goes on where an earlier one stopped, and does nothing again that is done: pairs and matches are
-    taken over, verification goes on, and a model stays that the same database was mapped to in the same way. Raises
-    AstrError: too few photos, a database in `out` that is not ours, and all that the steps raise.
+    taken over, verification goes on, and a model stays that the same database was mapped to in the same way.
+
+    `listener` hears of the matching, and `matched` is called after its last event; `tell` gets a line for each longer
+    step. Raises AstrError: too few photos, a database in `out` that is not ours, and all that the steps raise.
     """
     photos, out = options.photos, options.out
     names = _photos(photos, out)
@@ -83,8 +88,9 @@ def reconstruct(
     check_target(database, replace_ours=True)
     source = Source(photos, names, options.matching.weights, options.matching.device)
     pairs = write_choice(options.matching.pairs, source, options.pairs, tell)
-    matched = match_pairs(replace(options.matching, images=photos), listener)
-    imported = import_matches(ImportOptions(database, matched.out, photos, options.cameras, replace_ours=True), tell)
+    matching = match_pairs(replace(options.matching, images=photos), listener)
+    matched()
+    imported = import_matches(ImportOptions(database, matching.out, photos, options.cameras, replace_ours=True), tell)
     file = out / "summary.json"
     key = _mapping_key(database, options.mapping)
     model = read_model_record(file, key, options.sparse / "0")
@@ -94,7 +100,7 @@ def reconstruct(
     else:
         tell(f"{model.folder}: is the model of this database")
     figures = pair_figures(database, model.folder)
-    summary = ReconstructSummary(pairs, matched, imported, model, figures, file)
+    summary = ReconstructSummary(pairs, matching, imported, model, figures, file)
     _write(file, summary_text(summary, key))
     return summary
 

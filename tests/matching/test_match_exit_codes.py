@@ -148,6 +148,7 @@ def test_2_other_options_than_before(run: Run) -> None:
         (("--threshold", "2"), "--threshold 2"),
         (("--precision", "fp16"), "'--precision': 'fp16' is not one of 'fp32', 'bf16'"),
         (("--memory", "lots"), "--memory lots"),
+        (("--tiles",), "--tiles with --long-side 96: give at least 128 pixels"),
         (("--cameras", "nowhere.txt"), "nowhere.txt: no such file"),
         (("--bogus",), "--bogus"),
         (("--long-side", "wide"), "--long-side"),

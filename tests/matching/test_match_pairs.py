@@ -207,6 +207,11 @@ def test_known_focals_come_from_exif_or_cameras(scene, recorder) -> None:
     assert known == [6, 0, 6]
     with MatchesFile(scene.root / "2.h5") as file:
         assert file.attributes["cameras"].startswith("colmap ")
+    # Photos whose only pairs are left out do not count.
+    scene.write_pairs([scene.pairs[0], (scene.names[3], "gone.png"), (scene.names[4], "gone.png")])
+    heard = recorder()
+    match_pairs(scene.options("bad.h5", skip_bad=True), heard)
+    assert [(event.images, event.known_focals) for event in heard.of(Started)] == [(2, 2)]
 
 
 def test_disk_that_is_obviously_too_small_is_refused_before_the_start(scene, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,6 +32,14 @@ def test_senseless_values_are_refused_by_name(change: dict[str, Any]) -> None:
         options(**change)
 
 
+@pytest.mark.parametrize("long_side", [64, 96, 127])
+def test_tiles_need_a_core_between_their_margins(long_side: int) -> None:
+    with pytest.raises(OptionError, match=f"^--tiles with --long-side {long_side}: give at least 128 pixels$"):
+        options(tiles=True, long_side=long_side)
+    assert options(long_side=long_side).long_side == long_side
+    assert options(tiles=True).long_side is None
+
+
 def test_cpu_defaults() -> None:
     compute = resolve_compute(options(device="cpu"))
     assert (compute.device.type, compute.precision, compute.long_side, compute.batch) == ("cpu", "fp32", 640, 1)

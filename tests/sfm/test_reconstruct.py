@@ -1,6 +1,7 @@
 """`astr reconstruct`: what it makes of a folder of photos, and what it does not do twice."""
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from astr_cli.cli.app import run
 from astr_cli.errors import AstrError
 from astr_cli.matching import FailedPair, MatchOptions, MatchSummary
+from astr_cli.matching.events import Started, Writing
 from astr_cli.sfm import CameraOptions, camera_centres, centre_error
 from astr_cli.sfm import reconstruct as module
 from astr_cli.sfm.colmap import pycolmap
@@ -106,6 +108,24 @@ def test_what_is_done_is_not_done_again(
     monkeypatch.setattr("astr_cli.sfm.import_work.build_tracks", refuse)
     assert run([*command, "--mapper", "global"]) == 0
     assert "6 of 6 images registered" in capfd.readouterr().out
+
+
+def test_the_bar_of_matching_ends_with_it(
+    workplace: Path, scene: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a terminal, which has lines of the later steps after that."""
+
+    def match(options: MatchOptions, listener: Any) -> MatchSummary:
+        listener(Started(6, 15, 0, 0, 1, 1, "w", "cpu", "fp32", 640, 1))
+        listener(Writing(options.out, 15))
+        return stand_in(scene, [])(options, listener)
+
+    monkeypatch.setattr(module, "match_pairs", match)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    command = ["reconstruct", str(workplace / "photos"), "--out", str(workplace / "out"), "--camera-mode", "single"]
+    assert run(command) == 0
+    told = capsys.readouterr().err
+    assert 0 <= told.rfind("writing") < told.index("mapping 6 images")
 
 
 def test_in_a_folder_called_sparse_the_models_are_in_it(
