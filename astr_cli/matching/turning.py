@@ -29,10 +29,6 @@ class Wanted(NamedTuple):
     quarters: int = 0
     small: bool = False
 
-    def key(self) -> str:
-        """What they are called in the cache: the photo's name when nothing is done to it."""
-        return f"{self.quarters}{'s' if self.small else ''}\0{self.name}" if self.quarters or self.small else self.name
-
     def of(self, photo: Photo) -> Photo:
         """The photo as wanted."""
         gray = np.rot90(photo.gray, -self.quarters)
