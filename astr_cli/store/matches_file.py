@@ -6,8 +6,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from .errors import JournalMismatch, StoreError
-from .run_info import RunInfo, require_same
+from .errors import StoreError
 from .types import ARRAYS, PairMatches, StoredPair, problem_of
 from .writer import FORMAT, pair_group
 
@@ -20,6 +19,7 @@ class MatchesFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._pairs: tuple[StoredPair, ...] | None = None
         try:
             self._file = h5py.File(path, "r", locking="best-effort")
         except FileNotFoundError:
@@ -34,12 +34,14 @@ class MatchesFile:
             self._file.close()
             raise
 
-    def pairs(self) -> list[StoredPair]:
-        """All pairs, sorted by their key. Raises StoreError for a file without our attributes."""
-        try:
-            return [self._pair(outer, inner) for outer in self._file for inner in self._group(outer)]
-        except DAMAGE as error:
-            raise self._damaged(error) from None
+    def pairs(self) -> tuple[StoredPair, ...]:
+        """All pairs, sorted by their key; read once. Raises StoreError for a file without our attributes."""
+        if self._pairs is None:
+            try:
+                self._pairs = tuple(self._pair(outer, inner) for outer in self._file for inner in self._group(outer))
+            except DAMAGE as error:
+                raise self._damaged(error) from None
+        return self._pairs
 
     def read(self, name0: str, name1: str) -> PairMatches:
         """The matches of a pair, the names in the order stored. Raises StoreError: no such pair, or damaged arrays."""
@@ -112,31 +114,6 @@ class MatchesFile:
 
     def _damaged(self, error: BaseException) -> StoreError:
         return StoreError(f"{self.path}: damaged ({_first_line(error)}); make it again with astr match")
-
-
-def reusable_from_output(path: Path, run: RunInfo) -> frozenset[tuple[str, str]]:
-    """The pairs (name0, name1) of a finished `path` that need not be matched again for `run`; empty without a file.
-
-    A pair serves when both images have the size stored and are older than the file. matches.h5 holds no times of
-    images (equal results shall be equal bytes), so its own time is the measure: a photo changed or copied in after it
-    is matched again. Raises JournalMismatch: other options; StoreError: damaged, or not ours.
-    """
-    if not path.exists():
-        return frozenset()
-    written = path.stat().st_mtime_ns
-    sizes = {stamp.name: (stamp.width, stamp.height) for stamp in run.images if stamp.mtime_ns < written}
-    try:
-        with MatchesFile(path) as file:
-            require_same(str(path), {k: v for k, v in file.attributes.items() if k != "format"}, run)
-            return frozenset(
-                (pair.name0, pair.name1)
-                for pair in file.pairs()
-                if sizes.get(pair.name0) == pair.size0 and sizes.get(pair.name1) == pair.size1
-            )
-    except JournalMismatch:
-        raise
-    except StoreError as error:
-        raise StoreError(f"{str(error).split(';')[0]}; choose another --out, or replace it with --overwrite") from None
 
 
 def _text(value: Any) -> str:
