@@ -134,7 +134,7 @@ class Engine:
         return PairInput(found[first], found[second], view0, view1, *masks)
 
     def _quarters(self, pair: Pair, photos: dict[str, Photo]) -> int:
-        """By how many quarters the second photo is to be turned."""
+        """How many quarter turns the second photo needs to stand as the first one does."""
         if self._job.options.rotate != "auto":
             return 0
         first = Wanted(pair.name0, small=True)

@@ -24,16 +24,16 @@ class Level(NamedTuple):
 
     @property
     def nbytes(self) -> int:
-        """Of both arrays."""
+        """The bytes of both arrays."""
         return self.pixels.nbytes + (0 if self.mask is None else self.mask.nbytes)
 
     def turned(self, orientation: int) -> "Level":
-        """Upright, from the raw grid: views of the same memory."""
+        """Turns a photo from the raw grid upright; both arrays are views of the same memory."""
         mask = None if self.mask is None else turn_pixels(self.mask, orientation)
         return Level(turn_pixels(self.pixels, orientation), mask)
 
     def shrunk(self, level: int) -> "Level":
-        """At another level, from full size."""
+        """Shrinks a full-size photo to `level`."""
         size = level_size((self.pixels.shape[1], self.pixels.shape[0]), level)
         pixels = cv2.resize(np.ascontiguousarray(self.pixels), size, interpolation=cv2.INTER_AREA)
         mask = self.mask
@@ -43,7 +43,7 @@ class Level(NamedTuple):
 
 
 class Pyramids:
-    """Several threads may ask: while one of them decodes or resizes a photo, only those that want the same wait."""
+    """Keeps the levels used last; threads that ask for one that is being made wait for it, others do not."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
