@@ -80,8 +80,9 @@ def long_side_of(path: Path) -> int:
 def stored_matcher(benchmark: Benchmark[R], file: MatchesFile) -> PairMatcher:
     """The matches of an open file; none for a pair that it lacks. Raises EvaluateError as `evaluate_file` does."""
     sizes = benchmark.sizes
-    stored = {(pair.name0, pair.name1) for pair in file.pairs()}
-    for pair in file.pairs():
+    pairs = file.pairs()
+    stored = {(pair.name0, pair.name1) for pair in pairs}
+    for pair in pairs:
         for name, size in ((pair.name0, pair.size0), (pair.name1, pair.size1)):
             expected = sizes.get(name, size)
             if expected != size:

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 
+from astr_cli.matching.turning import Wanted
 from astr_cli.model import Features
 
 
@@ -11,10 +12,10 @@ def feature_bytes(features: Features) -> int:
 
 
 class FeatureCache:
-    """Least recently used features, one entry an image, never more than `capacity` bytes together.
+    """Least recently used features, never more than `capacity` bytes together.
 
     An entry larger than the whole capacity is not kept. Nothing is copied: the memory is the host's on a CPU, else the
-    device's.
+    device's. `hits` and `misses` count whole photos; their small copies would hide how often the backbone runs in full.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -22,30 +23,33 @@ class FeatureCache:
         self.used = 0
         self.hits = 0
         self.misses = 0
-        self._entries: OrderedDict[str, Features] = OrderedDict()
+        self._entries: OrderedDict[Wanted, Features] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._entries
+    def __contains__(self, wanted: Wanted) -> bool:
+        return wanted in self._entries
 
-    def get(self, name: str) -> Features | None:
+    def get(self, wanted: Wanted) -> Features | None:
         """The features of an image, counted as a hit and as just used; None, counted as a miss, when not held."""
-        features = self._entries.get(name)
-        if features is None:
-            self.misses += 1
-            return None
-        self.hits += 1
-        self._entries.move_to_end(name)
+        features = self._entries.get(wanted)
+        if not wanted.small:
+            self.hits += features is not None
+            self.misses += features is None
+        if features is not None:
+            self._entries.move_to_end(wanted)
         return features
 
-    def put(self, name: str, features: Features) -> None:
-        """Keeps features, and drops the least recently used until all fit."""
+    def put(self, wanted: Wanted, features: Features) -> None:
+        """Keeps features, in place of those held for the same, and drops the least recently used until all fit."""
+        replaced = self._entries.pop(wanted, None)
+        if replaced is not None:
+            self.used -= feature_bytes(replaced)
         size = feature_bytes(features)
         if size > self.capacity:
             return
-        self._entries[name] = features
+        self._entries[wanted] = features
         self.used += size
         while self.used > self.capacity:
             _, dropped = self._entries.popitem(last=False)

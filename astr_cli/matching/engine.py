@@ -112,13 +112,17 @@ class Engine:
             self._loader.prefetch(needed)
 
     def _held(self, name: str) -> bool:
-        """Whether the photo need not be decoded, or not for sure."""
-        return name in self._cache or Wanted(name, small=True).key() in self._cache
+        """Whether to skip prefetching: features of the photo, in one of its turns, are cached.
+
+        A photo that is prefetched and then not taken would keep its place in the loader for good.
+        """
+        return any(Wanted(name, quarters) in self._cache for quarters in range(4))
 
     def _inputs(self, batch: Batch) -> list[PairInput | None]:
         """The features of each pair of a batch; None for a pair that failed."""
-        wanted = [(Wanted(pair.name0), Wanted(pair.name1, self._quarters(pair))) for pair in batch.pairs]
-        found = self._features([each for pair in wanted for each in pair])
+        photos: dict[str, Photo] = {}
+        wanted = [(Wanted(pair.name0), Wanted(pair.name1, self._quarters(pair, photos))) for pair in batch.pairs]
+        found = self._features([each for pair in wanted for each in pair], photos)
         return [self._input(pair, *sides, found) for pair, sides in zip(batch.pairs, wanted, strict=True)]
 
     def _input(self, pair: Pair, first: Wanted, second: Wanted, found: dict[Wanted, Features]) -> PairInput | None:
@@ -129,13 +133,13 @@ class Engine:
         masks = self._masks.get(pair.name0), self._masks.get(pair.name1)
         return PairInput(found[first], found[second], view0, view1, *masks)
 
-    def _quarters(self, pair: Pair) -> int:
-        """By how many quarters the second photo is to be turned."""
+    def _quarters(self, pair: Pair, photos: dict[str, Photo]) -> int:
+        """How many quarter turns the second photo needs to stand as the first one does."""
         if self._job.options.rotate != "auto":
             return 0
         first = Wanted(pair.name0, small=True)
         turned = [Wanted(pair.name1, quarters, small=True) for quarters in range(4)]
-        found = self._features([first, *turned])
+        found = self._features([first, *turned], photos)
         if len(found) < 5:
             return 0
         probe = partial(
@@ -145,14 +149,16 @@ class Engine:
         )
         return self._backing_off(self._lanes.submit(probe), probe, self._backed_off)
 
-    def _features(self, wanted: Sequence[Wanted]) -> dict[Wanted, Features]:
-        """Features from the cache or the backbone, without those of photos that cannot be read."""
+    def _features(self, wanted: Sequence[Wanted], photos: dict[str, Photo]) -> dict[Wanted, Features]:
+        """Features from the cache or the backbone, without those of photos that cannot be read.
+
+        `photos` are those decoded for the batch so far, and get what is decoded now.
+        """
         found: dict[Wanted, Features] = {}
         computing: list[tuple[Wanted, Photo, Future[Features]]] = []
-        photos: dict[str, Photo] = {}
         before = self._backed_off
         for each in dict.fromkeys(wanted):
-            features = self._cache.get(each.key()) if each.name not in self._broken else None
+            features = self._cache.get(each) if each.name not in self._broken else None
             if features is not None:
                 found[each] = features
             elif (photo := photos.get(each.name) or self._photo(each.name)) is not None:
@@ -162,7 +168,7 @@ class Engine:
         for each, given, future in computing:
             again = partial(self._runner.extract, given.gray, given.mask)
             found[each] = self._backing_off(future, again, before)
-            self._cache.put(each.key(), found[each])
+            self._cache.put(each, found[each])
         return found
 
     def _photo(self, name: str) -> Photo | None:

@@ -106,7 +106,7 @@ class MatchSummary:
     images: int
     cache_hits: int
     cache_misses: int
-    """Images that went through the backbone."""
+    """Photos that went through the backbone, once for each turn; the small copies of `--rotate auto` not counted."""
     seconds: float
     fewest_misses: int = 0
     """Images in the batches that were computed: with room for all features, each goes through the backbone once."""

@@ -35,10 +35,10 @@ class Forecast:
     batch: int
     jobs: int
     backbone_runs: int
-    """Of whole photos, with the room for features that there is."""
+    """Runs on whole photos that `cache_bytes` of room for features make necessary."""
     cache_bytes: int
     feature_bytes: int
-    """Of all photos together: with so much room, each photo's backbone runs once."""
+    """What the features of all photos take together; with that much room the backbone runs once on each photo."""
     disk_bytes: int
     """Journal and output together."""
     measured_pairs: int

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TypeAlias
 
 from astr_cli.images import ImageInfo
+from astr_cli.matching.options import MatchOptions
 from astr_cli.matching.prepare import Job
 from astr_cli.pairs import Pair
-from astr_cli.store import ImageStamp, MatchesFile, RunInfo, StoreError, reusable_from_output
+from astr_cli.store import ImageStamp, Output, RunInfo, StoreError, read_output
 
 Names: TypeAlias = tuple[str, str]
 
@@ -61,20 +62,26 @@ def stamp_of(job: Job, info: ImageInfo) -> ImageStamp:
     return stamp._replace(mtime_ns=max(info.mtime_ns, status.st_mtime_ns), file_size=size)
 
 
-def is_finished(job: Job, info: RunInfo) -> bool:
-    """Whether matches.h5 holds exactly these pairs already, and no run was interrupted since.
+def earlier_output(options: MatchOptions) -> Output | None:
+    """What a finished run has left; None: nothing, or a run was interrupted since, or all is to start anew.
 
-    Raises JournalMismatch when it was made with other options, StoreError when it is not ours or holds pairs that are
-    not listed any more.
+    Raises StoreError when matches.h5 is damaged or not ours.
     """
-    out = job.options.out
-    if job.options.overwrite or not out.is_file() or out.with_name(out.name + ".journal").exists():
-        return False
-    reusable = reusable_from_output(out, info)
-    with MatchesFile(out) as file:
-        stored = [(pair.name0, pair.name1) for pair in file.pairs()]
-    refuse_losses(job, stored)
-    return len(stored) == len(job.pairs) and all(names_of(pair) in reusable for pair in job.pairs)
+    out = options.out
+    if options.overwrite or not out.is_file() or out.with_name(out.name + ".journal").exists():
+        return None
+    return read_output(out)
+
+
+def is_finished(job: Job, info: RunInfo, earlier: Output) -> bool:
+    """Whether matches.h5 holds exactly these pairs already.
+
+    Raises JournalMismatch when it was made with other options, StoreError when it holds pairs that are not listed any
+    more.
+    """
+    reusable = earlier.reusable(info)
+    refuse_losses(job, earlier.names())
+    return len(earlier.pairs) == len(job.pairs) and all(names_of(pair) in reusable for pair in job.pairs)
 
 
 def refuse_losses(job: Job, stored: list[Names]) -> None:

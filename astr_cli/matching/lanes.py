@@ -16,21 +16,21 @@ T = TypeVar("T")
 P = ParamSpec("P")
 GPU_LANES = 2
 MOST_LANES = 4  # memory grows with them
-ROOM = 2 << 30  # bytes that what is in work at the same time may take, beside what one alone takes
-MAPS = 5  # of the backbone's largest kind that it holds at once
+ROOM = 2 << 30  # extra bytes that parallel batches may use beyond one batch
+MAPS = 5  # largest backbone maps alive at once
 
 
 class Split(NamedTuple):
-    """What a device's pairs are computed by."""
+    """How many pairs a device computes at once, and with how many threads each."""
 
     lanes: int
     """Pairs at once."""
     threads: int
-    """Of torch's, for each of them: what decides the last bits, and so depends on the number of cores only."""
+    """torch's threads for each pair. They decide the last bits, so they depend on the number of cores only."""
 
 
 def split_cores(device: torch.device) -> Split:
-    """Lanes and threads for all of torch's threads."""
+    """Shares all of torch's threads out among lanes."""
     cores = torch.get_num_threads()
     if device.type != "cpu":
         return Split(GPU_LANES, max(1, cores // GPU_LANES))
@@ -39,8 +39,11 @@ def split_cores(device: torch.device) -> Split:
 
 
 def fitting(split: Split, pixels: int, channels: int) -> Split:
-    """`split` with no more lanes than there is room for: of images of so many working pixels, `channels` maps at half
-    their size. The threads of a lane stay the same, and with them every bit."""
+    """As many lanes as fit in ROOM, but no more than `split` has.
+
+    Images have `pixels` working pixels, and their half-size maps `channels` channels. The threads of a lane stay the
+    same, and with them every bit.
+    """
     each = max(1, MAPS * channels * pixels)  # a quarter of the pixels, in four bytes
     return split._replace(lanes=max(1, min(split.lanes, ROOM // each)))
 

@@ -97,6 +97,8 @@ class Matcher:
     ) -> Matches:
         """Matches two photos, each a path or an array: (h, w) grey or (h, w, 3) RGB, uint8 or floats in [0, 1].
 
+        A pair gets as many threads as `astr match` gives it beside others: more of them would change the last bits.
+
         Photos from paths are made upright by their EXIF orientation, and points are of the stored pixels all the same.
 
         `intrinsics0` and `intrinsics1` are (3, 3) camera matrices in pixels of the originals, None when unknown; for a

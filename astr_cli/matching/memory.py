@@ -2,10 +2,28 @@
 
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
 _GIB = 1 << 30
+CGROUPS = Path("/sys/fs/cgroup")
+
+
+class _Cgroup(NamedTuple):
+    """Where a version of Linux's control groups keeps a container's memory, below CGROUPS."""
+
+    limit: str
+    used: str
+    stat: str
+    inactive: str
+    """The field of `stat` with the bytes of files that were not read lately."""
+
+
+_V2 = _Cgroup("memory.max", "memory.current", "memory.stat", "inactive_file")
+_V1 = _Cgroup(
+    "memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file"
+)
 
 
 def default_cache_bytes(device: torch.device) -> int:
@@ -15,15 +33,16 @@ def default_cache_bytes(device: torch.device) -> int:
     return min(free_host_bytes() // 4, 2 * _GIB)
 
 
-def free_host_bytes() -> int:
+def free_host_bytes(cgroups: Path = CGROUPS) -> int:
     """RAM that can be had without swapping, no more than a container allows; 4 GiB where the system does not say."""
-    free = [4 * _GIB]
     found = _meminfo_available()
-    if found is not None:
-        free = [found]
-    limit, used = (_read_int(Path("/sys/fs/cgroup") / name) for name in ("memory.max", "memory.current"))
-    if limit is not None and used is not None:
-        free.append(max(limit - used, 0))
+    free = [4 * _GIB if found is None else found]
+    for names in (_V2, _V1):
+        limit, used = (_read_int(cgroups / name) for name in (names.limit, names.used))
+        if limit is not None and used is not None:
+            # `used` counts every file that was read; what was not read lately is dropped as soon as memory is wanted.
+            dropped = _read_field(cgroups / names.stat, names.inactive) or 0
+            free.append(max(limit - used + min(dropped, used), 0))
     return min(free)
 
 
@@ -46,11 +65,17 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def _meminfo_available() -> int | None:
+    kibibytes = _read_field(Path("/proc/meminfo"), "MemAvailable:")
+    return None if kibibytes is None else kibibytes * 1024
+
+
+def _read_field(path: Path, name: str) -> int | None:
+    """The number behind `name` in a file of one name and one number a line."""
     try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
+        lines = [line.split() for line in path.read_text().splitlines()]
+        return next((int(words[1]) for words in lines if words[:1] == [name]), None)
+    except (OSError, ValueError, IndexError):
         return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
 
 
 def _read_int(path: Path) -> int | None:

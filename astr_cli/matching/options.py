@@ -114,7 +114,7 @@ class Compute(NamedTuple):
     jobs: int
     """Batches at once."""
     threads: int
-    """Of torch's, for each of them."""
+    """torch's threads for each batch."""
 
 
 def resolve_compute(options: MatchOptions) -> Compute:

@@ -21,7 +21,15 @@ from astr_cli.matching.events import (
     StopRequested,
     Writing,
 )
-from astr_cli.matching.identity import Names, expected_bytes, is_finished, names_of, refuse_losses, run_info
+from astr_cli.matching.identity import (
+    Names,
+    earlier_output,
+    expected_bytes,
+    is_finished,
+    names_of,
+    refuse_losses,
+    run_info,
+)
 from astr_cli.matching.interrupts import StopFlag, stop_on_signals
 from astr_cli.matching.lanes import Lanes, Split, fitting
 from astr_cli.matching.loader import Loader, changed
@@ -53,9 +61,10 @@ def match_pairs(options: MatchOptions, listener: Listener = ignore, stopwatch: S
         for pair in job.skipped:
             listener(PairFailed(pair.name0, pair.name1, pair.reason))
         info = run_info(job)
-        if is_finished(job, info):
+        earlier = earlier_output(options)
+        if earlier is not None and is_finished(job, info, earlier):
             return _summary(job, Progress(reused=len(job.pairs)), started)
-        with Journal.open(options.out, info, options.overwrite) as journal:
+        with Journal.open(options.out, info, options.overwrite, earlier) as journal:
             for note in journal.notes:
                 listener(Notice(note))
             progress = _match_all(job, journal, listener, stop, stopwatch)
@@ -108,7 +117,7 @@ class Progress:
 
 def _match_all(job: Job, journal: Journal, listener: Listener, stop: StopFlag, stopwatch: Stopwatch | None) -> Progress:
     """Matches what is not in the journal, and puts it there."""
-    done = journal.completed
+    done = journal.completed()
     refuse_losses(job, journal.unlisted(names_of(pair) for pair in job.pairs))
     progress = Progress(
         reused=sum(names_of(pair) in done for pair in job.pairs),
@@ -179,7 +188,7 @@ def _check_disk(job: Job, journal: Journal, left: int) -> None:
     expected = expected_bytes(job, left)
     free = shutil.disk_usage(job.options.out.parent).free
     if free < expected // 4:
-        if not journal.completed:
+        if not journal.completed():
             journal.remove()
         raise AstrError(
             f"{job.options.out}: about {expected / 1e6:.0f} MB are needed and {free / 1e6:.0f} MB are free; "

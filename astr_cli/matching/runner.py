@@ -53,7 +53,7 @@ class Runner:
 
     @property
     def channels(self) -> int:
-        """Of the model's largest maps."""
+        """How many channels the model's largest maps have."""
         return self._model.config.stem
 
     def extract(self, gray: npt.NDArray[np.float32], mask: npt.NDArray[np.bool_] | None = None) -> Features:

@@ -4,35 +4,30 @@ The small matches say which part of image1 a tile of image0 shows, and how much 
 the level of their photo's pyramid at which things look equally large. Rows count where they lie in their tile's core.
 """
 
-import threading
-from collections import OrderedDict
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from astr_cli.images import (
     ImageInfo,
     PackedMask,
-    read_gray,
     scale_intrinsics,
     to_raw,
     to_upright,
     to_working,
-    turn_pixels,
     upright_size,
 )
+from astr_cli.matching.pyramid import Pyramids
 from astr_cli.matching.runner import PairInput, Runner
-from astr_cli.matching.tiling import Tile, Window, level_size, levels_for, tiles, window_around
+from astr_cli.matching.tiling import Tile, Window, levels_for, tiles, window_around
 from astr_cli.matching.views import View
 from astr_cli.model import MatchSettings
 from astr_cli.model.scaling import affine_ratios
 from astr_cli.store import PairMatches
 
 FEWEST = 6  # small matches that a tile needs
-HELD = 512 << 20  # bytes of full-size photos
 
 
 class Sized(NamedTuple):
@@ -77,25 +72,6 @@ class Sized(NamedTuple):
         return to_raw(upright, self.view.size, self.view.orientation).astype(np.float32)
 
 
-class Photos:
-    """Full-size photos in 8 bits, the ones used last; several threads may ask."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._held: OrderedDict[str, npt.NDArray[np.uint8]] = OrderedDict()
-
-    def get(self, info: ImageInfo) -> npt.NDArray[np.uint8]:
-        """(h, w) on the raw grid. Raises ImageError."""
-        with self._lock:
-            pixels = self._held.pop(info.name, None)
-            if pixels is None:
-                pixels = read_gray(info.path)
-            self._held[info.name] = pixels
-            while sum(each.nbytes for each in self._held.values()) > HELD and len(self._held) > 2:
-                self._held.popitem(last=False)
-            return pixels
-
-
 class TileMatcher:
     """Matches pairs at full size, in tiles of `side` pixels (a multiple of 32)."""
 
@@ -103,7 +79,7 @@ class TileMatcher:
         self._runner = runner
         self._settings = settings
         self._side = side
-        self._photos = Photos()
+        self._pyramids = Pyramids()
 
     def match(self, info0: ImageInfo, info1: ImageInfo, pair: PairInput, small: PairMatches) -> PairMatches:
         """The pair's matches at full size, from those of the small pass, in raw pixels. Raises ImageError."""
@@ -115,14 +91,7 @@ class TileMatcher:
         return merged(list(self._tiles(photo0, photo1, pair, small)), self._settings.max_matches)
 
     def _sized(self, info: ImageInfo, view: View, packed: PackedMask | None, level: int) -> Sized:
-        pixels = turn_pixels(self._photos.get(info), view.orientation)
-        mask = None if packed is None else turn_pixels(packed.unpacked(), view.orientation)
-        if level:
-            size = level_size((pixels.shape[1], pixels.shape[0]), level)
-            pixels = cv2.resize(np.ascontiguousarray(pixels), size, interpolation=cv2.INTER_AREA).astype(np.uint8)
-            if mask is not None:
-                mask = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
-        return Sized(pixels, mask, view)
+        return Sized(*self._pyramids.get(info, packed, view.orientation, level), view)
 
     def _tiles(self, photo0: Sized, photo1: Sized, pair: PairInput, small: PairMatches) -> Iterator[PairMatches]:
         points0, points1 = photo0.from_raw(small.keypoints0), photo1.from_raw(small.keypoints1)

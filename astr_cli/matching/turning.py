@@ -15,11 +15,11 @@ from astr_cli.images import working_size
 from astr_cli.matching.loader import Photo
 
 PROBE_SIDE = 256
-SURE = 0.25  # matches of the upright pair, over cells: so many, and no other turn is tried
+SURE = 0.25  # upright matches per cell above which no other turn is tried
 FEWEST = 8  # matches below which no turn is believed
 CLEARLY = 1.5  # another turn has to win by this factor
-NEIGHBOURS = 5  # of a match that it is compared with
-COSINE = 0.7  # of the angle between the directions to a neighbour: within 45 degrees
+NEIGHBOURS = 5  # matches nearest to a match, which it is compared with
+COSINE = 0.7  # directions to a neighbour are the same within 45 degrees
 
 
 class Wanted(NamedTuple):
@@ -28,10 +28,6 @@ class Wanted(NamedTuple):
     name: str
     quarters: int = 0
     small: bool = False
-
-    def key(self) -> str:
-        """What they are called in the cache: the photo's name when nothing is done to it."""
-        return f"{self.quarters}{'s' if self.small else ''}\0{self.name}" if self.quarters or self.small else self.name
 
     def of(self, photo: Photo) -> Photo:
         """The photo as wanted."""
@@ -60,7 +56,7 @@ def best_quarters(count: Callable[[int], int], cells: int) -> int:
 def count_upright(points: npt.NDArray[np.float64]) -> int:
     """How many matches (2, M, 2) have most of their nearest neighbours in the same direction in both images.
 
-    Photos that stand differently have matches too, true ones and false ones: of these, a quarter at most.
+    Photos that stand differently have matches too, true ones and false ones. By chance, at most a quarter of them pass.
     """
     if points.shape[1] <= NEIGHBOURS:
         return 0

@@ -39,7 +39,7 @@ class View(NamedTuple):
         return to_raw(upright, self.size, self.orientation).astype(np.float32)
 
     def turned(self, quarters: int) -> "View":
-        """The same photo turned by so many quarters clockwise."""
+        """The same photo turned clockwise by quarter turns."""
         code = turned(UPRIGHT, quarters)
         known = None if self.intrinsics is None else turn_intrinsics(self.intrinsics, self.working, code)
         return View(self.size, upright_size(self.working, code), known, turned(self.orientation, quarters))
@@ -49,7 +49,7 @@ class CameraSource(NamedTuple):
     """Where intrinsics come from."""
 
     name: str
-    """`exif`, `none`, or the content's hash of COLMAP cameras: what decides a result, whatever the path."""
+    """`exif`, `none`, or a hash of the cameras' content, so the path does not matter."""
     book: CameraBook | None
 
     def intrinsics(self, info: ImageInfo) -> npt.NDArray[np.float64] | None:

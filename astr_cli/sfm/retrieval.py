@@ -7,7 +7,8 @@ the photos at hand. On room sequences with known poses (74 frames of train/rgbd,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,12 @@ from numpy.typing import NDArray
 from scipy.cluster.vq import vq
 
 from astr_cli.errors import AstrError
-from astr_cli.images import ImageInfo, catalogue, upright_size, working_size
+from astr_cli.images import ImageInfo, catalogue
 from astr_cli.matching import MatchOptions
-from astr_cli.matching.loader import load_image
+from astr_cli.matching.loader import Loader
 from astr_cli.matching.options import resolve_compute
 from astr_cli.matching.runner import Runner
+from astr_cli.matching.views import CameraSource, make_views
 from astr_cli.model import load_weights
 from astr_cli.resources import weights_path
 from astr_cli.sfm.pair_generators import Proposal, ranked_by_similarity
@@ -30,11 +32,12 @@ SAMPLED_PHOTOS = 128  # photos that the vocabulary is learned from
 SAMPLED_FEATURES = 200  # of each of those
 ROUNDS = 15
 SEED = 0
+AHEAD = 8  # photos that may be decoded before their turn
 EVERY = 50  # photos between two lines of progress
 MOST_PHOTOS = 20_000  # the matrix of similarities then takes 1.6 GB
 
 Floats = NDArray[np.float32]
-Extract = Callable[[str], Floats]
+Extract = Callable[[Sequence[str]], Iterable[Floats]]
 
 
 def retrieval(
@@ -55,21 +58,21 @@ def retrieval(
     if found.errors:
         more = f" ({len(found.errors) - 1} more bad images)" if len(found.errors) > 1 else ""
         raise AstrError(f"{next(iter(found.errors.values()))}{more}; repair it or take it out of {root}")
-    extract = _extractor(found.infos, weights, device)
-    tell(f"describing {len(names)} photos")
-    descriptors = describe(names, extract, tell)
+    with _extractor(found.infos, weights, device) as extract:
+        tell(f"describing {len(names)} photos")
+        descriptors = describe(names, extract, tell)
     return ranked_by_similarity(names, descriptors @ descriptors.T, neighbours)
 
 
 def describe(names: Sequence[str], extract: Extract, tell: Callable[[str], None] = lambda line: None) -> Floats:
-    """(N, D) unit descriptors. extract: name -> (M, C) features of unit length; the same for the same name."""
-    step = max(1, -(-len(names) // SAMPLED_PHOTOS))
-    known = {name: extract(name) for name in names[::step]}
+    """(N, D) unit descriptors. extract: names -> of each in turn, (M, C) features of unit length."""
+    sampled = names[:: max(1, -(-len(names) // SAMPLED_PHOTOS))]
+    known = dict(zip(sampled, extract(sampled), strict=True))
     words = vocabulary(list(known.values()))
+    others = iter(extract([name for name in names if name not in known]))
     rows = []
     for number, name in enumerate(names, 1):
-        features = known.pop(name) if name in known else extract(name)
-        rows.append(vlad(features, words))
+        rows.append(vlad(known.pop(name) if name in known else next(others), words))
         if number % EVERY == 0:
             tell(f"{number}/{len(names)} photos")
     return np.stack(rows)
@@ -98,19 +101,20 @@ def vlad(features: Floats, words: Floats) -> Floats:
     return flat / max(float(np.linalg.norm(flat)), 1e-9)
 
 
-def _extractor(infos: Mapping[str, ImageInfo], weights: str, device: str) -> Extract:
+@contextmanager
+def _extractor(infos: Mapping[str, ImageInfo], weights: str, device: str) -> Iterator[Extract]:
     options = MatchOptions(pairs=Path("-"), out=Path("-"), weights=weights, device=device, long_side=LONG_SIDE)
     compute = resolve_compute(options)
     model = load_weights(weights_path(options.weights)).model
     runner = Runner(model, compute.device, compute.precision, options.settings())
+    views = make_views(infos, CameraSource("none", None), compute.long_side)
 
-    def extract(name: str) -> Floats:
-        info = infos[name]
-        upright = upright_size(info.size, info.orientation)
-        gray = load_image(info, working_size(*upright, compute.long_side), info.orientation)
-        coarse = runner.extract(gray).coarse8[0].float().cpu().numpy()
-        features = coarse.reshape(len(coarse), -1).T
-        unit: Floats = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-6)
-        return unit
+    def extract(names: Sequence[str]) -> Iterator[Floats]:
+        for position, name in enumerate(names):
+            loader.prefetch(names[position : position + AHEAD])
+            coarse = runner.extract(loader.take(name).gray).coarse8[0].float().cpu().numpy()
+            features = coarse.reshape(len(coarse), -1).T
+            yield features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-6)
 
-    return extract
+    with closing(Loader(infos, views, options.workers)) as loader:
+        yield extract

@@ -3,7 +3,8 @@
 from .cameras import Camera, CameraBook, CamerasError, read_cameras
 from .errors import JournalMismatch, StoreError
 from .journal import Journal
-from .matches_file import MatchesFile, reusable_from_output
+from .matches_file import MatchesFile
+from .output import Output, read_output
 from .run_info import ImageStamp, RunInfo
 from .types import MatchEntry, PairMatches, StoredPair
 from .writer import write_matches
@@ -17,11 +18,12 @@ __all__ = [
     "JournalMismatch",
     "MatchEntry",
     "MatchesFile",
+    "Output",
     "PairMatches",
     "RunInfo",
     "StoreError",
     "StoredPair",
     "read_cameras",
-    "reusable_from_output",
+    "read_output",
     "write_matches",
 ]

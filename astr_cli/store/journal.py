@@ -16,7 +16,8 @@ from astr_cli.errors import AstrError
 
 from .errors import StoreError, disk_full, is_full
 from .lock import Lock
-from .matches_file import MatchesFile, refuse_foreign, reusable_from_output
+from .matches_file import MatchesFile
+from .output import Output, read_output, refuse_foreign
 from .records import decode, encode, scan
 from .run_info import RunInfo, load_run, require_same, save_run, sync_folder
 from .types import MatchEntry, PairMatches, problem_of
@@ -39,7 +40,7 @@ class Journal:
 
     ```
     with Journal.open(Path("matches.h5"), run) as journal:
-        for name0, name1 in set(pairs) - journal.completed:
+        for name0, name1 in set(pairs) - journal.completed():
             journal.append(name0, name1, matches)
         journal.finish(pairs)  # without it, the next Journal.open goes on from here
     ```
@@ -53,7 +54,8 @@ class Journal:
         self._lock = lock
         self._stamps = run.stamps()
         self._places: dict[PairNames, _Place] = {}
-        self._finished: frozenset[PairNames] = frozenset()  # in the output
+        self._old: Output | None = None  # None: there is none, or it does not count
+        self._finished: frozenset[PairNames] = frozenset()  # in the old output, of use to this run
         self._recorded: set[PairNames] = set()  # in the journal, whether of use to this run or not
         self._fresh = False
         self._segment: Path | None = None
@@ -61,10 +63,11 @@ class Journal:
         self._synced = 0.0
 
     @staticmethod
-    def open(output: Path, run: RunInfo, overwrite: bool = False) -> "Journal":
+    def open(output: Path, run: RunInfo, overwrite: bool = False, known: Output | None = None) -> "Journal":
         """Lock `output` for this run and find what is done already, in its journal and in `output` itself.
 
         With `overwrite` the journal starts empty and `output` is not looked at (nor touched, before `finish`).
+        `known` is what `output` held when it was read before; it is read again only if it was written to since.
         Raises JournalMismatch: options differ; StoreError: another run holds the lock, the folder cannot be written,
         the files there are damaged or not ours; Stopped: disk full.
         """
@@ -80,16 +83,14 @@ class Journal:
                 if new:
                     undo.callback(journal._lock.release, remove=True)
                     undo.callback(journal._clear)
-                journal._begin(overwrite)
+                journal._begin(overwrite, known)
             except OSError as error:
                 raise _unwritable(folder, error) from None
             undo.pop_all()
         return journal
 
-    @property
     def completed(self) -> frozenset[PairNames]:
-        """The pairs (name0, name1) that are done, of images unchanged since, in this order of the two names: a new set
-        at each call, so take it once."""
+        """The pairs (name0, name1) that are done, of images unchanged since, in this order of the two names."""
         return self._finished.union(self._places)
 
     def append(self, name0: str, name1: str, matches: PairMatches) -> None:
@@ -120,9 +121,8 @@ class Journal:
         listed = set(pairs)
         listed.update([(name1, name0) for name0, name1 in listed])
         known = self._recorded.union(self._places)
-        if not self._fresh and self.output.exists():
-            with MatchesFile(self.output) as file:
-                known.update((pair.name0, pair.name1) for pair in file.pairs())
+        if self._old is not None:
+            known.update(self._old.names())
         return sorted(known - listed)
 
     def finish(self, pairs: Iterable[PairNames]) -> None:
@@ -168,7 +168,7 @@ class Journal:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _begin(self, overwrite: bool) -> None:
+    def _begin(self, overwrite: bool, known: Output | None) -> None:
         if overwrite:
             self._clear()
         saved = None if overwrite else load_run(self.folder / "run.json")
@@ -180,8 +180,9 @@ class Journal:
             self._recover()
         else:
             self._clear()  # segments without run.json: a kill while another journal was being removed
-        if not self._fresh:
-            self._finished = reusable_from_output(self.output, self.run)
+        self._old = None if self._fresh else read_output(self.output, known)
+        if self._old is not None:
+            self._finished = self._old.reusable(self.run)
         if saved is None or set(self.run.images) - set(saved.images):
             save_run(self.folder / "run.json", self.run, self._fresh)
 
@@ -273,10 +274,7 @@ def _need_place(output: Path) -> None:
         raise StoreError(f"{output}: is a folder; --out names the file to write")
     if not output.parent.is_dir():
         raise StoreError(f"{output}: there is no folder {output.parent}; create it first")
-    try:
-        refuse_foreign(output)
-    except OSError as error:
-        raise _unwritable(output, error) from None
+    refuse_foreign(output)
 
 
 def _unwritable(path: Path, error: OSError) -> AstrError:

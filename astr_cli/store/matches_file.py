@@ -1,14 +1,12 @@
 """Reading matches.h5, trusting nothing in it."""
 
-import time
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
-from .errors import JournalMismatch, StoreError
-from .run_info import RunInfo, require_same
+from .errors import StoreError
 from .types import ARRAYS, PairMatches, StoredPair, problem_of
 from .writer import FORMAT, pair_group
 
@@ -16,15 +14,12 @@ from .writer import FORMAT, pair_group
 DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, MemoryError, OverflowError)
 
 
-AHEAD_NS = 600 * 10**9  # more than the clock of a file server is ahead of ours
-SIGNATURE = b"\x89HDF\r\n\x1a\n"  # how every HDF5 file begins
-
-
 class MatchesFile:
     """A matches.h5 open for reading, as `write_matches` makes them. Raises StoreError when it is anything else."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._pairs: tuple[StoredPair, ...] | None = None
         try:
             self._file = h5py.File(path, "r", locking="best-effort")
         except FileNotFoundError:
@@ -39,12 +34,14 @@ class MatchesFile:
             self._file.close()
             raise
 
-    def pairs(self) -> list[StoredPair]:
-        """All pairs, sorted by their key. Raises StoreError for a file without our attributes."""
-        try:
-            return [self._pair(outer, inner) for outer in self._file for inner in self._group(outer)]
-        except DAMAGE as error:
-            raise self._damaged(error) from None
+    def pairs(self) -> tuple[StoredPair, ...]:
+        """All pairs, sorted by their key; read once. Raises StoreError for a file without our attributes."""
+        if self._pairs is None:
+            try:
+                self._pairs = tuple(self._pair(outer, inner) for outer in self._file for inner in self._group(outer))
+            except DAMAGE as error:
+                raise self._damaged(error) from None
+        return self._pairs
 
     def read(self, name0: str, name1: str) -> PairMatches:
         """The matches of a pair, the names in the order stored. Raises StoreError: no such pair, or damaged arrays."""
@@ -117,47 +114,6 @@ class MatchesFile:
 
     def _damaged(self, error: BaseException) -> StoreError:
         return StoreError(f"{self.path}: damaged ({_first_line(error)}); make it again with astr match")
-
-
-def refuse_foreign(path: Path) -> None:
-    """Raises StoreError when `path` is a file that no run may replace, --overwrite or not: a photo, say."""
-    if not path.is_file() or path.stat().st_size == 0:
-        return
-    with path.open("rb") as file:
-        if file.read(len(SIGNATURE)) != SIGNATURE:
-            raise StoreError(f"{path}: exists and is not an HDF5 file; choose another --out")
-
-
-def reusable_from_output(path: Path, run: RunInfo) -> frozenset[tuple[str, str]]:
-    """The pairs (name0, name1) of a finished `path` that need not be matched again for `run`; empty without a file.
-
-    A pair serves when both images have the size stored and are older than the file. matches.h5 holds no times of
-    images (equal results shall be equal bytes), so its own time is the measure: a photo changed or copied in after it
-    is matched again. A time far in the future, a camera's or another file system's, says nothing.
-    Raises JournalMismatch: other options; StoreError: damaged, or not ours.
-    """
-    refuse_foreign(path)
-    if not path.exists():
-        return frozenset()
-    written = path.stat().st_mtime_ns
-    future = time.time_ns() + AHEAD_NS
-    sizes = {
-        stamp.name: (stamp.width, stamp.height)
-        for stamp in run.images
-        if stamp.mtime_ns < written or stamp.mtime_ns > future
-    }
-    try:
-        with MatchesFile(path) as file:
-            require_same(str(path), {k: v for k, v in file.attributes.items() if k != "format"}, run)
-            return frozenset(
-                (pair.name0, pair.name1)
-                for pair in file.pairs()
-                if sizes.get(pair.name0) == pair.size0 and sizes.get(pair.name1) == pair.size1
-            )
-    except JournalMismatch:
-        raise
-    except StoreError as error:
-        raise StoreError(f"{str(error).split(';')[0]}; choose another --out, or replace it with --overwrite") from None
 
 
 def _text(value: Any) -> str:

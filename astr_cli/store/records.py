@@ -27,7 +27,7 @@ LONGEST_PAIR = 1 << 20  # two paths: far less; a longer one is a damaged header
 
 
 class Found(NamedTuple):
-    """Where in its segment a whole record lies, and what of."""
+    """A whole record: whose matches it holds, and where in its segment it lies."""
 
     stamp0: ImageStamp
     stamp1: ImageStamp
@@ -36,10 +36,10 @@ class Found(NamedTuple):
 
 
 class Scan(NamedTuple):
-    """All of a segment."""
+    """What was found in a segment."""
 
     records: list[Found]
-    end: int  # of the last whole record; what follows is torn
+    end: int  # where the last whole record ends; what follows is torn
     damaged: int  # records in between whose CRC is wrong
 
 

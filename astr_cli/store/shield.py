@@ -20,19 +20,19 @@ class ShieldedFile(io.RawIOBase):
         self._held: list[tuple[int, bytes]] = []
 
     def readable(self) -> bool:
-        """Always."""
+        """True: the file allows reading."""
         return True
 
     def writable(self) -> bool:
-        """Always."""
+        """True: the file allows writing."""
         return True
 
     def seekable(self) -> bool:
-        """Always."""
+        """True: the file allows seeking."""
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """As of any file; the end includes what is held back."""
+        """Move the position; the end of the file includes what is held back."""
         if whence == io.SEEK_END:
             end = self._file.seek(0, io.SEEK_END)
             offset += max([end, *(at + len(data) for at, data in self._held)])
@@ -42,7 +42,7 @@ class ShieldedFile(io.RawIOBase):
         return offset
 
     def tell(self) -> int:
-        """As of any file."""
+        """The position in bytes from the start."""
         return self._position
 
     def write(self, data: Any, /) -> int:
@@ -86,10 +86,10 @@ class ShieldedFile(io.RawIOBase):
         return size
 
     def fileno(self) -> int:
-        """For os.fsync."""
+        """The descriptor that os.fsync needs."""
         return self._file.fileno()
 
     def close(self) -> None:
-        """As of any file."""
+        """Close the file."""
         self._file.close()
         super().close()

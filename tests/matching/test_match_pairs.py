@@ -128,6 +128,18 @@ def test_longer_pairs_file_reuses_and_equals_a_run_of_its_own(scene) -> None:
     assert scene.bytes() == scene.bytes("alone.h5")
 
 
+@pytest.mark.parametrize("first", [15, 11])
+def test_the_pairs_of_an_earlier_output_are_read_once(scene, monkeypatch: pytest.MonkeyPatch, first: int) -> None:
+    scene.write_pairs(scene.pairs[:first])
+    match_pairs(scene.options())
+    scene.write_pairs(scene.pairs)
+    real = MatchesFile._pair
+    read = []
+    monkeypatch.setattr(MatchesFile, "_pair", lambda self, *key: read.append(key) or real(self, *key))
+    assert match_pairs(scene.options()).reused == first
+    assert len(read) == first
+
+
 def test_shorter_pairs_file_is_refused_rather_than_losing_matches(scene) -> None:
     match_pairs(scene.options())
     before = scene.bytes()

@@ -1,10 +1,13 @@
-"""Which turn is chosen, by counts alone."""
+"""Which turn is chosen, by counts alone; and what finding it out costs."""
+
+import threading
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from astr_cli.matching import loader, match_pairs
 from astr_cli.matching.turning import best_quarters, count_upright
 
 
@@ -36,3 +39,18 @@ def test_matches_that_stand_alike_count_and_others_do_not(seed: int, scale: floa
         assert count_upright(np.stack([points, turned])) == 0
     assert count_upright(np.stack([points, numbers.permutation(points)])) < 60
     assert count_upright(np.stack([points[:3], alike[:3]])) == 0
+
+
+def test_each_photo_is_decoded_once_in_the_decode_threads(scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = loader.load_image
+    decoded: list[tuple[str, str]] = []
+
+    def load(info, *rest):
+        decoded.append((info.name, threading.current_thread().name.rpartition("_")[0]))
+        return real(info, *rest)
+
+    monkeypatch.setattr(loader, "load_image", load)
+    summary = match_pairs(scene.options(rotate="auto"))
+    assert sorted(decoded) == [(name, "astr-decode") for name in scene.names]
+    assert summary.cache_misses >= summary.fewest_misses == 6
+    assert summary.cache_hits + summary.cache_misses == 2 * len(scene.pairs)

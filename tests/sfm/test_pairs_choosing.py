@@ -1,6 +1,8 @@
 """Pairs: by COLMAP's generators, limited, united, written, and how they hang together."""
 
 import itertools
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,8 @@ import pytest
 from PIL import Image
 
 from astr_cli.errors import AstrError
+from astr_cli.images import ImageInfo
+from astr_cli.matching import loader
 from astr_cli.sfm import CameraOptions, ImportOptions, import_matches, map_database, pair_generators
 from astr_cli.sfm.pair_generators import covisible, exhaustive, natural_order, sequential, spatial
 from astr_cli.sfm.retrieval import describe, retrieval
@@ -119,22 +123,52 @@ def features(place: int) -> np.ndarray:
 def test_descriptors_tell_near_from_far_and_are_the_same_again() -> None:
     names = [str(number) for number in range(10)]
     known = {name: features(int(name)) for name in names}
-    descriptors = describe(names, known.__getitem__)
+
+    def extract(asked: Sequence[str]) -> Iterator[np.ndarray]:
+        return map(known.__getitem__, asked)
+
+    descriptors = describe(names, extract)
     assert descriptors.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(descriptors, axis=1), 1, atol=1e-5)
     similarity = descriptors @ descriptors.T
     assert all(similarity[n, n + 1] > similarity[n, (n + 5) % 10] for n in range(9))
-    assert (describe(names, known.__getitem__) == descriptors).all()
+    assert (describe(names, extract) == descriptors).all()
     proposal = pair_generators.ranked_by_similarity(names, similarity, 2)
     assert len({frozenset(pair) for pair in proposal.pairs}) == len(proposal.pairs)
     assert set(itertools.pairwise(names)) - set(proposal.pairs) == set()
 
 
-def test_retrieval_finds_photos_of_one_wall(write_walls: Path) -> None:
-    """Shipped weights: three photos each of three textures."""
+@pytest.mark.parametrize("sampled", [3, 128])
+def test_more_photos_than_the_vocabulary_is_learned_from(sampled: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [str(number) for number in range(10)]
+    monkeypatch.setattr("astr_cli.sfm.retrieval.SAMPLED_PHOTOS", sampled)
+    asked: list[str] = []
+
+    def extract(some: Sequence[str]) -> Iterator[np.ndarray]:
+        for name in some:
+            asked.append(name)
+            yield features(int(name))
+
+    descriptors = describe(names, extract)
+    assert sorted(asked) == names
+    similarity = descriptors @ descriptors.T
+    assert all(similarity[n, n + 1] > similarity[n, (n + 5) % 10] for n in range(9))
+
+
+def test_retrieval_finds_photos_of_one_wall(write_walls: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shipped weights: three photos each of three textures; decoded ahead, each once."""
     names = sorted(path.name for path in write_walls.iterdir())
+    real = loader.load_image
+    decoded: list[tuple[str, str]] = []
+
+    def load(info: ImageInfo, *rest: Any) -> np.ndarray:
+        decoded.append((info.name, threading.current_thread().name.rpartition("_")[0]))
+        return real(info, *rest)
+
+    monkeypatch.setattr(loader, "load_image", load)
     proposal = retrieval(write_walls, names, 2, device="cpu")
     assert len(proposal.pairs) == 9
+    assert sorted(decoded) == [(name, "astr-decode") for name in names]
     assert all(a[0] == b[0] for a, b in proposal.pairs)
     with pytest.raises(AstrError, match=r"gone\.png"):
         retrieval(write_walls, [*names, "gone.png"], 2, device="cpu")

@@ -18,7 +18,7 @@ def test_a_finished_run_leaves_the_output_and_nothing_else(tmp_path: Path) -> No
     output = tmp_path / "m.h5"
     with Journal.open(output, run_of()) as journal:
         fill(journal, PAIRS)
-        assert journal.completed == set(PAIRS)
+        assert journal.completed() == set(PAIRS)
         assert same(journal.read(*PAIRS[3]), matches_of(3))
         assert not output.exists()
         journal.finish(PAIRS)
@@ -41,10 +41,10 @@ def test_any_number_of_stops_gives_the_same_bytes(
         for stop in [*sorted(stops), len(PAIRS)]:
             with Journal.open(output, run_of()) as journal:
                 assert journal.notes == ()
-                done = journal.completed
+                done = journal.completed()
                 fill(journal, [pair for pair in PAIRS[:stop] if pair not in done])
         with Journal.open(output, run_of()) as journal:
-            assert journal.completed == set(PAIRS)
+            assert journal.completed() == set(PAIRS)
             journal.finish(PAIRS)
     assert output.read_bytes() == expected
 
@@ -68,12 +68,12 @@ def test_a_torn_tail_is_cut_off(tmp_path: Path, cut: int) -> None:
     with segment.open("rb+") as file:
         file.truncate(segment.stat().st_size - record + cut)
     with Journal.open(output, run_of()) as journal:
-        assert journal.completed == set(PAIRS[:2])
+        assert journal.completed() == set(PAIRS[:2])
         assert f"{cut} bytes" in journal.notes[0]
         assert segment.stat().st_size == 2 * record
         journal.append(*PAIRS[2], matches_of(1, 20))
     with Journal.open(output, run_of()) as journal:
-        assert journal.completed == set(PAIRS[:3])
+        assert journal.completed() == set(PAIRS[:3])
         assert journal.notes == ()
 
 
@@ -84,7 +84,7 @@ def test_a_tail_of_zeros_after_a_power_cut_is_cut_off(tmp_path: Path) -> None:
     with segments(output)[0].open("ab") as file:
         file.write(bytes(5000))
     with Journal.open(output, run_of()) as journal:
-        assert journal.completed == set(PAIRS[:3])
+        assert journal.completed() == set(PAIRS[:3])
 
 
 @settings(max_examples=25, deadline=None)
@@ -106,15 +106,15 @@ def test_a_flipped_byte_costs_its_own_record_or_what_follows(
         content[position] ^= 1 << data.draw(st.integers(0, 7))
         segment.write_bytes(content)
         with Journal.open(output, run_of()) as journal:
-            assert hit not in journal.completed
-            assert all(pair in journal.completed for pair, r in before.items() if r.offset < before[hit].offset)
+            assert hit not in journal.completed()
+            assert all(pair in journal.completed() for pair, r in before.items() if r.offset < before[hit].offset)
             assert len(journal.notes) == 1 and str(segment) in journal.notes[0]
             in_header = position - before[hit].offset < 20
             if not in_header:  # the lengths are right, so the next record is found
-                assert len(journal.completed) == 11
-            for pair in journal.completed:
+                assert len(journal.completed()) == 11
+            for pair in journal.completed():
                 assert same(journal.read(*pair), matches_of(PAIRS.index(pair)))
-            fill(journal, [pair for pair in PAIRS[:12] if pair not in journal.completed])
+            fill(journal, [pair for pair in PAIRS[:12] if pair not in journal.completed()])
             journal.finish(PAIRS[:12])
     assert output.read_bytes() == whole_run(output.parent / "whole", PAIRS[:12])
 
@@ -150,7 +150,7 @@ def test_other_options_are_refused_with_the_difference(tmp_path: Path) -> None:
         assert "--overwrite" in text and "threshold" not in text and "\n" not in text
         assert caught.value.exit_code == 2
         with Journal.open(output, run_of()) as journal:
-            assert len(journal.completed) == 3
+            assert len(journal.completed()) == 3
             journal.finish(PAIRS[:3])
         assert list(tmp_path.iterdir()) == [output]
 
@@ -160,12 +160,12 @@ def test_overwrite_starts_anew_and_keeps_the_old_output_until_the_end(tmp_path: 
     old = whole_run(tmp_path)
     other = run_of(options=(*OPTIONS[:3], ("threshold", "0.5")))
     with Journal.open(output, other, overwrite=True) as journal:
-        assert journal.completed == set()
+        assert journal.completed() == set()
         assert journal.unlisted(PAIRS[:1]) == []
         fill(journal, PAIRS[:2])
     assert output.read_bytes() == old
     with Journal.open(output, other) as journal:  # goes on without --overwrite, whatever the old output is
-        assert journal.completed == set(PAIRS[:2])
+        assert journal.completed() == set(PAIRS[:2])
         journal.finish(PAIRS[:2])
     with MatchesFile(output) as file:
         assert file.attributes["threshold"] == "0.5"
@@ -197,16 +197,16 @@ def test_pairs_of_a_changed_image_are_done_again(tmp_path: Path, finished: bool)
         stamps = list(run_of().images)
         stamps[2] = stamps[2]._replace(**dict([changed]))
         with Journal.open(output, RunInfo(OPTIONS, tuple(stamps))) as journal:
-            assert journal.completed == {pair for pair in PAIRS if NAMES[2] not in pair}
+            assert journal.completed() == {pair for pair in PAIRS if NAMES[2] not in pair}
     with Journal.open(output, run_of()) as journal:
-        assert journal.completed == set(PAIRS)
+        assert journal.completed() == set(PAIRS)
 
 
 def test_the_later_record_of_a_pair_counts(tmp_path: Path) -> None:
     output = tmp_path / "m.h5"
     for mtime in (1, 2):
         with Journal.open(output, run_of(mtime=mtime)) as journal:
-            assert journal.completed == set()
+            assert journal.completed() == set()
             journal.append(*PAIRS[0], matches_of(mtime))
             journal.append(*PAIRS[0], matches_of(mtime + 10))
     for mtime in (1, 2):
@@ -219,16 +219,16 @@ def test_a_longer_pairs_file_reuses_the_output(tmp_path: Path, killed: bool) -> 
     output = tmp_path / "m.h5"
     whole_run(tmp_path, PAIRS[:10])
     with Journal.open(output, run_of(NAMES[:3])) as journal:  # fewer images than the output has
-        assert journal.completed == {pair for pair in PAIRS[:10] if set(pair) <= set(NAMES[:3])}
+        assert journal.completed() == {pair for pair in PAIRS[:10] if set(pair) <= set(NAMES[:3])}
     with Journal.open(output, run_of()) as journal:
-        assert journal.completed == set(PAIRS[:10])
+        assert journal.completed() == set(PAIRS[:10])
         assert same(journal.read(*PAIRS[4]), matches_of(4))
         fill(journal, PAIRS[10:15])
         if not killed:
             fill(journal, PAIRS[15:])
             journal.finish(PAIRS)
     with Journal.open(output, run_of()) as journal:
-        fill(journal, [pair for pair in PAIRS if pair not in journal.completed])
+        fill(journal, [pair for pair in PAIRS if pair not in journal.completed()])
         journal.finish(PAIRS)
     assert output.read_bytes() == whole_run(tmp_path / "whole")
     assert not (tmp_path / "m.h5.journal").exists()
@@ -237,7 +237,7 @@ def test_a_longer_pairs_file_reuses_the_output(tmp_path: Path, killed: bool) -> 
 def test_the_order_of_the_two_names_counts(tmp_path: Path) -> None:
     with Journal.open(tmp_path / "m.h5", run_of()) as journal:
         fill(journal, PAIRS[:1])
-        assert PAIRS[0][::-1] not in journal.completed
+        assert PAIRS[0][::-1] not in journal.completed()
         with pytest.raises(KeyError):
             journal.read(*PAIRS[0][::-1])
 
@@ -258,7 +258,7 @@ def test_a_kill_between_rename_and_removal_is_nothing(tmp_path: Path, monkeypatc
         journal.finish(PAIRS)
     expected = output.read_bytes()
     with Journal.open(output, run_of()) as journal:
-        assert journal.completed == set(PAIRS)
+        assert journal.completed() == set(PAIRS)
         journal.finish(PAIRS)
     assert (output.read_bytes(), list(tmp_path.iterdir())) == (expected, [output])
 
@@ -269,5 +269,5 @@ def test_segments_without_run_json_are_the_rest_of_a_removal(tmp_path: Path) -> 
         fill(journal, PAIRS)
     (tmp_path / "m.h5.journal" / "run.json").unlink()
     with Journal.open(output, run_of()) as journal:
-        assert journal.completed == set()
+        assert journal.completed() == set()
         assert segments(output) == []

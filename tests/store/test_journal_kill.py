@@ -27,8 +27,8 @@ def matches(number):
     reference = (np.arange(rows) % 2).astype(np.uint8)
     return PairMatches(points[0], points[1], points[0, :, 0].copy(), reference)
 with Journal.open(Path(sys.argv[1]), run) as journal:
-    print("reused", len(journal.completed), flush=True)
-    done = journal.completed
+    print("reused", len(journal.completed()), flush=True)
+    done = journal.completed()
     for number, pair in enumerate(pairs):
         if pair not in done:
             journal.append(*pair, matches(number))

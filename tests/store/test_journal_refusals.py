@@ -96,7 +96,7 @@ def test_arrays_that_no_file_may_hold(tmp_path: Path) -> None:
         for keypoints0, scores, message in wrong:
             with pytest.raises(ValueError, match=message):
                 journal.append(*PAIRS[0], PairMatches(keypoints0, good.keypoints1, scores, good.reference))
-        assert journal.completed == set()
+        assert journal.completed() == set()
 
 
 @pytest.mark.parametrize("written", [0, 7, 100])
@@ -121,7 +121,7 @@ def test_a_full_disk_stops_resumably(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert caught.value.exit_code == 4
         fill(journal, PAIRS[3:4])
     with Journal.open(output, run_of()) as journal:
-        assert journal.completed == {*PAIRS[:2], PAIRS[3]}
+        assert journal.completed() == {*PAIRS[:2], PAIRS[3]}
         assert journal.notes == ()
         assert same(journal.read(*PAIRS[3]), matches_of(3))
 
@@ -152,7 +152,7 @@ def test_an_interrupt_just_after_a_write_loses_nothing(tmp_path: Path, monkeypat
         fill(journal, PAIRS[1:2])
         assert same(journal.read(*PAIRS[1]), matches_of(1))
     with Journal.open(output, run_of()) as journal:
-        assert journal.completed == set(PAIRS[:2])
+        assert journal.completed() == set(PAIRS[:2])
 
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=30)

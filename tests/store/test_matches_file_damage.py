@@ -15,7 +15,7 @@ from astr_cli.store import (
     MatchesFile,
     RunInfo,
     StoreError,
-    reusable_from_output,
+    read_output,
     write_matches,
 )
 
@@ -137,15 +137,28 @@ def test_what_of_a_finished_file_can_be_reused(tmp_path: Path) -> None:
     path = tmp_path / "m.h5"
     stamps = {"cam 1/b.jpg": SIZE0, "a.jpg": SIZE1, "ü/日本.jpg": SIZE0}
     run = RunInfo(OPTIONS, tuple(ImageStamp(name, *size, 1, 1) for name, size in stamps.items()))
-    assert reusable_from_output(path, run) == set()
+    assert read_output(path) is None
     write_matches(path, OPTIONS, ENTRIES)
-    assert reusable_from_output(path, run) == {("cam 1/b.jpg", "a.jpg"), ("ü/日本.jpg", "a.jpg")}
+    output = read_output(path)
+    assert output is not None
+    assert output.reusable(run) == {("cam 1/b.jpg", "a.jpg"), ("ü/日本.jpg", "a.jpg")}
     newer = [s._replace(mtime_ns=path.stat().st_mtime_ns + 1) if s.name[0] == "c" else s for s in run.images]
-    assert reusable_from_output(path, RunInfo(OPTIONS, tuple(newer))) == {("ü/日本.jpg", "a.jpg")}
+    assert output.reusable(RunInfo(OPTIONS, tuple(newer))) == {("ü/日本.jpg", "a.jpg")}
     in_the_future = tuple(stamp._replace(mtime_ns=stamp.mtime_ns + 10**18 * 4) for stamp in run.images)
-    assert reusable_from_output(path, RunInfo(OPTIONS, in_the_future)) == reusable_from_output(path, run)
+    assert output.reusable(RunInfo(OPTIONS, in_the_future)) == output.reusable(run)
     with pytest.raises(JournalMismatch, match=r"long_side: 640 -> 832"):
-        reusable_from_output(path, RunInfo((*OPTIONS[:3], ("long_side", "832")), run.images))
+        output.reusable(RunInfo((*OPTIONS[:3], ("long_side", "832")), run.images))
+
+
+def test_a_finished_file_is_read_again_only_when_it_was_written_to(tmp_path: Path) -> None:
+    path = tmp_path / "m.h5"
+    write_matches(path, OPTIONS, ENTRIES)
+    output = read_output(path)
+    assert read_output(path, output) is output
+    write_matches(path, OPTIONS, ENTRIES[:1])
+    again = read_output(path, output)
+    assert again is not None
+    assert len(again.pairs) == 1
 
 
 def test_resources_are_let_go(tmp_path: Path) -> None:

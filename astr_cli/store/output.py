@@ -1,0 +1,87 @@
+"""What a finished matches.h5 holds, read once: with many pairs the reading takes a minute."""
+
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from .errors import StoreError
+from .matches_file import MatchesFile
+from .run_info import RunInfo, require_same
+from .types import StoredPair
+
+AHEAD_NS = 600 * 10**9  # more than the clock of a file server is ahead of ours
+SIGNATURE = b"\x89HDF\r\n\x1a\n"  # how every HDF5 file begins
+
+
+class _Version(NamedTuple):
+    """Differs after a file was written again."""
+
+    inode: int
+    mtime_ns: int
+    size: int  # bytes
+
+
+class Output(NamedTuple):
+    """A matches.h5 without its rows."""
+
+    path: Path
+    version: _Version
+    attributes: dict[str, str]
+    pairs: tuple[StoredPair, ...]
+
+    def names(self) -> list[tuple[str, str]]:
+        """(name0, name1) of each pair."""
+        return [(pair.name0, pair.name1) for pair in self.pairs]
+
+    def reusable(self, run: RunInfo) -> frozenset[tuple[str, str]]:
+        """The pairs (name0, name1) that need not be matched again for `run`.
+
+        A pair serves when both images have the size stored and are older than the file. matches.h5 holds no times of
+        images (equal results shall be equal bytes), so its own time is the measure: a photo changed or copied in after
+        it is matched again. A time far in the future, a camera's or another file system's, says nothing.
+        Raises JournalMismatch: other options.
+        """
+        require_same(str(self.path), {k: v for k, v in self.attributes.items() if k != "format"}, run)
+        future = time.time_ns() + AHEAD_NS
+        sizes = {
+            stamp.name: (stamp.width, stamp.height)
+            for stamp in run.images
+            if stamp.mtime_ns < self.version.mtime_ns or stamp.mtime_ns > future
+        }
+        return frozenset(
+            (pair.name0, pair.name1)
+            for pair in self.pairs
+            if sizes.get(pair.name0) == pair.size0 and sizes.get(pair.name1) == pair.size1
+        )
+
+
+def refuse_foreign(path: Path) -> None:
+    """Raises StoreError when `path` is a file that no run may replace, --overwrite or not: a photo, say."""
+    if not path.is_file() or path.stat().st_size == 0:
+        return
+    try:
+        with path.open("rb") as file:
+            ours = file.read(len(SIGNATURE)) == SIGNATURE
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read ({error.strerror})") from None
+    if not ours:
+        raise StoreError(f"{path}: exists and is not an HDF5 file; choose another --out")
+
+
+def read_output(path: Path, known: Output | None = None) -> Output | None:
+    """Reads a finished `path`; None without a file. An earlier reading, `known`, serves while the file is the same.
+
+    Raises StoreError: damaged, or not ours.
+    """
+    refuse_foreign(path)
+    if not path.exists():
+        return None
+    status = path.stat()
+    version = _Version(status.st_ino, status.st_mtime_ns, status.st_size)
+    if known is not None and (known.path, known.version) == (path, version):
+        return known
+    try:
+        with MatchesFile(path) as file:
+            return Output(path, version, file.attributes, file.pairs())
+    except StoreError as error:
+        raise StoreError(f"{str(error).split(';')[0]}; choose another --out, or replace it with --overwrite") from None
