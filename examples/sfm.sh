@@ -11,18 +11,16 @@ out=${2:?usage: sfm.sh PHOTOS OUT [options of astr match]}
 shift 2
 mkdir -p "$out"
 
-# 1. Pairs: every photo with every other one, a tab between the names. For video, or for more than some 60 photos, write
-#    only the neighbours: change `i = 0` to `i = n > 10 ? n - 10 : 0`.
-(cd "$photos" && find . -type f \( -iname '*.jpg' -o -iname '*.jpeg' -o -iname '*.png' -o -iname '*.tif' -o -iname '*.tiff' \)) |
-    sed 's|^\./||' | LC_ALL=C sort |
-    awk '{ for (i = 0; i < n; i++) print name[i] "\t" $0; name[n++] = $0 }' >"$out/pairs.txt"
+# 1. Pairs: every photo with every other one. For video take `sequential`, for more than some 60 photos `spatial` (with
+#    GPS) or `retrieval`.
+astr pairs exhaustive "$photos" --out "$out/pairs.txt" --overwrite --quiet
 
-# 2. Matches. What is already there is not computed again.
-astr match "$out/pairs.txt" --images "$photos" --out "$out/matches.h5" "$@"
+# 2. Matches. What is already there is not computed again; pairs of photos that are gone are dropped.
+astr match "$out/pairs.txt" --images "$photos" --out "$out/matches.h5" --prune "$@"
 
 # 3. Tracks, cameras and verified matches in a COLMAP database.
 rm -f "$out/database.db"
-astr colmap-import "$out/database.db" --matches "$out/matches.h5" --images "$photos"
+astr colmap-import "$out/database.db" --matches "$out/matches.h5" --images "$photos" --quiet
 
 # 4. Camera poses and points. With COLMAP itself instead:
 #    colmap mapper --database_path "$out/database.db" --image_path "$photos" --output_path "$out/sparse"

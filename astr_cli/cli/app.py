@@ -5,6 +5,7 @@ Nothing heavy is imported here or at the top of a command's module, so that `ast
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -21,6 +22,7 @@ app = typer.Typer(
     name="astr",
     help="Image matching for photogrammetry: photos in, matches and COLMAP models out.",
     add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",  # the lines of a paragraph flow
 )
@@ -73,13 +75,17 @@ def run(arguments: Sequence[str]) -> int:
         console.fail(str(error))
         return error.exit_code
     except typer.TyperException as error:
-        console.fail(f"{_sentence(error.format_message())} See {_help_command(arguments)}.")
+        if error.format_message():  # nothing more to say where the help was shown
+            console.fail(f"{_sentence(error.format_message())} See {_help_command(arguments)}.")
         return 2
     except (KeyboardInterrupt, typer.Abort):
         return 130
     except SystemExit:  # typer's answer to a closed pipe: whoever read has gone, as `head` does
         return 130
     except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            console.fail("standard output: the disk is full; free some space and run the same command again")
+            return 4
         return _report_bug(error)
     return code if isinstance(code, int) else 0
 

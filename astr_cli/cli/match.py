@@ -50,6 +50,9 @@ def command(
     scaling: Scaling = "auto",
     one_way: OneWay = False,
     skip_bad: SkipBad = False,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Drop what an earlier run matched and PAIRS does not list any more.")
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Start anew: drop what an earlier run left, finished or not.")
     ] = False,
@@ -59,7 +62,7 @@ def command(
     """Match the photos of a pairs file, and write points and scores to an HDF5 file.
 
     PAIRS names two images on each line. The run can be stopped at any time: the same command goes on where it was, and
-    with a longer pairs file it matches only what is new.
+    with a longer pairs file it matches only what is new. Pairs that are gone from it are given up with --prune only.
 
     Examples:
 
@@ -97,6 +100,7 @@ def command(
         scaling=scaling,
         one_way=one_way,
         skip_bad=skip_bad,
+        prune=prune,
         overwrite=overwrite,
         memory=None if memory is None else parse_size(memory),
     )

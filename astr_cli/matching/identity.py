@@ -80,20 +80,24 @@ def is_finished(job: Job, info: RunInfo, earlier: Output) -> bool:
     more.
     """
     reusable = earlier.reusable(info)
-    refuse_losses(job, earlier.names())
+    find_losses(job, earlier.names())
     return len(earlier.pairs) == len(job.pairs) and all(names_of(pair) in reusable for pair in job.pairs)
 
 
-def refuse_losses(job: Job, stored: list[Names]) -> None:
-    """Raises StoreError when pairs that were matched before are not listed any more: writing would lose them."""
+def find_losses(job: Job, stored: list[Names]) -> list[Names]:
+    """Pairs that were matched before and are not listed any more: writing loses them.
+
+    Raises StoreError when there are any, unless the options have `prune`.
+    """
     listed = {frozenset(names_of(pair)) for pair in job.pairs}
     lost = [names for names in stored if frozenset(names) not in listed]
-    if lost:
+    if lost and not job.options.prune:
         raise StoreError(
             f"{job.options.out}: holds {len(lost)} pairs that this run would lose, as they are not in "
             f"{job.options.pairs} or without their photos now (the first: {lost[0][0]} {lost[0][1]}); "
-            "choose another --out, or start anew with --overwrite"
+            "drop them with --prune, choose another --out, or start anew with --overwrite"
         )
+    return lost
 
 
 def expected_bytes(job: Job, left: int, rows: float | None = None) -> int:

@@ -72,6 +72,8 @@ class MatchOptions:
     """Leave out images that are missing or cannot be read, in place of not starting."""
     overwrite: bool = False
     """Start anew, whatever an earlier run left."""
+    prune: bool = False
+    """Drop pairs that an earlier run has matched and that are not listed any more, in place of not starting."""
     memory: int | None = None
     """Bytes for the feature cache; None: a quarter of free RAM up to 2 GiB, or 80% of free device memory."""
 

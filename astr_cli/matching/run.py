@@ -25,9 +25,9 @@ from astr_cli.matching.identity import (
     Names,
     earlier_output,
     expected_bytes,
+    find_losses,
     is_finished,
     names_of,
-    refuse_losses,
     run_info,
 )
 from astr_cli.matching.interrupts import StopFlag, stop_on_signals
@@ -118,7 +118,9 @@ class Progress:
 def _match_all(job: Job, journal: Journal, listener: Listener, stop: StopFlag, stopwatch: Stopwatch | None) -> Progress:
     """Matches what is not in the journal, and puts it there."""
     done = journal.completed()
-    refuse_losses(job, journal.unlisted(names_of(pair) for pair in job.pairs))
+    lost = find_losses(job, journal.unlisted(names_of(pair) for pair in job.pairs))
+    if lost:
+        listener(Notice(f"{job.options.out}: {len(lost)} pairs that are not listed any more are dropped"))
     progress = Progress(
         reused=sum(names_of(pair) in done for pair in job.pairs),
         fewest_misses=len({name for batch in unfinished(job.plan, done) for name in batch.names()}),

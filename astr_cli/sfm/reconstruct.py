@@ -62,8 +62,8 @@ class ReconstructSummary:
 
 
 def reconstruct_files(out: Path) -> MatchOptions:
-    """The options of a reconstruction's matching, with the files that it keeps in `out`."""
-    return MatchOptions(pairs=out / "pairs.txt", out=out / "matches.h5")
+    """The options of a reconstruction's matching, with the files that it keeps in `out`, for the photos there are."""
+    return MatchOptions(pairs=out / "pairs.txt", out=out / "matches.h5", prune=True)
 
 
 def reconstruct(

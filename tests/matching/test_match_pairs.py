@@ -11,7 +11,7 @@ from PIL import ExifTags, Image
 
 from astr_cli.errors import AstrError
 from astr_cli.matching import match_pairs
-from astr_cli.matching.events import Notice, PairDone, Started, Writing
+from astr_cli.matching.events import Event, Notice, PairDone, Started, Writing
 from astr_cli.matching.lanes import Split, fitting
 from astr_cli.store import JournalMismatch, MatchesFile, StoreError
 
@@ -144,10 +144,17 @@ def test_shorter_pairs_file_is_refused_rather_than_losing_matches(scene) -> None
     match_pairs(scene.options())
     before = scene.bytes()
     scene.write_pairs(scene.pairs[:-1])
-    with pytest.raises(StoreError, match=r"1 pairs.*photo04.png photo05.png.*--overwrite"):
+    with pytest.raises(StoreError, match=r"1 pairs.*photo04.png photo05.png.*--prune.*--overwrite"):
         match_pairs(scene.options())
     assert scene.bytes() == before
-    assert match_pairs(scene.options(overwrite=True)).pairs == 14
+    told: list[Event] = []
+    summary = match_pairs(scene.options(prune=True), told.append)
+    assert (summary.pairs, summary.matched) == (14, 0)
+    assert Notice(f"{scene.root / 'm.h5'}: 1 pairs that are not listed any more are dropped") in told
+    match_pairs(scene.options("alone.h5"))
+    assert scene.bytes() == scene.bytes("alone.h5")
+    scene.write_pairs(scene.pairs[:-2])
+    assert match_pairs(scene.options(overwrite=True)).pairs == 13
 
 
 @pytest.mark.parametrize(

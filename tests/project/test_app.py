@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -118,3 +119,23 @@ def test_a_reader_that_has_gone_is_no_bug() -> None:
             command = [sys.executable, "-m", "astr_cli", *arguments]
             done = subprocess.run(command, stdout=output, stderr=subprocess.PIPE, text=True, check=False)
         assert (done.returncode, done.stderr) == (130, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no disk that is always full")
+def test_a_full_disk_behind_standard_output_is_no_bug(tmp_path) -> None:
+    for name in ("a.jpg", "b.jpg"):
+        Image.new("L", (64, 64)).save(tmp_path / name)
+    command = [sys.executable, "-m", "astr_cli", "pairs", "exhaustive", str(tmp_path)]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 4
+    assert done.stderr == "astr: standard output: the disk is full; free some space and run the same command again\n"
+
+
+def test_help_in_short_and_where_a_command_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["match", "-h"]) == 0
+    assert "--long-side" in capsys.readouterr().out
+    assert run(["pairs"]) == 2
+    printed = capsys.readouterr()
+    assert "exhaustive" in printed.out
+    assert printed.err == ""
