@@ -69,7 +69,7 @@ def matches(tmp_path: Path) -> Path:
 
 
 def test_hloc_gets_features_and_matches(matches: Path, tmp_path: Path) -> None:
-    run([sys.executable, EXAMPLES / "hloc.py", matches, tmp_path / "hloc"], tmp_path)
+    run([sys.executable, "-m", "astr_cli", "export", matches, "--format", "hloc", "--out", tmp_path / "hloc"], tmp_path)
     with h5py.File(tmp_path / "hloc" / "features.h5") as features, h5py.File(tmp_path / "hloc" / "matches.h5") as pairs:
         keypoints = {name: features[name]["keypoints"][()] for name in ("cam/a.jpg", "b.jpg", "c.jpg", "d.jpg")}
         found = {key: (pairs[key]["matches0"][()], pairs[key]["matching_scores0"][()]) for key in KEYS}
@@ -92,12 +92,6 @@ def test_hloc_gets_features_and_matches(matches: Path, tmp_path: Path) -> None:
         )
         assert scores0[rows].min() > 0.5
     assert (found[KEYS[2]][0] == -1).all()
-
-
-def test_hloc_never_overwrites_what_it_reads(matches: Path, tmp_path: Path) -> None:
-    before = matches.read_bytes()
-    assert "choose another folder" in run([sys.executable, EXAMPLES / "hloc.py", matches, tmp_path], tmp_path, code=1)
-    assert matches.read_bytes() == before
 
 
 def test_the_courtyard_is_rendered_the_same_every_time(tmp_path: Path) -> None:
