@@ -109,6 +109,7 @@ def print_totals(done: "Sequence[Evaluation[Any]]") -> None:
             "long_side": evaluation.long_side,
             "pairs": len(benchmark.pairs),
             "left_out": benchmark.left_out,
+            "not_in_matches": evaluation.missing,
             "seconds_a_pair": evaluation.seconds,
         }
         for totals in evaluation.totals:
