@@ -53,6 +53,10 @@ def command(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Start anew: drop what an earlier run left, finished or not.")
     ] = False,
+    plots: Annotated[
+        Path | None,
+        typer.Option(help="Draw pairs into this folder when all are matched, up to 100: red unsure, green sure."),
+    ] = None,
     as_json: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors and failed pairs.")] = False,
 ) -> int:
@@ -69,13 +73,17 @@ def command(
 
     astr match pairs.txt --out matches.h5 --cameras sparse/0 --json
 
+    astr match pairs.txt --out matches.h5 --plots drawings/
+
     astr match pairs.txt --out matches.h5 --tiles --masks masks/ --rotate auto
 
     Exit codes: 0 done; 2 nothing was started; 3 done, but some pairs failed (the same command tries them again);
     4 stopped, disk or memory full, and 130 stopped by a signal (the same command goes on).
     """
     from astr_cli.cli.match_output import make_report
+    from astr_cli.images import DrawingFolder
     from astr_cli.matching import MatchOptions, match_pairs, parse_size
+    from astr_cli.matching.plots import draw_pairs
 
     options = MatchOptions(
         pairs=pairs,
@@ -100,7 +108,10 @@ def command(
         overwrite=overwrite,
         memory=None if memory is None else parse_size(memory),
     )
+    drawings = None if plots is None else DrawingFolder(plots)
     with make_report(as_json, quiet) as report:
         summary = match_pairs(options, report.event)
+        if plots is not None and drawings is not None:
+            report.drawn(plots, draw_pairs(out, options.root, drawings))
     report.summary(summary)
     return 3 if summary.failed else 0

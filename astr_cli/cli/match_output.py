@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import asdict
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
@@ -25,6 +26,7 @@ from astr_cli.matching.events import (
     StopRequested,
     Writing,
 )
+from astr_cli.matching.plots import Drawings
 
 LISTED = 20  # failed pairs that are written out
 EVERY = 5.0  # seconds between plain lines
@@ -49,6 +51,11 @@ class Report(AbstractContextManager["Report"]):
             if self._failed <= LISTED:
                 self._warn(f"failed: {event.name0} {event.name1}: {event.reason}")
 
+    def drawn(self, folder: Path, drawings: Drawings) -> None:
+        """Tells what was drawn."""
+        if drawings.unreadable:
+            self._warn(f"{folder}: {drawings.unreadable} pairs not drawn, as their photos cannot be read any more")
+
     def summary(self, summary: MatchSummary) -> None:
         """Tells how a run ended."""
         count = len(summary.failed)
@@ -69,6 +76,9 @@ class JsonReport(Report):
 
     def summary(self, summary: MatchSummary) -> None:
         self._print(summary, "summary")
+
+    def drawn(self, folder: Path, drawings: Drawings) -> None:
+        console.json_line({"event": "drawn", "folder": str(folder), **drawings._asdict()})
 
     def _print(self, record: Event | MatchSummary, name: str) -> None:
         fields = {key: str(value) if key in ("out", "path") else value for key, value in asdict(record).items()}
@@ -108,6 +118,11 @@ class PlainReport(Report):
                 self._line(f"writing {event.path}")
             case _:
                 super().event(event)
+
+    def drawn(self, folder: Path, drawings: Drawings) -> None:
+        super().drawn(folder, drawings)
+        spaced = ", evenly spaced" if drawings.drawn + drawings.unreadable < drawings.pairs else ""
+        self._line(f"{folder}: {drawings.drawn} of {drawings.pairs} pairs drawn{spaced}")
 
     def summary(self, summary: MatchSummary) -> None:
         super().summary(summary)
