@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Column
 
 from astr_cli.cli import console
+from astr_cli.cli.match_lines import few_line
 from astr_cli.errors import Interrupted
 from astr_cli.matching.events import (
     Event,
@@ -243,6 +244,9 @@ def summary_lines(summary: MatchSummary) -> Iterator[str]:
         yield f"matched {summary.matched} in {summary.seconds:.1f} s: {summary.matches} matches, {mean:.0f} a pair"
         runs = f"{summary.cache_misses} backbone runs (at least {summary.fewest_misses})"
         yield f"{runs}, features found in the cache {summary.cache_hits} times"
+    few = few_line(summary)
+    if few is not None:
+        yield few
     database = shlex.quote(str(summary.out.with_suffix(".db")))
     yield f"next: astr colmap-import {database} --matches {shlex.quote(str(summary.out))}"
 

@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
 
@@ -10,8 +10,10 @@ from astr_cli.errors import AstrError, Interrupted, Stopped
 from astr_cli.matching.cache import FeatureCache
 from astr_cli.matching.engine import Engine
 from astr_cli.matching.events import (
+    FEW,
     Event,
     FailedPair,
+    FewMatches,
     Listener,
     MatchSummary,
     Notice,
@@ -31,7 +33,7 @@ from astr_cli.matching.plan import unfinished
 from astr_cli.matching.prepare import Job, prepare
 from astr_cli.matching.runner import Runner
 from astr_cli.matching.stopwatch import Stopwatch
-from astr_cli.store import Journal
+from astr_cli.store import Journal, MatchesFile
 
 
 def ignore(event: Event) -> None:
@@ -231,4 +233,13 @@ def _summary(job: Job, progress: Progress, started: float) -> MatchSummary:
         cache_misses=progress.cache_misses,
         seconds=time.monotonic() - started,
         fewest_misses=progress.fewest_misses,
+        few=_few_matches(job, {(pair.name0, pair.name1) for pair in failed}),
+        turned=job.options.rotate == "auto",
     )
+
+
+def _few_matches(job: Job, failed: Container[Names]) -> tuple[FewMatches, ...]:
+    """Also of pairs that an earlier run matched: hence from the file."""
+    with MatchesFile(job.options.out) as file:
+        counts = ((*names, file.count(*names)) for pair in job.pairs if (names := names_of(pair)) not in failed)
+        return tuple(FewMatches(*each) for each in counts if each[2] < FEW)
