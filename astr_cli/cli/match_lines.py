@@ -1,4 +1,6 @@
-"""Lines of `astr match` about pairs: those that hardly match."""
+"""Texts of `astr match`: counts, times, what fits into a line, and the pairs that hardly match."""
+
+from collections.abc import Sequence
 
 from astr_cli.matching.events import FEW, MatchSummary
 
@@ -23,3 +25,19 @@ def few_line(summary: MatchSummary) -> str | None:
 def counted(count: int, noun: str) -> str:
     """`1 pair`, `2 pairs`."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def duration_text(seconds: float) -> str:
+    """`40 s`, `12 min`, `3 h 5 min`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+
+
+def fitting(parts: Sequence[str], room: int) -> str:
+    """As many of the parts, from the first on, as `room` columns hold, with commas between them."""
+    count = len(parts)
+    while count and len(", ".join(parts[:count])) > room:
+        count -= 1
+    return ", ".join(parts[:count])

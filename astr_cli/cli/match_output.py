@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Column
 
 from astr_cli.cli import console
-from astr_cli.cli.match_lines import few_line
+from astr_cli.cli.match_lines import counted, duration_text, few_line, fitting
 from astr_cli.errors import Interrupted
 from astr_cli.matching.events import (
     Event,
@@ -31,6 +31,7 @@ from astr_cli.matching.plots import Drawings
 
 LISTED = 20  # failed pairs that are written out
 EVERY = 5.0  # seconds between plain lines
+BAR_ROOM = 26  # columns of the progress line without its detail and its counts: word, bar, "/", time left, gaps
 
 
 class Report(AbstractContextManager["Report"]):
@@ -55,7 +56,9 @@ class Report(AbstractContextManager["Report"]):
     def drawn(self, folder: Path, drawings: Drawings) -> None:
         """Tells what was drawn."""
         if drawings.unreadable:
-            self._warn(f"{folder}: {drawings.unreadable} pairs not drawn, as their photos cannot be read any more")
+            self._warn(
+                f"{folder}: {counted(drawings.unreadable, 'pair')} not drawn, as their photos cannot be read any more"
+            )
 
     def summary(self, summary: MatchSummary) -> None:
         """Tells how a run ended."""
@@ -114,7 +117,10 @@ class PlainReport(Report):
                 now = time.monotonic()
                 if now - self._last >= EVERY or event.finished == event.total:
                     self._last = now
-                    self._line(f"{event.finished}/{event.total} pairs, {self._rate.text()}, {cache_text(event)}")
+                    parts = [f"{event.finished}/{event.total} pairs"]
+                    if event.finished < event.total:
+                        parts.append(self._rate.left(event))
+                    self._line(", ".join([*parts, self._rate.text(), *cache_texts(event)]))
             case Writing():
                 self._line(f"writing {event.path}")
             case _:
@@ -123,7 +129,7 @@ class PlainReport(Report):
     def drawn(self, folder: Path, drawings: Drawings) -> None:
         super().drawn(folder, drawings)
         spaced = ", evenly spaced" if drawings.drawn + drawings.unreadable < drawings.pairs else ""
-        self._line(f"{folder}: {drawings.drawn} of {drawings.pairs} pairs drawn{spaced}")
+        self._line(f"{folder}: {drawings.drawn} of {counted(drawings.pairs, 'pair')} drawn{spaced}")
 
     def summary(self, summary: MatchSummary) -> None:
         super().summary(summary)
@@ -162,7 +168,8 @@ class RichReport(PlainReport):
                 self._progress.start()
             case PairDone() if self._task is not None:
                 self._rate.add(event)
-                detail = f"{self._rate.text()}, {cache_text(event)}"
+                room = self._console.width - BAR_ROOM - 2 * len(str(event.total))
+                detail = fitting([*self._rate.text().split(", "), *cache_texts(event)], room)
                 self._progress.update(self._task, completed=event.finished, detail=detail)
             case Writing() if self._task is not None:
                 self._progress.update(self._task, description="writing")
@@ -202,6 +209,11 @@ class Rate:
         speed = self._pairs / max(time.monotonic() - self._start, 1e-9)
         return f"{speed:.2f} pairs/s, {self._matches / max(self._pairs, 1):.0f} matches each"
 
+    def left(self, event: PairDone) -> str:
+        """How long the rest will take."""
+        seconds = (time.monotonic() - self._start) / max(self._pairs, 1) * (event.total - event.finished)
+        return f"about {duration_text(seconds)} left"
+
 
 def make_report(as_json: bool, quiet: bool) -> Report:
     """The report that the options ask for."""
@@ -215,13 +227,15 @@ def make_report(as_json: bool, quiet: bool) -> Report:
 def start_lines(event: Started) -> Iterator[str]:
     """What a run is about to do."""
     yield (
-        f"{event.images} images, {event.pairs} pairs ({event.reused} done before), "
+        f"{counted(event.images, 'image')}, {counted(event.pairs, 'pair')} ({event.reused} done before), "
         f"{event.weights} on {event.device} in {event.precision} at {event.long_side} px"
     )
     yield (
         f"focal length known for {event.known_focals} of {event.images}, "
         f"expecting {size_text(event.disk_bytes)} on disk, {size_text(event.cache_bytes)} for features"
     )
+    if event.masked is not None:
+        yield f"masks for {event.masked} of {counted(event.images, 'photo')}"
 
 
 def stop_line(event: StopRequested) -> str:
@@ -229,20 +243,20 @@ def stop_line(event: StopRequested) -> str:
     return f"{event.signal}: finishing what is in work; once more to quit at once"
 
 
-def cache_text(event: PairDone) -> str:
-    """Cache hits and memory."""
+def cache_texts(event: PairDone) -> list[str]:
+    """Cache hits, and memory where it is known."""
     hits, uses = event.cache_hits, event.cache_hits + event.cache_misses
-    memory = "" if event.memory_bytes is None else f", {size_text(event.memory_bytes)}"
-    return f"cache {100 * hits / max(uses, 1):.0f}%{memory}"
+    cache = f"cache {100 * hits / max(uses, 1):.0f}%"
+    return [cache] if event.memory_bytes is None else [cache, size_text(event.memory_bytes)]
 
 
 def summary_lines(summary: MatchSummary) -> Iterator[str]:
     """What a run did, and the command to run next."""
-    yield f"{summary.out}: {summary.pairs} pairs, {summary.reused} of them done before"
+    yield f"{summary.out}: {counted(summary.pairs, 'pair')}, {summary.reused} of them done before"
     if summary.matched:
         mean = summary.matches / summary.matched
         yield f"matched {summary.matched} in {summary.seconds:.1f} s: {summary.matches} matches, {mean:.0f} a pair"
-        runs = f"{summary.cache_misses} backbone runs (at least {summary.fewest_misses})"
+        runs = f"{counted(summary.cache_misses, 'backbone run')} (at least {summary.fewest_misses})"
         yield f"{runs}, features found in the cache {summary.cache_hits} times"
     few = few_line(summary)
     if few is not None:

@@ -35,6 +35,8 @@ class Started:
     precision: str
     long_side: int
     batch: int
+    masked: int | None = None
+    """Images that have a mask; None: no masks were asked for."""
 
 
 @dataclass(frozen=True)

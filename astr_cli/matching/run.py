@@ -203,6 +203,7 @@ def _started(job: Job, reused: int, cache_bytes: int) -> Started:
         precision=job.compute.precision,
         long_side=job.compute.long_side,
         batch=job.compute.batch,
+        masked=None if job.masks is None else sum(name in job.masks for name in names),
     )
 
 
