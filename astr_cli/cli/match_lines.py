@@ -1,8 +1,9 @@
 """Texts of `astr match`: counts, times, what fits into a line, and the pairs that hardly match."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import PurePosixPath
 
-from astr_cli.matching.events import FEW, MatchSummary
+from astr_cli.matching.events import FEW, FailedPair, MatchSummary
 
 NAMED = 3  # pairs
 MANY = 1 / 3  # of all pairs: less is usual, as not all listed photos overlap
@@ -20,6 +21,20 @@ def few_line(summary: MatchSummary) -> str | None:
     if count < MANY * summary.pairs or summary.turned:
         return line
     return f"{line}; where photos are turned against each other, try --rotate auto with another --out"
+
+
+def failed_lines(failed: Sequence[FailedPair]) -> Iterator[str]:
+    """A line for each reason that is a photo's, with the number of its pairs; else a line for each pair."""
+    pairs: dict[str, list[FailedPair]] = {}
+    for pair in failed:
+        named = PurePosixPath(pair.name0).name in pair.reason or PurePosixPath(pair.name1).name in pair.reason
+        pairs.setdefault(pair.reason if named else f"{pair.name0} {pair.name1}: {pair.reason}", []).append(pair)
+    for text, members in pairs.items():
+        if len(members) > 1:
+            yield f"{text}; {len(members)} pairs left out"
+        else:
+            names = f"{members[0].name0} {members[0].name1}"
+            yield text if text.startswith(f"{names}: ") else f"{names}: {text}"
 
 
 def counted(count: int, noun: str) -> str:

@@ -15,10 +15,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Column
 
 from astr_cli.cli import console
-from astr_cli.cli.match_lines import counted, duration_text, few_line, fitting
+from astr_cli.cli.match_lines import counted, duration_text, failed_lines, few_line, fitting
 from astr_cli.errors import Interrupted
 from astr_cli.matching.events import (
     Event,
+    FailedPair,
     MatchSummary,
     Notice,
     PairDone,
@@ -29,7 +30,7 @@ from astr_cli.matching.events import (
 )
 from astr_cli.matching.plots import Drawings
 
-LISTED = 20  # failed pairs that are written out
+LISTED = 20  # lines about failed pairs
 EVERY = 5.0  # seconds between plain lines
 BAR_ROOM = 26  # columns of the progress line without its detail and its counts: word, bar, "/", time left, gaps
 
@@ -38,20 +39,29 @@ class Report(AbstractContextManager["Report"]):
     """Prints failed pairs, and otherwise nothing: `--quiet`. The other reports build on it."""
 
     def __init__(self) -> None:
-        self._failed = 0
+        self._failed: list[FailedPair] = []
+        self._listed = 0
 
     def __exit__(self, *_: object) -> None:
         self.stop()
 
     def stop(self) -> None:
         """Leaves the terminal as it was, for whatever follows the matching."""
+        self._list_failed()
 
     def event(self, event: Event) -> None:
-        """Takes one event of a run."""
+        """Takes one event of a run. Failed pairs are kept until those of one photo can be told in one line."""
         if isinstance(event, PairFailed):
-            self._failed += 1
-            if self._failed <= LISTED:
-                self._warn(f"failed: {event.name0} {event.name1}: {event.reason}")
+            self._failed.append(FailedPair(event.name0, event.name1, event.reason))
+        elif isinstance(event, Started):
+            self._list_failed()  # those that --skip-bad leaves out
+
+    def _list_failed(self) -> None:
+        failed, self._failed = self._failed, []
+        for line in failed_lines(failed):
+            self._listed += 1
+            if self._listed <= LISTED:
+                self._warn(f"failed: {line}")
 
     def drawn(self, folder: Path, drawings: Drawings) -> None:
         """Tells what was drawn."""
@@ -62,11 +72,14 @@ class Report(AbstractContextManager["Report"]):
 
     def summary(self, summary: MatchSummary) -> None:
         """Tells how a run ended."""
+        if self._listed > LISTED:
+            self._warn(f"failed: {counted(self._listed - LISTED, 'more line')} like these; --json lists all pairs")
         count = len(summary.failed)
-        if count > LISTED:
-            self._warn(f"failed: {count - LISTED} more pairs; --json lists them all")
         if count:
-            self._warn(f"{count} of {summary.pairs + count} pairs failed; the same command tries them again")
+            total = counted(summary.pairs + count, "pair")
+            # What was bad before the start is so again, if nobody mends it.
+            again = "the same command" if count > summary.skipped else "with these photos mended, the same command"
+            self._warn(f"{count} of {total} failed; {again} tries them again")
 
     def _warn(self, text: str) -> None:
         console.warn(text)
@@ -109,6 +122,7 @@ class PlainReport(Report):
             case StopRequested():
                 self._warn(stop_line(event))
             case Started():
+                super().event(event)
                 self._rate.start()
                 for line in start_lines(event):
                     self._line(line)
@@ -159,6 +173,7 @@ class RichReport(PlainReport):
 
     def stop(self) -> None:
         self._progress.stop()
+        super().stop()
 
     def event(self, event: Event) -> None:
         match event:

@@ -127,3 +127,5 @@ class MatchSummary:
     """Pairs of the output with less than `FEW` rows."""
     turned: bool = False
     """Whether turns between photos were looked for (`--rotate auto`)."""
+    skipped: int = 0
+    """How many of `failed` were left out before the start (`--skip-bad`)."""

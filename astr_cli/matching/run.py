@@ -235,6 +235,7 @@ def _summary(job: Job, progress: Progress, started: float) -> MatchSummary:
         seconds=time.monotonic() - started,
         fewest_misses=progress.fewest_misses,
         few=_few_matches(job, {(pair.name0, pair.name1) for pair in failed}),
+        skipped=len(job.skipped),
         turned=job.options.rotate == "auto",
     )
 

@@ -9,8 +9,8 @@ from PIL import Image
 
 from astr_cli.cli import match_output
 from astr_cli.cli.app import run
-from astr_cli.cli.match_lines import duration_text
-from astr_cli.matching.events import PairDone, Started
+from astr_cli.cli.match_lines import duration_text, failed_lines
+from astr_cli.matching.events import FailedPair, PairDone, Started
 
 
 def test_pairs_that_hardly_match_are_named(scene, capsys: pytest.CaptureFixture[str]) -> None:
@@ -80,3 +80,20 @@ def test_plain_lines_say_how_much_time_is_left(capsys: pytest.CaptureFixture[str
     assert "190/190 pairs, " in lines[-1] and "left" not in lines[-1]
     texts = [duration_text(seconds) for seconds in (40.2, 750, 3 * 3600 + 300)]
     assert texts == ["40 s", "12 min", "3 h 5 min"]
+
+
+def test_failures_are_told_by_photo_and_else_by_pair() -> None:
+    model = "the model gave a score that is not finite"
+    failed = [
+        FailedPair("a.jpg", "sub/notes.jpg", "notes.jpg: not an image"),
+        FailedPair("a.jpg", "b.jpg", model),
+        FailedPair("sub/notes.jpg", "b.jpg", "notes.jpg: not an image"),
+        FailedPair("a.jpg", "c.jpg", model),
+        FailedPair("a.jpg", "gone.jpg", "gone.jpg: no such image"),
+    ]
+    assert list(failed_lines(failed)) == [
+        "notes.jpg: not an image; 2 pairs left out",
+        f"a.jpg b.jpg: {model}",
+        f"a.jpg c.jpg: {model}",
+        "a.jpg gone.jpg: gone.jpg: no such image",
+    ]
