@@ -75,7 +75,8 @@ TABLES: "dict[Kind, tuple[str, tuple[Column, ...]]]" = {
 
 def announce(benchmark: "Benchmark[Any]") -> None:
     """Says on stderr which benchmark comes next."""
-    print(f"{benchmark.name}: {_pairs(benchmark)} pairs, {benchmark.kind}", file=sys.stderr, flush=True)
+    noun = "pair" if len(benchmark.pairs) + benchmark.left_out == 1 else "pairs"
+    print(f"{benchmark.name}: {_pairs(benchmark)} {noun}, {benchmark.kind}", file=sys.stderr, flush=True)
 
 
 def print_tables(done: "Sequence[Evaluation[Any]]") -> None:

@@ -1,12 +1,41 @@
 """Texts of `astr match`: counts, times, what fits into a line, and the pairs that hardly match."""
 
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
-from astr_cli.matching.events import FEW, FailedPair, MatchSummary
+from astr_cli.matching.events import FEW, FailedPair, MatchSummary, PairDone
 
 NAMED = 3  # pairs
 MANY = 1 / 3  # of all pairs: less is usual, as not all listed photos overlap
+
+
+class Rate:
+    """Pairs a second and matches a pair of what this run has computed."""
+
+    def __init__(self) -> None:
+        self._start = 0.0
+        self._pairs = 0
+        self._matches = 0
+
+    def start(self) -> None:
+        """Starts the clock."""
+        self._start = time.monotonic()
+
+    def add(self, event: PairDone) -> None:
+        """Counts a pair."""
+        self._pairs += 1
+        self._matches += event.matches
+
+    def text(self) -> str:
+        """Both figures."""
+        speed = self._pairs / max(time.monotonic() - self._start, 1e-9)
+        return f"{speed:.2f} pairs/s, {self._matches / max(self._pairs, 1):.0f} matches each"
+
+    def left(self, event: PairDone) -> str:
+        """How long the rest will take."""
+        seconds = (time.monotonic() - self._start) / max(self._pairs, 1) * (event.total - event.finished)
+        return f"about {duration_text(seconds)} left"
 
 
 def few_line(summary: MatchSummary) -> str | None:

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Column
 
 from astr_cli.cli import console
-from astr_cli.cli.match_lines import counted, duration_text, failed_lines, few_line, fitting
+from astr_cli.cli.match_lines import Rate, counted, failed_lines, few_line, fitting
 from astr_cli.errors import Interrupted
 from astr_cli.matching.events import (
     Event,
@@ -202,34 +202,6 @@ class RichReport(PlainReport):
         self._console.print(f"[yellow]astr: warning:[/] {escape(text)}", soft_wrap=True)
 
 
-class Rate:
-    """Pairs a second and matches a pair of what this run has computed."""
-
-    def __init__(self) -> None:
-        self._start = 0.0
-        self._pairs = 0
-        self._matches = 0
-
-    def start(self) -> None:
-        """Starts the clock."""
-        self._start = time.monotonic()
-
-    def add(self, event: PairDone) -> None:
-        """Counts a pair."""
-        self._pairs += 1
-        self._matches += event.matches
-
-    def text(self) -> str:
-        """Both figures."""
-        speed = self._pairs / max(time.monotonic() - self._start, 1e-9)
-        return f"{speed:.2f} pairs/s, {self._matches / max(self._pairs, 1):.0f} matches each"
-
-    def left(self, event: PairDone) -> str:
-        """How long the rest will take."""
-        seconds = (time.monotonic() - self._start) / max(self._pairs, 1) * (event.total - event.finished)
-        return f"about {duration_text(seconds)} left"
-
-
 def make_report(as_json: bool, quiet: bool) -> Report:
     """The report that the options ask for."""
     if as_json:
@@ -247,7 +219,7 @@ def start_lines(event: Started) -> Iterator[str]:
     )
     yield (
         f"focal length known for {event.known_focals} of {event.images}, "
-        f"expecting {size_text(event.disk_bytes)} on disk, {size_text(event.cache_bytes)} for features"
+        f"{size_text(event.cache_bytes)} for features, expecting up to {disk_text(event.disk_bytes)}"
     )
     if event.masked is not None:
         yield f"masks for {event.masked} of {counted(event.images, 'photo')}"
@@ -278,6 +250,11 @@ def summary_lines(summary: MatchSummary) -> Iterator[str]:
         yield few
     database = shlex.quote(str(summary.out.with_suffix(".db")))
     yield f"next: astr colmap-import {database} --matches {shlex.quote(str(summary.out))}"
+
+
+def disk_text(count: int) -> str:
+    """The expected bytes of output and journal."""
+    return f"{size_text(count)} on disk (with the journal, which goes at the end)"
 
 
 def size_text(count: int) -> str:
