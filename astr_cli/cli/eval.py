@@ -112,7 +112,8 @@ def _require_one(found: "list[Benchmark[Any]]", folder: Path) -> None:
 
 
 def _evaluations(benchmark: "Benchmark[Any]", request: Request, plots: Path | None) -> "Iterator[Evaluation[Any]]":
-    """That of astr, or of the file, then that of SIFT."""
+    """That of astr, or of the file, then that of SIFT on the same pairs."""
+    from astr_cli.cli import console
     from astr_cli.evaluate import evaluate
     from astr_cli.evaluate.sift import SiftMatcher
 
@@ -120,8 +121,11 @@ def _evaluations(benchmark: "Benchmark[Any]", request: Request, plots: Path | No
         first = _matched_now(benchmark, request, plots)
     else:
         first = _from_file(benchmark, request.matches, request.long_side, plots)
+    for warning in first.warnings:
+        console.warn(warning)
     yield first
     if request.sift:
+        benchmark = first.benchmark
         matcher = SiftMatcher(benchmark.images, first.long_side)
         draw = _drawing(benchmark, plots, "sift", first.long_side)
         yield evaluate(benchmark, "sift", matcher.match, first.long_side, draw)

@@ -75,7 +75,8 @@ TABLES: "dict[Kind, tuple[str, tuple[Column, ...]]]" = {
 
 def announce(benchmark: "Benchmark[Any]") -> None:
     """Says on stderr which benchmark comes next."""
-    print(f"{benchmark.name}: {_pairs(benchmark)} pairs, {benchmark.kind}", file=sys.stderr, flush=True)
+    noun = "pair" if len(benchmark.pairs) + benchmark.left_out == 1 else "pairs"
+    print(f"{benchmark.name}: {_pairs(benchmark)} {noun}, {benchmark.kind}", file=sys.stderr, flush=True)
 
 
 def print_tables(done: "Sequence[Evaluation[Any]]") -> None:
@@ -109,6 +110,7 @@ def print_totals(done: "Sequence[Evaluation[Any]]") -> None:
             "long_side": evaluation.long_side,
             "pairs": len(benchmark.pairs),
             "left_out": benchmark.left_out,
+            "not_in_matches": evaluation.missing,
             "seconds_a_pair": evaluation.seconds,
         }
         for totals in evaluation.totals:

@@ -1,7 +1,7 @@
 """`astr match`: pairs of image names to matches."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -27,6 +27,9 @@ from astr_cli.cli.options import (
     Weights,
     Workers,
 )
+
+if TYPE_CHECKING:
+    from astr_cli.matching import MatchOptions
 
 
 def command(
@@ -56,6 +59,10 @@ def command(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Start anew: drop what an earlier run left, finished or not.")
     ] = False,
+    plots: Annotated[
+        Path | None,
+        typer.Option(help="Draw pairs into this folder when all are matched, up to 100: red unsure, green sure."),
+    ] = None,
     as_json: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors and failed pairs.")] = False,
 ) -> int:
@@ -72,13 +79,14 @@ def command(
 
     astr match pairs.txt --out matches.h5 --cameras sparse/0 --json
 
+    astr match pairs.txt --out matches.h5 --plots drawings/
+
     astr match pairs.txt --out matches.h5 --tiles --masks masks/ --rotate auto
 
     Exit codes: 0 done; 2 nothing was started; 3 done, but some pairs failed (the same command tries them again);
     4 stopped, disk or memory full, and 130 stopped by a signal (the same command goes on).
     """
-    from astr_cli.cli.match_output import make_report
-    from astr_cli.matching import MatchOptions, match_pairs, parse_size
+    from astr_cli.matching import MatchOptions, parse_size
 
     options = MatchOptions(
         pairs=pairs,
@@ -104,7 +112,20 @@ def command(
         overwrite=overwrite,
         memory=None if memory is None else parse_size(memory),
     )
+    return _run(options, plots, as_json, quiet)
+
+
+def _run(options: "MatchOptions", plots: Path | None, as_json: bool, quiet: bool) -> int:
+    """Matches, draws where asked, and prints; returns the exit code."""
+    from astr_cli.cli.match_output import make_report
+    from astr_cli.images import DrawingFolder
+    from astr_cli.matching import match_pairs
+    from astr_cli.matching.plots import draw_pairs
+
+    drawings = None if plots is None else DrawingFolder(plots)
     with make_report(as_json, quiet) as report:
         summary = match_pairs(options, report.event)
+        if plots is not None and drawings is not None:
+            report.drawn(plots, draw_pairs(options.out, options.root, drawings))
     report.summary(summary)
     return 3 if summary.failed else 0

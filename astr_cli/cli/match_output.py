@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import asdict
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
@@ -14,9 +15,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Column
 
 from astr_cli.cli import console
+from astr_cli.cli.match_lines import Rate, counted, failed_lines, few_line, fitting
 from astr_cli.errors import Interrupted
 from astr_cli.matching.events import (
     Event,
+    FailedPair,
     MatchSummary,
     Notice,
     PairDone,
@@ -25,37 +28,58 @@ from astr_cli.matching.events import (
     StopRequested,
     Writing,
 )
+from astr_cli.matching.plots import Drawings
 
-LISTED = 20  # failed pairs that are written out
+LISTED = 20  # lines about failed pairs
 EVERY = 5.0  # seconds between plain lines
+BAR_ROOM = 26  # columns of the progress line without its detail and its counts: word, bar, "/", time left, gaps
 
 
 class Report(AbstractContextManager["Report"]):
     """Prints failed pairs, and otherwise nothing: `--quiet`. The other reports build on it."""
 
     def __init__(self) -> None:
-        self._failed = 0
+        self._failed: list[FailedPair] = []
+        self._listed = 0
 
     def __exit__(self, *_: object) -> None:
         self.stop()
 
     def stop(self) -> None:
         """Leaves the terminal as it was, for whatever follows the matching."""
+        self._list_failed()
 
     def event(self, event: Event) -> None:
-        """Takes one event of a run."""
+        """Takes one event of a run. Failed pairs are kept until those of one photo can be told in one line."""
         if isinstance(event, PairFailed):
-            self._failed += 1
-            if self._failed <= LISTED:
-                self._warn(f"failed: {event.name0} {event.name1}: {event.reason}")
+            self._failed.append(FailedPair(event.name0, event.name1, event.reason))
+        elif isinstance(event, Started):
+            self._list_failed()  # those that --skip-bad leaves out
+
+    def _list_failed(self) -> None:
+        failed, self._failed = self._failed, []
+        for line in failed_lines(failed):
+            self._listed += 1
+            if self._listed <= LISTED:
+                self._warn(f"failed: {line}")
+
+    def drawn(self, folder: Path, drawings: Drawings) -> None:
+        """Tells what was drawn."""
+        if drawings.unreadable:
+            self._warn(
+                f"{folder}: {counted(drawings.unreadable, 'pair')} not drawn, as their photos cannot be read any more"
+            )
 
     def summary(self, summary: MatchSummary) -> None:
         """Tells how a run ended."""
+        if self._listed > LISTED:
+            self._warn(f"failed: {counted(self._listed - LISTED, 'more line')} like these; --json lists all pairs")
         count = len(summary.failed)
-        if count > LISTED:
-            self._warn(f"failed: {count - LISTED} more pairs; --json lists them all")
         if count:
-            self._warn(f"{count} of {summary.pairs + count} pairs failed; the same command tries them again")
+            total = counted(summary.pairs + count, "pair")
+            # What was bad before the start is so again, if nobody mends it.
+            again = "the same command" if count > summary.skipped else "with these photos mended, the same command"
+            self._warn(f"{count} of {total} failed; {again} tries them again")
 
     def _warn(self, text: str) -> None:
         console.warn(text)
@@ -69,6 +93,9 @@ class JsonReport(Report):
 
     def summary(self, summary: MatchSummary) -> None:
         self._print(summary, "summary")
+
+    def drawn(self, folder: Path, drawings: Drawings) -> None:
+        console.json_line({"event": "drawn", "folder": str(folder), **drawings._asdict()})
 
     def _print(self, record: Event | MatchSummary, name: str) -> None:
         fields = {key: str(value) if key in ("out", "path") else value for key, value in asdict(record).items()}
@@ -95,6 +122,7 @@ class PlainReport(Report):
             case StopRequested():
                 self._warn(stop_line(event))
             case Started():
+                super().event(event)
                 self._rate.start()
                 for line in start_lines(event):
                     self._line(line)
@@ -103,11 +131,19 @@ class PlainReport(Report):
                 now = time.monotonic()
                 if now - self._last >= EVERY or event.finished == event.total:
                     self._last = now
-                    self._line(f"{event.finished}/{event.total} pairs, {self._rate.text()}, {cache_text(event)}")
+                    parts = [f"{event.finished}/{event.total} pairs"]
+                    if event.finished < event.total:
+                        parts.append(self._rate.left(event))
+                    self._line(", ".join([*parts, self._rate.text(), *cache_texts(event)]))
             case Writing():
                 self._line(f"writing {event.path}")
             case _:
                 super().event(event)
+
+    def drawn(self, folder: Path, drawings: Drawings) -> None:
+        super().drawn(folder, drawings)
+        spaced = ", evenly spaced" if drawings.drawn + drawings.unreadable < drawings.pairs else ""
+        self._line(f"{folder}: {drawings.drawn} of {counted(drawings.pairs, 'pair')} drawn{spaced}")
 
     def summary(self, summary: MatchSummary) -> None:
         super().summary(summary)
@@ -137,6 +173,7 @@ class RichReport(PlainReport):
 
     def stop(self) -> None:
         self._progress.stop()
+        super().stop()
 
     def event(self, event: Event) -> None:
         match event:
@@ -146,7 +183,8 @@ class RichReport(PlainReport):
                 self._progress.start()
             case PairDone() if self._task is not None:
                 self._rate.add(event)
-                detail = f"{self._rate.text()}, {cache_text(event)}"
+                room = self._console.width - BAR_ROOM - 2 * len(str(event.total))
+                detail = fitting([*self._rate.text().split(", "), *cache_texts(event)], room)
                 self._progress.update(self._task, completed=event.finished, detail=detail)
             case Writing() if self._task is not None:
                 self._progress.update(self._task, description="writing")
@@ -164,29 +202,6 @@ class RichReport(PlainReport):
         self._console.print(f"[yellow]astr: warning:[/] {escape(text)}", soft_wrap=True)
 
 
-class Rate:
-    """Pairs a second and matches a pair of what this run has computed."""
-
-    def __init__(self) -> None:
-        self._start = 0.0
-        self._pairs = 0
-        self._matches = 0
-
-    def start(self) -> None:
-        """Starts the clock."""
-        self._start = time.monotonic()
-
-    def add(self, event: PairDone) -> None:
-        """Counts a pair."""
-        self._pairs += 1
-        self._matches += event.matches
-
-    def text(self) -> str:
-        """Both figures."""
-        speed = self._pairs / max(time.monotonic() - self._start, 1e-9)
-        return f"{speed:.2f} pairs/s, {self._matches / max(self._pairs, 1):.0f} matches each"
-
-
 def make_report(as_json: bool, quiet: bool) -> Report:
     """The report that the options ask for."""
     if as_json:
@@ -199,13 +214,15 @@ def make_report(as_json: bool, quiet: bool) -> Report:
 def start_lines(event: Started) -> Iterator[str]:
     """What a run is about to do."""
     yield (
-        f"{event.images} images, {event.pairs} pairs ({event.reused} done before), "
+        f"{counted(event.images, 'image')}, {counted(event.pairs, 'pair')} ({event.reused} done before), "
         f"{event.weights} on {event.device} in {event.precision} at {event.long_side} px"
     )
     yield (
         f"focal length known for {event.known_focals} of {event.images}, "
-        f"expecting {size_text(event.disk_bytes)} on disk, {size_text(event.cache_bytes)} for features"
+        f"{size_text(event.cache_bytes)} for features, expecting up to {disk_text(event.disk_bytes)}"
     )
+    if event.masked is not None:
+        yield f"masks for {event.masked} of {counted(event.images, 'photo')}"
 
 
 def stop_line(event: StopRequested) -> str:
@@ -213,23 +230,31 @@ def stop_line(event: StopRequested) -> str:
     return f"{event.signal}: finishing what is in work; once more to quit at once"
 
 
-def cache_text(event: PairDone) -> str:
-    """Cache hits and memory."""
+def cache_texts(event: PairDone) -> list[str]:
+    """Cache hits, and memory where it is known."""
     hits, uses = event.cache_hits, event.cache_hits + event.cache_misses
-    memory = "" if event.memory_bytes is None else f", {size_text(event.memory_bytes)}"
-    return f"cache {100 * hits / max(uses, 1):.0f}%{memory}"
+    cache = f"cache {100 * hits / max(uses, 1):.0f}%"
+    return [cache] if event.memory_bytes is None else [cache, size_text(event.memory_bytes)]
 
 
 def summary_lines(summary: MatchSummary) -> Iterator[str]:
     """What a run did, and the command to run next."""
-    yield f"{summary.out}: {summary.pairs} pairs, {summary.reused} of them done before"
+    yield f"{summary.out}: {counted(summary.pairs, 'pair')}, {summary.reused} of them done before"
     if summary.matched:
         mean = summary.matches / summary.matched
         yield f"matched {summary.matched} in {summary.seconds:.1f} s: {summary.matches} matches, {mean:.0f} a pair"
-        runs = f"{summary.cache_misses} backbone runs (at least {summary.fewest_misses})"
+        runs = f"{counted(summary.cache_misses, 'backbone run')} (at least {summary.fewest_misses})"
         yield f"{runs}, features found in the cache {summary.cache_hits} times"
+    few = few_line(summary)
+    if few is not None:
+        yield few
     database = shlex.quote(str(summary.out.with_suffix(".db")))
     yield f"next: astr colmap-import {database} --matches {shlex.quote(str(summary.out))}"
+
+
+def disk_text(count: int) -> str:
+    """The expected bytes of output and journal."""
+    return f"{size_text(count)} on disk (with the journal, which goes at the end)"
 
 
 def size_text(count: int) -> str:

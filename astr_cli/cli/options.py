@@ -23,7 +23,11 @@ Threshold = Annotated[
     float, typer.Option(help="Drop matches below this confidence, 0 to 1; lower gives more and worse ones.")
 ]
 MaxMatches = Annotated[
-    int | None, typer.Option(help="Keep this many of a pair's best coarse matches.", show_default="all")
+    int | None,
+    typer.Option(
+        help="Keep this many of a pair's best coarse matches; each gives two rows, with --one-way one.",
+        show_default="all",
+    ),
 ]
 Cameras = Annotated[
     str,

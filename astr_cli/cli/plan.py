@@ -124,20 +124,25 @@ def _tell(event: "Event") -> None:
 
 
 def _lines(found: "Forecast") -> Iterator[str]:
-    from astr_cli.cli.match_output import size_text
+    from astr_cli.cli.match_lines import counted
+    from astr_cli.cli.match_output import disk_text, size_text
 
     skipped = f", {found.skipped} left out" if found.skipped else ""
-    yield f"{found.images} images, {found.pairs} pairs{skipped}; focal length known for {found.known_focals}"
+    listed = f"{counted(found.images, 'image')}, {counted(found.pairs, 'pair')}"
+    yield f"{listed}{skipped}; focal length known for {found.known_focals}"
     yield (
         f"{found.weights} on {found.device} in {found.precision} at {found.long_side} px, "
         f"batches of {found.batch}, {found.jobs} at once"
     )
     yield f"backbone runs: {found.backbone_runs}, at least {found.images}"
     yield (f"room for features: {size_text(found.cache_bytes)}; all of them: {size_text(found.feature_bytes)}")
-    yield f"disk: {size_text(found.disk_bytes)}"
+    yield f"expecting {'' if found.measured_pairs else 'up to '}{disk_text(found.disk_bytes)}"
+    were = "was" if found.measured_pairs == 1 else "were"
     if found.memory_bytes is not None:
-        yield f"memory: {size_text(found.memory_bytes)} while {found.measured_pairs} pairs were matched"
+        yield f"memory: {size_text(found.memory_bytes)} while {counted(found.measured_pairs, 'pair')} {were} matched"
     if found.seconds_a_pair is not None and found.seconds is not None:
         hours, minutes = divmod(round(found.seconds / 60), 60)
         whole = f"{hours} h {minutes} min" if found.seconds >= 600 else f"{found.seconds:.0f} s"
         yield f"time: {found.seconds_a_pair:.2f} s a pair, about {whole} in all"
+    else:
+        yield "time: not measured, as no pair was matched for a look"

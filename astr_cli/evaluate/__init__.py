@@ -22,11 +22,11 @@ from astr_cli.evaluate.run import (
     evaluate,
     evaluate_astr,
     evaluate_file,
-    long_side_of,
     match_options,
     scratch_folder,
     write_cameras,
 )
+from astr_cli.evaluate.stored import long_side_of
 
 __all__ = [
     "ESTIMATORS",

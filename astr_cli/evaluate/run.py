@@ -5,9 +5,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
-from astr_cli.evaluate.benchmark import Benchmark, EvaluateError, Outcome, PairResult, Totals
+from astr_cli.evaluate.benchmark import Benchmark, Outcome, PairResult, Totals
+from astr_cli.evaluate.stored import StoredMatches, long_side_of, other_photos
 from astr_cli.matching import MatchOptions
 from astr_cli.matching.events import Event, PairDone, Started
 from astr_cli.matching.events import Listener as MatchListener
@@ -31,6 +32,8 @@ class Evaluation(Generic[R]):
     results: tuple[R, ...]
     totals: tuple[Totals, ...]
     seconds: float | None  # a pair, decoding included and loading of weights not; None: not measured
+    warnings: tuple[str, ...] = ()
+    missing: int = 0  # pairs that were left out, as the matches file lacks them
 
 
 def evaluate(
@@ -55,53 +58,32 @@ def evaluate(
 
 
 def evaluate_file(
-    benchmark: Benchmark[R], path: Path, matcher: str | None = None, listener: Listener = lambda outcome: None
+    benchmark: Benchmark[R],
+    path: Path,
+    matcher: str | None = None,
+    listener: Listener = lambda outcome: None,
+    absent: Literal["left out", "failed"] = "left out",
 ) -> Evaluation[R]:
-    """Evaluates a matches.h5 at the long side that it was matched at; a pair that it lacks has no matches.
+    """Evaluates a matches.h5 at the long side that it was matched at, on the pairs that it holds.
 
-    `matcher` is the name in the table, by default that of the file. Raises StoreError, and EvaluateError for a file
+    `matcher` is the name in the table, by default that of the file. `absent` is what becomes of the other pairs:
+    left out, with a warning, or counted as pairs without matches. Raises StoreError, and EvaluateError for a file
     that holds none of the pairs or photos of another size.
     """
     long_side = long_side_of(path)
     with MatchesFile(path) as file:
-        match = stored_matcher(benchmark, file)
-        return replace(evaluate(benchmark, matcher or path.stem, match, long_side, listener), seconds=None)
-
-
-def long_side_of(path: Path) -> int:
-    """The long side that a matches.h5 was matched at. Raises StoreError, or EvaluateError when it does not say."""
-    with MatchesFile(path) as file:
-        text = file.attributes.get("long_side", "")
-    if not text.isdecimal() or int(text) < 1:
-        raise EvaluateError(f"{path}: does not say its long side; make it with astr match")
-    return int(text)
-
-
-def stored_matcher(benchmark: Benchmark[R], file: MatchesFile) -> PairMatcher:
-    """The matches of an open file; none for a pair that it lacks. Raises EvaluateError as `evaluate_file` does."""
-    sizes = benchmark.sizes
-    pairs = file.pairs()
-    stored = {(pair.name0, pair.name1) for pair in pairs}
-    for pair in pairs:
-        for name, size in ((pair.name0, pair.size0), (pair.name1, pair.size1)):
-            expected = sizes.get(name, size)
-            if expected != size:
-                raise EvaluateError(
-                    f"{file.path}: {name} was matched at {size[0]}x{size[1]}, but the truth in {benchmark.root} is for "
-                    f"{expected[0]}x{expected[1]}; match the photos of this folder"
-                )
-    if not any((a, b) in stored or (b, a) in stored for a, b in ((p.name0, p.name1) for p in benchmark.pairs)):
-        raise EvaluateError(f"{file.path}: holds no pair of {benchmark.root}; match the pairs of that folder")
-
-    def match(name0: str, name1: str) -> PairMatches:
-        if (name0, name1) in stored:
-            return file.read(name0, name1)
-        if (name1, name0) in stored:
-            found = file.read(name1, name0)
-            return PairMatches(found.keypoints1, found.keypoints0, found.scores, 1 - found.reference)
-        return PairMatches.empty()
-
-    return match
+        stored = StoredMatches(benchmark, file)
+        chosen = stored.held(benchmark) if absent == "left out" else benchmark
+        warnings = []
+        missing = len(benchmark.pairs) - len(chosen.pairs)
+        if missing:
+            verb = "is" if missing == 1 else "are"
+            warnings.append(f"{len(chosen.pairs)} of {len(benchmark.pairs)} pairs; {missing} {verb} not in {path}")
+        other = other_photos(benchmark, file)
+        if other is not None:
+            warnings.append(other)
+        done = evaluate(chosen, matcher or path.stem, stored.match, long_side, listener)
+        return replace(done, seconds=None, warnings=tuple(warnings), missing=missing)
 
 
 def evaluate_astr(
@@ -118,7 +100,7 @@ def evaluate_astr(
     benchmark.require_photos()
     clock = _Clock(match_listener)
     summary = match_and_discard(options, clock, f"the matching of {benchmark.name}")
-    evaluation = evaluate_file(benchmark, options.out, Path(options.weights).stem, listener)
+    evaluation = evaluate_file(benchmark, options.out, Path(options.weights).stem, listener, absent="failed")
     return replace(evaluation, seconds=clock.seconds / max(1, summary.matched))
 
 

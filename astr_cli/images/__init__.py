@@ -2,6 +2,7 @@
 
 from .catalogue import Catalogue, catalogue, find_images
 from .decode import read_gray
+from .drawing import DrawingFolder, Drawn, draw_matches
 from .errors import ImageError
 from .geometry import resize, scale_intrinsics, to_original, to_working, working_size
 from .info import ImageInfo, read_info
@@ -11,10 +12,13 @@ from .upright import UPRIGHT, to_raw, to_upright, turn_intrinsics, turn_pixels, 
 __all__ = [
     "UPRIGHT",
     "Catalogue",
+    "DrawingFolder",
+    "Drawn",
     "ImageError",
     "ImageInfo",
     "PackedMask",
     "catalogue",
+    "draw_matches",
     "find_images",
     "find_masks",
     "read_gray",

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+FEW = 15  # rows: COLMAP asks for as many inliers before it believes a pair
+
 
 @dataclass(frozen=True)
 class Notice:
@@ -33,6 +35,8 @@ class Started:
     precision: str
     long_side: int
     batch: int
+    masked: int | None = None
+    """Images that have a mask; None: no masks were asked for."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,15 @@ class FailedPair:
 
 
 @dataclass(frozen=True)
+class FewMatches:
+    """A pair of the output that hardly matches."""
+
+    name0: str
+    name1: str
+    matches: int
+
+
+@dataclass(frozen=True)
 class MatchSummary:
     """What a run did."""
 
@@ -110,3 +123,9 @@ class MatchSummary:
     seconds: float
     fewest_misses: int = 0
     """Images in the batches that were computed: with room for all features, each goes through the backbone once."""
+    few: tuple[FewMatches, ...] = ()
+    """Pairs of the output with less than `FEW` rows."""
+    turned: bool = False
+    """Whether turns between photos were looked for (`--rotate auto`)."""
+    skipped: int = 0
+    """How many of `failed` were left out before the start (`--skip-bad`)."""

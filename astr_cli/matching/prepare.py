@@ -75,7 +75,7 @@ def _bad_images(listed: PairList, errors: Mapping[str, str], options: MatchOptio
     """The first bad image, with the line that names it, and how many more there are."""
     first = next(pair for pair in listed.pairs if _skip(pair, errors) is not None)
     reason = errors.get(first.name0) or errors[first.name1]
-    more = f" ({len(errors) - 1} more bad images)" if len(errors) > 1 else ""
+    more = f" ({len(errors) - 1} more bad {'image' if len(errors) == 2 else 'images'})" if len(errors) > 1 else ""
     return f"{_shown(options)}:{first.line}: {reason}{more}; --skip-bad goes on without"
 
 

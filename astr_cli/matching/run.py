@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
 
@@ -10,8 +10,10 @@ from astr_cli.errors import AstrError, Interrupted, Stopped
 from astr_cli.matching.cache import FeatureCache
 from astr_cli.matching.engine import Engine
 from astr_cli.matching.events import (
+    FEW,
     Event,
     FailedPair,
+    FewMatches,
     Listener,
     MatchSummary,
     Notice,
@@ -39,7 +41,7 @@ from astr_cli.matching.plan import unfinished
 from astr_cli.matching.prepare import Job, prepare
 from astr_cli.matching.runner import Runner
 from astr_cli.matching.stopwatch import Stopwatch
-from astr_cli.store import Journal
+from astr_cli.store import Journal, MatchesFile
 
 
 def ignore(event: Event) -> None:
@@ -120,7 +122,7 @@ def _match_all(job: Job, journal: Journal, listener: Listener, stop: StopFlag, s
     done = journal.completed()
     lost = find_losses(job, journal.unlisted(names_of(pair) for pair in job.pairs))
     if lost:
-        listener(Notice(f"{job.options.out}: {len(lost)} pairs that are not listed any more are dropped"))
+        listener(Notice(f"{job.options.out}: dropped what is not listed any more: {len(lost)} of its pairs"))
     progress = Progress(
         reused=sum(names_of(pair) in done for pair in job.pairs),
         fewest_misses=len({name for batch in unfinished(job.plan, done) for name in batch.names()}),
@@ -189,7 +191,7 @@ def _check_disk(job: Job, journal: Journal, left: int) -> None:
     """Refuses to start on a disk that is obviously too small."""
     expected = expected_bytes(job, left)
     free = shutil.disk_usage(job.options.out.parent).free
-    if free < expected // 4:
+    if free < expected // 10:  # pairs that are not easy take that little
         if not journal.completed():
             journal.remove()
         raise AstrError(
@@ -212,6 +214,7 @@ def _started(job: Job, reused: int, cache_bytes: int) -> Started:
         precision=job.compute.precision,
         long_side=job.compute.long_side,
         batch=job.compute.batch,
+        masked=None if job.masks is None else sum(name in job.masks for name in names),
     )
 
 
@@ -242,4 +245,14 @@ def _summary(job: Job, progress: Progress, started: float) -> MatchSummary:
         cache_misses=progress.cache_misses,
         seconds=time.monotonic() - started,
         fewest_misses=progress.fewest_misses,
+        few=_few_matches(job, {(pair.name0, pair.name1) for pair in failed}),
+        skipped=len(job.skipped),
+        turned=job.options.rotate == "auto",
     )
+
+
+def _few_matches(job: Job, failed: Container[Names]) -> tuple[FewMatches, ...]:
+    """Also of pairs that an earlier run matched: hence from the file."""
+    with MatchesFile(job.options.out) as file:
+        counts = ((*names, file.count(*names)) for pair in job.pairs if (names := names_of(pair)) not in failed)
+        return tuple(FewMatches(*each) for each in counts if each[2] < FEW)

@@ -16,6 +16,8 @@ from astr_cli.errors import AstrError
 
 # A quoted name must end where its quotes do; a bare word ends at white space. `#` inside a word belongs to the name.
 _TOKEN = re.compile(r"""\s*(?:(?P<comment>\#)|"(?P<double>[^"]*)"(?=\s|$)|'(?P<single>[^']*)'(?=\s|$)|(?P<bare>\S+))""")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_SEPARATORS = {",": "comma", ";": "semicolon"}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -108,11 +110,29 @@ def _parse(text: str, number: int, where: str) -> Pair | None:
         return None
     if len(words) != 2:
         found = "1 name" if len(words) == 1 else f"{len(words)} names"
-        raise PairsError(f"{where}: {found} where 2 are needed; put quotes around names with spaces")
+        raise PairsError(f"{where}: {found} where 2 are needed; {_advice(words)}")
     name0, name1 = (_clean(word, where) for word in words)
     if name0 == name1:
         raise PairsError(f"{where}: {name0} is paired with itself; delete the line")
     return Pair(name0, name1, number)
+
+
+def _advice(words: list[str]) -> str:
+    """What to do about a line that does not hold two names."""
+    if len(words) > 2 and all(map(_NUMBER.fullmatch, words[2:])) and all(map(_suffix, words[:2])):
+        return f"numbers follow, as in SuperGlue's and MegaDepth's lists: keep the names only: {' '.join(words[:2])}"
+    joined = " ".join(words)
+    separator = next((sign for sign in (",", ";") if joined.count(sign) == 1), None)
+    if separator is not None:
+        names = [part.strip() for part in joined.split(separator)]
+        if all(map(_suffix, names)):
+            example = " ".join(_quoted(name) for name in names)
+            return f"a {_SEPARATORS[separator]} stands between them: write {example}"
+    return "put quotes around names with spaces"
+
+
+def _suffix(name: str) -> str:
+    return PurePosixPath(name).suffix
 
 
 def _split(text: str) -> list[str]:

@@ -116,7 +116,8 @@ def _photos(photos: Path, out: Path) -> list[str]:
     inside = out.resolve()
     names = [name for name in find_images(photos) if inside not in (photos / name).resolve().parents]
     if len(names) < FEWEST_PHOTOS:
-        raise AstrError(f"{photos}: {len(names)} photos are too few for a model; take at least {FEWEST_PHOTOS}")
+        few = "1 photo is" if len(names) == 1 else f"{len(names)} photos are"
+        raise AstrError(f"{photos}: {few} too few for a model; take at least {FEWEST_PHOTOS}")
     return names
 
 

@@ -61,6 +61,13 @@ class MatchesFile:
             raise StoreError(f"{self.path}: pair {key}: {problem}; make the file again with astr match")
         return PairMatches(*arrays)
 
+    def count(self, name0: str, name1: str) -> int:
+        """How many matches a pair has, the names in the order stored; the rest of `read` is spared."""
+        try:
+            return int(self._file[pair_group(name0, name1)]["scores"].shape[0])
+        except (*DAMAGE, IndexError) as error:
+            raise self._damaged(error) from None
+
     def close(self) -> None:
         """Close the file."""
         self._file.close()

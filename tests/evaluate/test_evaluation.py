@@ -1,6 +1,7 @@
 """Whole evaluations: perfect, absent, stored and SIFT's matches of rendered scenes."""
 
 import json
+import shutil
 import signal
 from pathlib import Path
 
@@ -80,14 +81,35 @@ def test_no_matches_score_nothing_and_count(folder: PoseFolder, scene: ScenePair
     assert done.totals[0].matches == sum(result.matches for result in done.results) / 4
 
 
-def test_stored_matches_serve_either_way_round_and_missing_pairs_fail(
+def test_stored_matches_serve_either_way_round_and_missing_pairs_are_left_out(
     folder: PoseFolder, scene: ScenePair, tmp_path: Path
 ) -> None:
-    done = evaluate_file(folder, stored(tmp_path / "m.h5", scene, 0, 1, 2))
+    path = stored(tmp_path / "m.h5", scene, 0, 1, 2)
+    done = evaluate_file(folder, path)
     assert done.matcher == "m" and done.long_side == 384 and done.seconds is None
-    assert [result.matches > 200 for result in done.results] == [True, True, True, False]
-    assert [result.precision for result in done.results] == [1.0, 1.0, 1.0, 0.0]
-    assert done.results[3].magsac.largest == 180
+    assert [result.matches > 200 for result in done.results] == [True, True, True]
+    assert [result.precision for result in done.results] == [1.0, 1.0, 1.0]
+    assert (done.missing, done.benchmark.left_out) == (1, 1)
+    assert done.warnings == (f"3 of 4 pairs; 1 is not in {path}",)
+    failed = evaluate_file(folder, path, absent="failed")
+    assert failed.results[3].magsac.largest == 180
+    assert (failed.missing, failed.warnings) == (0, ())
+
+
+def test_matches_of_other_photos_with_the_same_names_are_told(
+    folder: PoseFolder, scene: ScenePair, tmp_path: Path
+) -> None:
+    def warnings(root: str) -> tuple[str, ...]:
+        write_matches(tmp_path / "m.h5", [("images", root), ("long_side", "384")], [entry(scene, k) for k in range(4)])
+        return evaluate_file(folder, tmp_path / "m.h5").warnings
+
+    assert warnings("scene/images") == warnings(str(folder.images)) == ()
+    assert warnings("gone/scene/images") == ()
+    assert "was matched from gone/entry-P10/images" in warnings("gone/entry-P10/images")[0]
+    shutil.copytree(folder.images, tmp_path / "copy")
+    assert warnings("copy") == ()
+    shutil.copy(folder.images / "b1.png", tmp_path / "copy" / "a0.png")
+    assert "a0.png differs" in warnings("copy")[0]
 
 
 def test_matches_of_other_photos_are_refused(folder: PoseFolder, scene: ScenePair, tmp_path: Path) -> None:
@@ -184,6 +206,18 @@ def test_command_prints_a_table(pose_folder: Path, scene: ScenePair, tmp_path: P
     assert "of 4" not in result.stdout
     result = CliRunner().invoke(app, ["eval", str(pose_folder), "--matches", str(path), "--max-pairs", "3"])
     assert "3 of 4" in result.stdout
+
+
+def test_command_tells_of_pairs_that_the_file_lacks(pose_folder: Path, scene: ScenePair, tmp_path: Path) -> None:
+    path = stored(tmp_path / "mine.h5", scene, 0, 1)
+    arguments = ["eval", str(pose_folder), "--matches", str(path), "--sift"]
+    result = CliRunner().invoke(app, arguments)
+    assert f"warning: 2 of 4 pairs; 2 are not in {path}" in result.stderr
+    assert "2 of 4" in result.stdout
+    result = CliRunner().invoke(app, [*arguments, "--json"])
+    totals = [json.loads(line) for line in result.stdout.splitlines() if '"total"' in line]
+    assert [row["pairs"] for row in totals] == [2, 2, 2, 2]  # SIFT's too
+    assert [row["not_in_matches"] for row in totals] == [2, 2, 0, 0]
 
 
 def test_command_refuses_what_cannot_be_evaluated(

@@ -10,7 +10,7 @@ from astr_cli.cli.app import run
 from astr_cli.errors import Interrupted, Stopped
 from astr_cli.matching import Event, Forecast, forecast, match_pairs
 from astr_cli.matching.cache import feature_bytes
-from astr_cli.matching.events import PairDone, StopRequested
+from astr_cli.matching.events import PairDone, Started, StopRequested
 from astr_cli.matching.forecast import sampled, view_bytes
 from astr_cli.matching.plan import Batch
 from astr_cli.matching.views import make_view
@@ -74,6 +74,7 @@ def test_the_command(scene, capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert "6 images, 15 pairs; focal length known for 0" in out
     assert "backbone runs: 6, at least 6" in out
+    assert re.search(r"expecting \d+ kB on disk \(with the journal, which goes at the end\)", out)
     assert re.search(r"time: \d+\.\d\d s a pair, about \d+ s in all", out)
     # What changes a run's time or its output changes the forecast.
     sizes = []
@@ -81,6 +82,9 @@ def test_the_command(scene, capsys: pytest.CaptureFixture[str]) -> None:
         assert run([*arguments, "--sample", "3", "--json", *more]) == 0
         sizes.append(json.loads(capsys.readouterr().out)["disk_bytes"])
     assert sizes[0] < sizes[1]
+    assert run([*arguments, "--sample", "0"]) == 0
+    out = capsys.readouterr().out
+    assert "expecting up to " in out and "time: not measured" in out
     assert run([*arguments, "--sample", "0", "--json"]) == 0
     record = json.loads(capsys.readouterr().out)
     assert record.pop("event") == "plan"
@@ -115,3 +119,13 @@ def test_what_a_run_would_refuse_is_refused(scene, capsys: pytest.CaptureFixture
     (scene.root / scene.names[2]).unlink()
     assert run(["plan", str(scene.root / "pairs.txt")]) == 2
     assert scene.names[2] in capsys.readouterr().err
+
+
+def test_a_run_expects_no_less_disk_than_easy_pairs_take(scene, recorder) -> None:
+    """Easy pairs match in 60% of the cells: plan, when it has measured such, and match say about the same."""
+    heard = recorder()
+    match_pairs(scene.options(), heard)
+    expected = heard.of(Started)[0].disk_bytes
+    assert expected == forecast(scene.options(), 0).disk_bytes
+    cells = 96 * 64 // 64
+    assert expected == pytest.approx(2 * 15 * (2 * 0.6 * cells * 21 + 3000), rel=0.3)

@@ -144,13 +144,13 @@ def test_shorter_pairs_file_is_refused_rather_than_losing_matches(scene) -> None
     match_pairs(scene.options())
     before = scene.bytes()
     scene.write_pairs(scene.pairs[:-1])
-    with pytest.raises(StoreError, match=r"1 pairs.*photo04.png photo05.png.*--prune.*--overwrite"):
+    with pytest.raises(StoreError, match=r"1 pair,.*photo04.png photo05.png.*--prune.*--overwrite"):
         match_pairs(scene.options())
     assert scene.bytes() == before
     told: list[Event] = []
     summary = match_pairs(scene.options(prune=True), told.append)
     assert (summary.pairs, summary.matched) == (14, 0)
-    assert Notice(f"{scene.root / 'm.h5'}: 1 pairs that are not listed any more are dropped") in told
+    assert Notice(f"{scene.root / 'm.h5'}: dropped what is not listed any more: 1 of its pairs") in told
     match_pairs(scene.options("alone.h5"))
     assert scene.bytes() == scene.bytes("alone.h5")
     scene.write_pairs(scene.pairs[:-2])
