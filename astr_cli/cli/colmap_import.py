@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from astr_cli.cli.options import CameraMode
+
 
 def command(
     database: Annotated[Path, typer.Argument(metavar="DB", help="COLMAP database to make or add to.")],
@@ -33,12 +35,7 @@ def command(
     poses: Annotated[
         Path | None, typer.Option(help="COLMAP model folder with known poses: verify by them, prepare to triangulate.")
     ] = None,
-    camera_mode: Annotated[
-        str,
-        typer.Option(
-            help="auto (photos of one EXIF camera share it), single, per-folder or per-image: who shares a camera."
-        ),
-    ] = "auto",
+    camera_mode: CameraMode = "auto",
     camera_model: Annotated[str, typer.Option(help="COLMAP camera model, such as OPENCV_FISHEYE.")] = "SIMPLE_RADIAL",
     camera_params: Annotated[
         str | None,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from astr_cli.errors import AstrError
+from astr_cli.images import catalogue
 from astr_cli.sfm import colmap
 from astr_cli.sfm.database import read_only
 from astr_cli.sfm.rows import Frame
@@ -27,7 +28,8 @@ class CameraOptions:
     """Where cameras come from. Parameters are in COLMAP's convention, the first pixel's centre at (0.5, 0.5)."""
 
     mode: str = "auto"
-    """One of MODES. auto: photos of one EXIF camera share a camera, a photo without EXIF gets its own."""
+    """One of MODES. auto: photos of one EXIF camera share a camera; so do those of equal size and focal length whose
+    EXIF lacks make or model; a photo without a focal length gets its own."""
     model: str = "SIMPLE_RADIAL"
     """COLMAP's name of the camera model, for cameras that do not come from `known`."""
     params: str | None = None
@@ -61,9 +63,12 @@ def import_images(database: Path, root: Path, frames: Sequence[Frame], options: 
     """
     groups, unknown = _known_groups(frames, options.known)
     for camera, names in groups:
-        params = ",".join(repr(value) for value in camera.params)
-        _import(database, root, names, "single", camera.model, params)
-    _import(database, root, unknown, options.mode, options.model, options.params or "")
+        _import(database, root, names, "single", camera.model, ",".join(repr(value) for value in camera.params))
+    params = options.params or ""
+    alike, others = _alike(root, unknown) if options.mode == "auto" else ([], unknown)
+    for names in alike:
+        _import(database, root, names, "single", options.model, params)
+    _import(database, root, others, options.mode, options.model, params)
     _complete_frames(database)
     if not groups or not unknown:
         return []
@@ -89,6 +94,18 @@ def _known_groups(frames: Sequence[Frame], known: Path | None) -> tuple[list[tup
         else:
             groups.setdefault(camera, []).append(frame.name)
     return list(groups.items()), unknown
+
+
+def _alike(root: Path, names: Sequence[str]) -> tuple[list[list[str]], list[str]]:
+    """Photos of equal size and focal length whose EXIF does not name the camera, which COLMAP shares by; the others."""
+    infos = catalogue(root, names).infos
+    groups: dict[tuple[tuple[int, int], float], list[str]] = {}
+    for name, info in infos.items():
+        if info.focal is not None and not info.named:
+            groups.setdefault((info.size, info.focal), []).append(name)
+    alike = [group for group in groups.values() if len(group) > 1]
+    taken = {name for group in alike for name in group}
+    return alike, [name for name in names if name not in taken]
 
 
 def _import(database: Path, root: Path, names: Sequence[str], mode: str, model: str, params: str) -> None:
