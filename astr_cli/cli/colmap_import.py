@@ -80,7 +80,8 @@ def command(
 
     astr colmap-import database.db --poses sparse/0
 
-    Exit codes: 0 done; 2 nothing was written; 4 disk full; 130 stopped (DB is as it was, the same command goes on).
+    Exit codes: 0 done; 2 nothing was written; 3 done, but no pair passed verification; 4 disk full; 130 stopped (DB is
+    as it was, the same command goes on).
     """
     from astr_cli.cli.sfm_output import print_difference, print_import, progress_line, stoppable
     from astr_cli.sfm import CameraOptions, ImportOptions, import_matches
@@ -106,4 +107,4 @@ def command(
         print_difference(summary, as_json)
     else:
         print_import(summary, as_json, quiet, verify)
-    return 0
+    return 3 if verify and not dry_run and not summary.verified.pairs else 0

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from astr_cli.errors import AstrError
 from astr_cli.images import catalogue
@@ -54,6 +55,12 @@ def _check_params(model: str, text: str) -> None:
     problem = problem_of_camera(model, 1, 1, params)
     if problem is not None:
         raise CameraOptionError(f"--camera-params {text}: {problem}; --camera-model chooses another model")
+
+
+def check_known(frames: Sequence[Frame], options: CameraOptions) -> None:
+    """Raises CamerasError or CameraOptionError where `import_images` would, for the known cameras."""
+    if frames:
+        _known_groups(frames, options.known)
 
 
 def import_images(database: Path, root: Path, frames: Sequence[Frame], options: CameraOptions) -> list[str]:
@@ -162,9 +169,21 @@ def image_ids(database: Path, root: Path, frames: Sequence[Frame]) -> list[int]:
     return [found[frame.name][0] for frame in frames]
 
 
-def camera_counts(database: Path) -> tuple[int, int]:
-    """How many cameras there are, and how many whose focal length is more than a guess."""
+class Held(NamedTuple):
+    """What a database holds, of whomever."""
+
+    images: int
+    cameras: int
+    known_focals: int
+    """Cameras whose focal length is more than a guess."""
+    keypoints: int
+
+
+def held_by(database: Path) -> Held:
+    """Counts the content of a database that nobody has open."""
     with closing(read_only(database)) as connection:
-        query = "SELECT COUNT(*), COALESCE(SUM(prior_focal_length <> 0), 0) FROM cameras"
-        cameras, known = connection.execute(query).fetchone()
-    return cameras, known
+        query = (
+            "SELECT (SELECT COUNT(*) FROM images), COUNT(*), COALESCE(SUM(prior_focal_length <> 0), 0), "
+            "(SELECT COALESCE(SUM(rows), 0) FROM keypoints) FROM cameras"
+        )
+        return Held(*connection.execute(query).fetchone())

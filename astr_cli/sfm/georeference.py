@@ -94,14 +94,12 @@ def _line(metres: NDArray[np.float64], error: float) -> NDArray[np.float64] | No
 
 def _turn(model: Any, axis: NDArray[np.float64], middle: NDArray[np.float64], images: Path) -> bool:
     """Turns the model about a line, in place, so that its views fit the gimbal's angles; False: they do not tell."""
-    found = []
-    for image in (model.image(number) for number in model.reg_image_ids()):
-        told = view_direction(images / image.name)
-        if told is not None:
-            found.append((image.viewing_direction(), told))
-    if not found:
+    posed = [model.image(number) for number in model.reg_image_ids()]
+    found = [(image.viewing_direction(), view_direction(images / image.name)) for image in posed]
+    views = [(view, told) for view, told in found if told is not None]
+    if not views:
         return False
-    seen, told = (np.array(views, np.float64) for views in zip(*found, strict=True))
+    seen, told = np.array([view for view, _ in views]), np.array([told for _, told in views])
     across = told - np.outer(told @ axis, axis)
     if np.median(np.linalg.norm(across, axis=1)) < ACROSS:
         return False

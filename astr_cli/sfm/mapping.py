@@ -12,7 +12,7 @@ from typing import Any
 from astr_cli.errors import AstrError
 from astr_cli.sfm import colmap
 from astr_cli.sfm.camera_figures import CameraFigures, camera_figures
-from astr_cli.sfm.cameras import camera_counts
+from astr_cli.sfm.cameras import held_by
 from astr_cli.sfm.colmap import open_database
 from astr_cli.sfm.georeference import Georeference, georeference
 from astr_cli.sfm.refining import refine
@@ -115,8 +115,8 @@ def _models(database: Path, images: Path, names: list[str], scratch: Path, optio
         return colmap.incremental_mapping(database, images, scratch, SEED, colours)
     copy = scratch / database.name
     shutil.copyfile(database, copy)
-    cameras, known = camera_counts(copy)
-    if known < cameras and not _calibrate(copy):
+    held = held_by(copy)
+    if held.known_focals < held.cameras and not _calibrate(copy):
         shutil.copyfile(database, copy)
     return colmap.global_mapping(copy, images, scratch, SEED)
 
