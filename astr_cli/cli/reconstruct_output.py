@@ -42,6 +42,10 @@ def print_reconstruction(summary: ReconstructSummary, report: Report, as_json: b
         print("next, for a dense cloud (COLMAP with CUDA):")
         for line in dense_lines(summary.database.images_root, model.folder, model.folder.parent.parent / "dense"):
             print(f"  {line}", flush=True)
+    for reason in summary.skipped[:LISTED]:
+        console.warn(f"left out: {reason}")
+    if len(summary.skipped) > LISTED:
+        console.warn(f"left out: {len(summary.skipped) - LISTED} more; {summary.file} lists them all")
     for warning in [*summary.pairs.warnings, *summary.database.warnings, *model_warnings(model)]:
         console.warn(warning)
     for warning in pair_warnings(summary.figures):

@@ -41,6 +41,7 @@ def summary_text(summary: ReconstructSummary, mapping_key: str) -> str:
     record = {
         "format": FORMAT,
         "pairs": {"method": summary.pairs.method, "pairs": len(summary.pairs.pairs)},
+        "skipped": list(summary.skipped),
         "matching": {name: matching[name] for name in ("out", "pairs", "images", "failed")},
         "database": database_record(summary.database),
         "mapping_key": mapping_key,
