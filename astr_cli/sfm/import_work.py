@@ -29,6 +29,7 @@ from astr_cli.sfm.wording import counted
 if TYPE_CHECKING:
     from astr_cli.sfm.importing import ImportOptions
 
+SHARING = "2"  # of the rules by which photos share a camera; 1 gave photos of unnamed cameras one each
 SHOWN = 5  # images that a warning names
 
 
@@ -74,6 +75,11 @@ class Work:
         }
         self.verification = f"poses {folder_hash(options.poses)}" if options.poses else "ransac"
 
+    @property
+    def _sharing(self) -> str:
+        """What decides which cameras a new database gets."""
+        return f"{SHARING} {self.cameras!r}"
+
     def run(self) -> Outcome:
         """Writes what is missing, or nothing."""
         done = self._done()
@@ -97,7 +103,7 @@ class Work:
         )
         if self.mode == "create":
             alone = not existing.foreign and names == existing.images.keys()
-            whole = whole and alone and notes.get("cameras") == repr(self.cameras)
+            whole = whole and alone and notes.get("cameras") == self._sharing
         if self.mode == "replace":
             whole = whole and not existing.foreign and existing.geometries <= existing.pairs
         return statistics if whole else None
@@ -163,7 +169,7 @@ class Work:
         notes = {
             **self.identity,
             "mode": self.mode,
-            "cameras": repr(self.cameras),
+            "cameras": self._sharing,
             "statistics": statistics.text(),
             "verified": self.verification if self.options.verify else "",
         }
