@@ -97,8 +97,9 @@ def import_lines(summary: ImportSummary) -> Iterator[str]:
     elif change.mode != "create":
         removed = f", {change.matches_removed} of before removed" if change.matches_removed else ""
         yield (
-            f"{summary.database}: {counted(change.keypoints_kept, 'keypoint')} and {change.matches_kept} matches kept, "
-            f"{change.matches_added} matches added{removed}"
+            f"{summary.database}: {counted(change.keypoints_kept, 'keypoint')} and "
+            f"{counted(change.matches_kept, 'match')} kept, "
+            f"{counted(change.matches_added, 'match')} added{removed}"
         )
     if summary.backup is not None:
         yield f"{summary.backup}: what it was before"

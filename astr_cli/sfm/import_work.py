@@ -135,7 +135,10 @@ class Work:
         options, database = self.options, self.options.database
         existing = NOTHING if self.mode == "create" else self.existing
         check_known([frame for frame in self.rows.frames if frame.name not in existing.images], self.cameras)
-        self.tell(f"{self.matches}: {len(self.rows.frames)} images, {len(self.rows.pairs)} pairs; building tracks")
+        self.tell(
+            f"{self.matches}: {counted(len(self.rows.frames), 'image')}, {counted(len(self.rows.pairs), 'pair')}; "
+            "building tracks"
+        )
         tracks = build_tracks(self.rows, options.merge_radius)
         if not len(tracks.of_row):
             raise AstrError(
@@ -180,7 +183,7 @@ class Work:
     def _verify(self, part: Path, pairs: set[int]) -> Any:
         """Returns the posed model, if there is one."""
         model = self._model(part)
-        self.tell(f"verifying {len(pairs)} pairs" + (" by known poses" if model is not None else ""))
+        self.tell(f"verifying {counted(len(pairs), 'pair')}" + (" by known poses" if model is not None else ""))
         if model is None:
             verify(part, pairs, None, self.tell)
         else:

@@ -21,6 +21,7 @@ from astr_cli.sfm.pair_figures import PairFigures, pair_figures
 from astr_cli.sfm.photo_pairs import Chosen, Source, write_choice
 from astr_cli.sfm.sources import content_hash
 from astr_cli.sfm.summaries import read_model_record, summary_text
+from astr_cli.sfm.wording import counted
 
 FEWEST_PHOTOS = 3
 HEADER = 100  # bytes at the start of an SQLite file; COLMAP changes the counter in them whenever it opens one
@@ -128,7 +129,10 @@ def _photos(photos: Path, out: Path, skip_bad: bool) -> tuple[list[str], tuple[s
         raise AstrError(f"{photos}: {errors[first]}{other_bad(others)}; --skip-bad goes on without")
     good = [name for name in names if name not in errors]
     if len(good) < FEWEST_PHOTOS:
-        raise AstrError(f"{photos}: {len(good)} photos are too few for a model; take at least {FEWEST_PHOTOS}")
+        raise AstrError(
+            f"{photos}: {counted(len(good), 'photo')} {'is' if len(good) == 1 else 'are'} too few for a model; "
+            f"take at least {FEWEST_PHOTOS}"
+        )
     return good, tuple(errors.values())
 
 
