@@ -77,23 +77,26 @@ def command(
 
 
 def _print_table(found: "Iterable[SfmFigures]") -> None:
+    """Fits 80 columns. What a model would have is blank where none was made."""
+    from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("scene", "matcher", "pairs")
-    for heading in ("registered", "centre error", "mean track", "reprojection", "points", "GPS"):
-        table.add_column(heading, justify="right")
+    table = Table("scene, pairs", "by", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.columns[0].overflow = "fold"
+    table.columns[0].min_width = 12
+    for heading in ("photos", "centre\nerror", "mean\ntrack", "error\npx", "points", "GPS: within\n10 m, median"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for figures in found:
-        error, place = figures.centre_error, figures.gps_error
+        error, place, made = figures.centre_error, figures.gps_error, figures.registered > 0
         table.add_row(
-            figures.scene,
+            f"{figures.scene}, {figures.pairs}",
             figures.matcher,
-            figures.pairs,
             f"{figures.registered} of {figures.photos}",
             "" if error is None else f"{100 * error:.3f}%",
-            f"{figures.mean_track:.2f}",
-            f"{figures.reprojection:.2f} px",
-            str(figures.points),
-            "" if place is None else f"{figures.gps_photos} within 10 m, median {place:.2f} m",
+            f"{figures.mean_track:.2f}" if made else "",
+            f"{figures.reprojection:.2f}" if made else "",
+            str(figures.points) if made else "",
+            "" if place is None else f"{figures.gps_photos}, {place:.2f} m",
         )
     Console(highlight=False, markup=False).print(table)

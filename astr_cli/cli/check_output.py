@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from astr_cli.cli import console
+from astr_cli.sfm.wording import counted
 
 if TYPE_CHECKING:
     from astr_cli.sfm.checks import Report
@@ -39,7 +40,8 @@ def _print_table(reports: Sequence[Report]) -> None:
     readable = [report for report in reports if report.unreadable is None]
     for report in readable:
         state = "clean" if not report.found else "see below"
-        held = f"{report.images} images, {report.pairs} pairs, {report.matches} matches"
+        counts = ((report.images, "image"), (report.pairs, "pair"), (report.matches, "match"))
+        held = ", ".join(counted(count, noun) for count, noun in counts)
         output.print(escape(f"{report.path}: {report.kind}, {held}: {state}"), soft_wrap=True)
     table = Table("file", "level", "check", "count", "what")
     table.columns[3].justify = "right"

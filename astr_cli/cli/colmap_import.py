@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from astr_cli.cli.options import CameraMode
+
 
 def command(
     database: Annotated[Path, typer.Argument(metavar="DB", help="COLMAP database to make or add to.")],
@@ -33,12 +35,7 @@ def command(
     poses: Annotated[
         Path | None, typer.Option(help="COLMAP model folder with known poses: verify by them, prepare to triangulate.")
     ] = None,
-    camera_mode: Annotated[
-        str,
-        typer.Option(
-            help="auto (photos of one EXIF camera share it), single, per-folder or per-image: who shares a camera."
-        ),
-    ] = "auto",
+    camera_mode: CameraMode = "auto",
     camera_model: Annotated[str, typer.Option(help="COLMAP camera model, such as OPENCV_FISHEYE.")] = "SIMPLE_RADIAL",
     camera_params: Annotated[
         str | None,
@@ -83,7 +80,8 @@ def command(
 
     astr colmap-import database.db --poses sparse/0
 
-    Exit codes: 0 done; 2 nothing was written; 4 disk full; 130 stopped (DB is as it was, the same command goes on).
+    Exit codes: 0 done; 2 nothing was written; 3 done, but no pair passed verification; 4 disk full; 130 stopped (DB is
+    as it was, the same command goes on).
     """
     from astr_cli.cli.sfm_output import print_difference, print_import, progress_line, stoppable
     from astr_cli.sfm import CameraOptions, ImportOptions, import_matches
@@ -109,4 +107,4 @@ def command(
         print_difference(summary, as_json)
     else:
         print_import(summary, as_json, quiet, verify)
-    return 0
+    return 3 if verify and not dry_run and not summary.verified.pairs else 0

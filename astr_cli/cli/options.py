@@ -76,4 +76,10 @@ OneWay = Annotated[
 ]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Go on without images that are missing or cannot be read.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on standard output.")]
-CameraMode = Annotated[str, typer.Option(help="Who shares a camera: auto, single, per-folder or per-image.")]
+CameraMode = Annotated[
+    str,
+    typer.Option(
+        help="Who shares a camera: auto (photos of one camera, or of one size and focal length, by EXIF), single, "
+        "per-folder or per-image."
+    ),
+]

@@ -13,6 +13,7 @@ from astr_cli.cli.options import (
     Masks,
     MaxMatches,
     Rotate,
+    SkipBad,
     Threshold,
     Tiles,
     Weights,
@@ -57,6 +58,7 @@ def command(
     ] = False,
     device: Device = "auto",
     workers: Workers = 2,
+    skip_bad: SkipBad = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Match anew, whatever an earlier run left in OUT.")
     ] = False,
@@ -77,8 +79,9 @@ def command(
 
     astr reconstruct drone/ --out model/ --pairs spatial --mapper global --tiles --masks masks/
 
-    Exit codes: 0 done; 2 nothing was started; 3 no model, or some pairs failed (the same command tries them again);
-    4 stopped, disk or memory full, and 130 stopped by a signal (the same command goes on).
+    Exit codes: 0 done; 2 nothing was started; 3 no model, or photos were left out by --skip-bad, or some pairs failed
+    (the same command tries them again); 4 stopped, disk or memory full, and 130 stopped by a signal (the same command
+    goes on).
     """
     from dataclasses import replace
 
@@ -101,6 +104,7 @@ def command(
         cameras=cameras,
         device=device,
         workers=workers,
+        skip_bad=skip_bad,
         overwrite=overwrite,
     )
     shared = CameraOptions(camera_mode, camera_model.upper(), camera_params, known)
@@ -108,4 +112,4 @@ def command(
     with stoppable(f"{out}: stopped; the same command goes on"), make_report(as_json, quiet) as report:
         summary = reconstruct(options, report.event, progress_line(as_json or quiet), report.stop)
     print_reconstruction(summary, report, as_json, quiet)
-    return 3 if summary.matching.failed else 0
+    return 3 if summary.matching.failed or summary.skipped else 0

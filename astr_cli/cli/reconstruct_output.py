@@ -1,4 +1,4 @@
-"""What `astr reconstruct` prints: plain lines and a table of the pairs, or JSON."""
+"""What `astr reconstruct` prints: plain lines and a table of the doubtful pairs, or JSON."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from rich.table import Table
 from astr_cli.cli import console
 from astr_cli.cli.match_output import Report, summary_lines
 from astr_cli.cli.sfm_output import LISTED, dense_lines, import_lines
+from astr_cli.sfm.camera_figures import CameraFigures, cameras_astray
 from astr_cli.sfm.pair_figures import PairFigures, doubtful_pairs
 from astr_cli.sfm.summaries import database_record, pair_record, plain
+from astr_cli.sfm.wording import counted
 
 if TYPE_CHECKING:
     from astr_cli.sfm import ModelSummary
@@ -21,12 +23,29 @@ if TYPE_CHECKING:
     from astr_cli.sfm.reconstruct import ReconstructSummary
 
 ROWS = 20  # of the table; the file has all
+CAMERAS = 5  # that are printed
+WEAK = 0.5  # a verified pair with fewer of its matches as inliers is shown
 
 
 def print_reconstruction(summary: ReconstructSummary, report: Report, as_json: bool, quiet: bool) -> None:
-    """Matches, database, model, pairs, and the commands to run next; failed pairs by `report`, the one of matching."""
+    """Matches, database, doubtful pairs, the commands to run next, warnings, and last what came of it; failed pairs by
+    `report`, the one of matching.
+    """
     model = summary.model
     (report if as_json else Report()).summary(summary.matching)
+    if not (as_json or quiet):
+        matches = [line for line in summary_lines(summary.matching) if not line.startswith("next:")]
+        for line in [*matches, *import_lines(summary.database)]:
+            print(line)
+        _print_pairs(summary.figures)
+        print(f"{summary.file}: all of this, every pair included")
+        print("next, for a dense cloud (COLMAP with CUDA):")
+        for line in dense_lines(summary.database.images_root, model.folder, model.folder.parent.parent / "dense"):
+            print(f"  {line}", flush=True)
+    for reason in summary.skipped[:LISTED]:
+        console.warn(f"left out: {reason}")
+    if len(summary.skipped) > LISTED:
+        console.warn(f"left out: {len(summary.skipped) - LISTED} more; {summary.file} lists them all")
     for warning in [*summary.pairs.warnings, *summary.database.warnings, *model_warnings(model)]:
         console.warn(warning)
     for warning in pair_warnings(summary.figures):
@@ -36,29 +55,46 @@ def print_reconstruction(summary: ReconstructSummary, report: Report, as_json: b
         console.json_line({"event": "mapped", **plain(asdict(model))})
         console.json_line({"event": "image_pairs", "pairs": [pair_record(pair) for pair in summary.figures]})
     elif not quiet:
-        matches = [line for line in summary_lines(summary.matching) if not line.startswith("next:")]
-        for line in [*matches, *import_lines(summary.database), *model_lines(model)]:
+        for line in model_lines(model):
             print(line)
-        _print_pairs(summary.figures)
-        print(f"{summary.file}: all of this, every pair included")
-        print("next, for a dense cloud (COLMAP with CUDA):")
-        for line in dense_lines(summary.database.images_root, model.folder, model.folder.parent.parent / "dense"):
-            print(f"  {line}")
 
 
 def model_lines(model: ModelSummary) -> Iterator[str]:
-    """The content of the model."""
+    """The content of the model: its cameras, its place, and last how much it is."""
+    yield from camera_lines(model.cameras)
+    if model.georeference is not None:
+        yield f"{model.folder}: {place_text(model.georeference)}"
     yield (
-        f"{model.folder}: {len(model.registered)} of {model.images} images registered, {model.points} points, "
-        f"mean track {model.mean_track:.2f}, reprojection error {model.reprojection_error:.2f} px"
+        f"{model.folder}: {len(model.registered)} of {model.images} images registered, "
+        f"{counted(model.points, 'point')}, mean track {model.mean_track:.2f}, "
+        f"reprojection error {model.reprojection_error:.2f} px"
     )
-    place = model.georeference
-    if place is not None:
-        yield (
-            f"{model.folder}: in metres east, north and up of {place.latitude:.7f}, {place.longitude:.7f}, "
-            f"{place.altitude:.1f} m; {place.within} of {place.photos} photos within 10 m of their GPS position, "
-            f"{place.median_error:.2f} m in the median"
+
+
+def camera_lines(cameras: Sequence[CameraFigures]) -> Iterator[str]:
+    """The first few cameras, a line each."""
+    for camera in cameras[:CAMERAS]:
+        bend = "" if camera.distortion is None else f", k {camera.distortion:.3f}"
+        before = f"{camera.prior:.0f} {'before' if camera.known else 'guessed'}"
+        yield f"camera {camera.number}, {counted(camera.photos, 'photo')}: f {camera.focal:.0f} ({before}){bend}"
+    if len(cameras) > CAMERAS:
+        yield f"and {counted(len(cameras) - CAMERAS, 'more camera')}"
+
+
+def place_text(place: Georeference) -> str:
+    """Which way the axes point, and how well the GPS positions fit. Only an upright model has a height."""
+    where = f"{place.latitude:.7f}, {place.longitude:.7f}, {place.altitude:.1f} m"
+    fit = (
+        f"{place.within} of {place.photos} photos within 10 m of their GPS position, {place.median_error:.2f} m in the "
+        "median"
+    )
+    if not place.upright:
+        return (
+            f"in metres about {where}, but its tilt is arbitrary, and heights are not heights: the photos were taken "
+            f"along a line, which GPS leaves free to turn; {fit}"
         )
+    tilt = "; tilt about the line of flight by the gimbal's angles" if place.on_a_line else ""
+    return f"in metres east, north and up of {where}; {fit}{tilt}"
 
 
 def model_warnings(model: ModelSummary) -> Iterator[str]:
@@ -66,6 +102,7 @@ def model_warnings(model: ModelSummary) -> Iterator[str]:
     if model.missing:
         more = f" and {len(model.missing) - LISTED} more" if len(model.missing) > LISTED else ""
         yield f"not registered: {', '.join(model.missing[:LISTED])}{more}"
+    yield from camera_warnings(model.cameras)
     if model.models > 1:
         yield f"{model.models} models came out that share too little to be joined; {model.folder} is the largest"
     if model.georeference is not None:
@@ -73,10 +110,30 @@ def model_warnings(model: ModelSummary) -> Iterator[str]:
 
 
 def _place_warnings(place: Georeference) -> Iterator[str]:
-    if place.on_a_line:
-        yield "the photos were taken along a line: the model's tilt about it is not known from GPS"
+    if not place.upright:
+        yield (
+            "the photos were taken along a line: the model's tilt about it is arbitrary; add photos from beside the "
+            "line, or level the model by points on the ground"
+        )
     if place.within < place.photos:
         yield f"{place.photos - place.within} of {place.photos} photos lie more than 10 m from their GPS position"
+
+
+def camera_warnings(cameras: Sequence[CameraFigures]) -> Iterator[str]:
+    """Focal lengths and distortions that no lens has."""
+    found = cameras_astray(cameras)
+    if not found:
+        return
+    worst = found[0]
+    source = "EXIF or the options said" if worst.known else "the guess was"
+    bend = "" if worst.distortion is None else f", with distortion {worst.distortion:.2f}"
+    more = f" ({counted(len(found) - 1, 'more camera')} like it)" if len(found) > 1 else ""
+    one = "--camera-mode single, if one camera took all photos, or " if len(cameras) > 1 else ""
+    yield (
+        f"camera {worst.number} ({worst.first}): focal length {worst.focal:.0f}{bend}, where {source} "
+        f"{worst.prior:.0f}{more}: the model is likely bent; try {one}--cameras with calibrated ones, or a greater "
+        "--long-side"
+    )
 
 
 def pair_warnings(figures: Sequence[PairFigures]) -> Iterator[str]:
@@ -85,23 +142,31 @@ def pair_warnings(figures: Sequence[PairFigures]) -> Iterator[str]:
     if found:
         named = ", ".join(f"{pair.name0} and {pair.name1}" for pair in found[:LISTED])
         more = f" and {len(found) - LISTED} more" if len(found) > LISTED else ""
+        what = "pair matches well but contradicts" if len(found) == 1 else "pairs match well but contradict"
         yield (
-            f"{len(found)} pairs match well but contradict the model, as look-alikes do (repeated facades): {named}"
+            f"{len(found)} {what} the model, as look-alikes do (repeated facades): {named}"
             f"{more}; leave wrong ones out of the pairs, or the model may be folded"
         )
 
 
 def _print_pairs(figures: Sequence[PairFigures]) -> None:
-    """A table of all pairs, or of the weakest."""
-    shown = figures
-    title = f"{len(figures)} pairs"
-    if len(figures) > ROWS:
-        shown = sorted(figures, key=lambda pair: (not pair.doubtful, pair.ratio))[:ROWS]
-        title = f"the {ROWS} weakest of {len(figures)} pairs"
+    """How many pairs failed, and a table of the doubtful ones."""
+    failed = sum(not pair.inliers for pair in figures)
+    doubtful = sorted(
+        (pair for pair in figures if pair.doubtful or 0 < pair.ratio < WEAK),
+        key=lambda pair: (not pair.doubtful, pair.ratio),
+    )
+    print(
+        f"{counted(len(figures), 'pair')} with matches: {failed} not verified; {len(doubtful)} doubtful, with under "
+        f"{100 * WEAK:.0f}% of the matches verified or of these in the model"
+    )
+    if not doubtful:
+        return
+    title = f"the {ROWS} most doubtful of {len(doubtful)}" if len(doubtful) > ROWS else "doubtful pairs"
     table = Table("", "", title=title)
     for heading in ("matches", "inliers", "%", "% in the model"):
         table.add_column(heading, justify="right")
-    for pair in shown:
+    for pair in doubtful[:ROWS]:
         agreeing = "" if pair.agreeing is None else f"{100 * pair.agreeing:.0f}{' !' if pair.doubtful else ''}"
         table.add_row(pair.name0, pair.name1, str(pair.matches), str(pair.inliers), f"{100 * pair.ratio:.0f}", agreeing)
     Console(highlight=False, markup=False).print(table)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from astr_cli.cli import console
 from astr_cli.errors import Interrupted
 from astr_cli.sfm.summaries import database_record, plain
+from astr_cli.sfm.wording import counted
 
 if TYPE_CHECKING:
     from astr_cli.sfm import ImportSummary
@@ -96,22 +97,26 @@ def import_lines(summary: ImportSummary) -> Iterator[str]:
     elif change.mode != "create":
         removed = f", {change.matches_removed} of before removed" if change.matches_removed else ""
         yield (
-            f"{summary.database}: {change.keypoints_kept} keypoints and {change.matches_kept} matches kept, "
-            f"{change.matches_added} matches added{removed}"
+            f"{summary.database}: {counted(change.keypoints_kept, 'keypoint')} and "
+            f"{counted(change.matches_kept, 'match')} kept, "
+            f"{counted(change.matches_added, 'match')} added{removed}"
         )
     if summary.backup is not None:
         yield f"{summary.backup}: what it was before"
+    others = summary.images_held > summary.images or summary.keypoints_held > summary.keypoints
+    ours = f"; ours are {counted(summary.keypoints, 'keypoint')} in {counted(summary.images, 'image')}"
     yield (
-        f"{summary.database}: {summary.images} images, {summary.cameras} cameras "
-        f"({summary.known_focals} with known focal length), {summary.keypoints} keypoints"
+        f"{summary.database}: {counted(summary.images_held, 'image')}, {counted(summary.cameras, 'camera')} "
+        f"({summary.known_focals} with known focal length), {counted(summary.keypoints_held, 'keypoint')}"
+        f"{ours if others else ''}"
     )
     yield (
-        f"{summary.tracks} tracks over {summary.mean_track:.1f} images in the mean, median "
+        f"{counted(summary.tracks, 'track')} over {summary.mean_track:.1f} images in the mean, median "
         f"{summary.median_track:g}, {100 * summary.two_view_share:.0f}% over two only; images: tracks "
         f"{histogram_text(summary.histogram)}"
     )
     yield (
-        f"{verified.pairs} of {summary.pairs} pairs verified, "
+        f"{verified.pairs} of {counted(summary.pairs, 'pair')} verified, "
         f"{verified.inliers / max(verified.pairs, 1):.0f} inliers a pair"
     )
 
@@ -125,14 +130,15 @@ def histogram_text(histogram: tuple[int, ...]) -> str:
 
 def next_lines(summary: ImportSummary) -> Iterator[str]:
     """From the database to a dense cloud."""
-    folder = summary.database.parent
-    sparse, root = folder / "sparse", summary.images_root
+    folder, root = summary.database.parent, summary.images_root
+    sparse = _fresh(folder / "sparse")
     if summary.posed is not None:
+        made = _fresh(folder / "triangulated")
         yield "next, to triangulate it with the known poses:"
-        yield f"  mkdir -p {_quoted(sparse / '0')}"
+        yield f"  mkdir -p {_quoted(made)}"
         yield (
             f"  colmap point_triangulator --database_path {_quoted(summary.database)} --image_path {_quoted(root)} "
-            f"--input_path {_quoted(summary.posed)} --output_path {_quoted(sparse / '0')}"
+            f"--input_path {_quoted(summary.posed)} --output_path {_quoted(made)}"
         )
         yield "or, to map it without them:"
     else:
@@ -145,8 +151,17 @@ def next_lines(summary: ImportSummary) -> Iterator[str]:
     script = f"import pycolmap; pycolmap.incremental_mapping({str(summary.database)!r}, {str(root)!r}, {str(sparse)!r})"
     yield f"or, where there is no colmap: python -c {_double_quoted(script)}"
     yield "then, for a dense cloud (COLMAP with CUDA):"
-    for line in dense_lines(root, sparse / "0", folder / "dense"):
+    for line in dense_lines(root, sparse / "0", _fresh(folder / "dense")):
         yield f"  {line}"
+
+
+def _fresh(folder: Path) -> Path:
+    """The first of folder, folder-2, folder-3, ... that COLMAP would overwrite nothing in."""
+    number, found = 1, folder
+    while found.exists():
+        number += 1
+        found = folder.with_name(f"{folder.name}-{number}")
+    return found
 
 
 def dense_lines(root: Path, model: Path, dense: Path) -> Iterator[str]:

@@ -29,6 +29,7 @@ class ImageInfo:
     file_size: int  # bytes
     orientation: int  # EXIF, 1..8; 1 when absent
     focal: float | None  # raw pixels, from EXIF; None = unknown, never a guess
+    named: bool = False  # whether EXIF has the make and the model of the camera
 
     @property
     def size(self) -> tuple[int, int]:
@@ -48,23 +49,27 @@ def read_info(root: Path, name: str) -> ImageInfo:
             width, height = raw_size(image)
             if ends_early(path, image):
                 raise ImageError(f"{name}: the file is cut off (truncated {image.format}); copy it again")
-            orientation, focal = _exif(path, image, width, height)
+            orientation, focal, named = _exif(path, image, width, height)
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise ImageError(f"{name}: cannot be read ({one_line(error)})") from None
-    return ImageInfo(name, path, width, height, status.st_mtime_ns, status.st_size, orientation, focal)
+    return ImageInfo(name, path, width, height, status.st_mtime_ns, status.st_size, orientation, focal, named)
 
 
-def _exif(path: Path, image: Image.Image, width: int, height: int) -> tuple[int, float | None]:
-    """(orientation, focal in raw pixels or None). Broken EXIF is the same as none: plenty of software writes it."""
+def _exif(path: Path, image: Image.Image, width: int, height: int) -> tuple[int, float | None, bool]:
+    """(orientation, focal in raw pixels or None, whether the camera is named).
+
+    Broken EXIF is the same as none: plenty of software writes it.
+    """
     try:
         exif = png_exif(path, image) if image.format == "PNG" else image.getexif()
         details = exif.get_ifd(ExifTags.IFD.Exif)
     except Exception:
-        return 1, None
+        return 1, None, False
     orientation = exif.get(ExifTags.Base.Orientation, 1)
     if not isinstance(orientation, int) or not 1 <= orientation <= 8:
         orientation = 1
-    return orientation, _focal(details, width, height)
+    named = all(str(exif.get(tag, "")).strip(" \0") for tag in (ExifTags.Base.Make, ExifTags.Base.Model))
+    return orientation, _focal(details, width, height), named
 
 
 def _focal(exif: dict[int, Any], width: int, height: int) -> float | None:

@@ -1,6 +1,6 @@
 """Everything that is checked before anything is computed, and the job that comes of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +13,8 @@ from astr_cli.matching.views import CameraSource, View, make_views, read_camera_
 from astr_cli.model import LoadedWeights, load_weights
 from astr_cli.pairs import Pair, PairList, read_pairs
 from astr_cli.resources import weights_path
+
+LISTED = 9  # bad images that are named besides the first
 
 
 class Job(NamedTuple):
@@ -72,11 +74,19 @@ def _tell_duplicates(listed: PairList, options: MatchOptions, listener: Listener
 
 
 def _bad_images(listed: PairList, errors: Mapping[str, str], options: MatchOptions) -> str:
-    """The first bad image, with the line that names it, and how many more there are."""
+    """The first bad image, with the line that names it, and the names of others."""
     first = next(pair for pair in listed.pairs if _skip(pair, errors) is not None)
-    reason = errors.get(first.name0) or errors[first.name1]
-    more = f" ({len(errors) - 1} more bad {'image' if len(errors) == 2 else 'images'})" if len(errors) > 1 else ""
-    return f"{_shown(options)}:{first.line}: {reason}{more}; --skip-bad goes on without"
+    bad = first.name0 if first.name0 in errors else first.name1
+    others = [name for name in errors if name != bad]
+    return f"{_shown(options)}:{first.line}: {errors[bad]}{other_bad(others)}; --skip-bad goes on without"
+
+
+def other_bad(names: Sequence[str]) -> str:
+    """The end of a line about a bad image: which are bad besides."""
+    if not names:
+        return ""
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return f"; {len(names)} more bad {'image' if len(names) == 1 else 'images'}: {', '.join(names[:LISTED])}{more}"
 
 
 def _shown(options: MatchOptions) -> str:

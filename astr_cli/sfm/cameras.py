@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from astr_cli.errors import AstrError
+from astr_cli.images import catalogue
 from astr_cli.sfm import colmap
 from astr_cli.sfm.database import read_only
 from astr_cli.sfm.rows import Frame
@@ -27,7 +29,8 @@ class CameraOptions:
     """Where cameras come from. Parameters are in COLMAP's convention, the first pixel's centre at (0.5, 0.5)."""
 
     mode: str = "auto"
-    """One of MODES. auto: photos of one EXIF camera share a camera, a photo without EXIF gets its own."""
+    """One of MODES. auto: photos of one EXIF camera share a camera; so do those of equal size and focal length whose
+    EXIF lacks make or model; a photo without a focal length gets its own."""
     model: str = "SIMPLE_RADIAL"
     """COLMAP's name of the camera model, for cameras that do not come from `known`."""
     params: str | None = None
@@ -54,6 +57,12 @@ def _check_params(model: str, text: str) -> None:
         raise CameraOptionError(f"--camera-params {text}: {problem}; --camera-model chooses another model")
 
 
+def check_known(frames: Sequence[Frame], options: CameraOptions) -> None:
+    """Raises CamerasError or CameraOptionError where `import_images` would, for the known cameras."""
+    if frames:
+        _known_groups(frames, options.known)
+
+
 def import_images(database: Path, root: Path, frames: Sequence[Frame], options: CameraOptions) -> list[str]:
     """Writes cameras, rigs, frames, images and pose priors; returns warnings, a line each.
 
@@ -61,9 +70,12 @@ def import_images(database: Path, root: Path, frames: Sequence[Frame], options: 
     """
     groups, unknown = _known_groups(frames, options.known)
     for camera, names in groups:
-        params = ",".join(repr(value) for value in camera.params)
-        _import(database, root, names, "single", camera.model, params)
-    _import(database, root, unknown, options.mode, options.model, options.params or "")
+        _import(database, root, names, "single", camera.model, ",".join(repr(value) for value in camera.params))
+    params = options.params or ""
+    alike, others = _alike(root, unknown) if options.mode == "auto" else ([], unknown)
+    for names in alike:
+        _import(database, root, names, "single", options.model, params)
+    _import(database, root, others, options.mode, options.model, params)
     _complete_frames(database)
     if not groups or not unknown:
         return []
@@ -89,6 +101,18 @@ def _known_groups(frames: Sequence[Frame], known: Path | None) -> tuple[list[tup
         else:
             groups.setdefault(camera, []).append(frame.name)
     return list(groups.items()), unknown
+
+
+def _alike(root: Path, names: Sequence[str]) -> tuple[list[list[str]], list[str]]:
+    """Photos of equal size and focal length whose EXIF does not name the camera, which COLMAP shares by; the others."""
+    infos = catalogue(root, names).infos
+    groups: dict[tuple[tuple[int, int], float], list[str]] = {}
+    for name, info in infos.items():
+        if info.focal is not None and not info.named:
+            groups.setdefault((info.size, info.focal), []).append(name)
+    alike = [group for group in groups.values() if len(group) > 1]
+    taken = {name for group in alike for name in group}
+    return alike, [name for name in names if name not in taken]
 
 
 def _import(database: Path, root: Path, names: Sequence[str], mode: str, model: str, params: str) -> None:
@@ -145,9 +169,21 @@ def image_ids(database: Path, root: Path, frames: Sequence[Frame]) -> list[int]:
     return [found[frame.name][0] for frame in frames]
 
 
-def camera_counts(database: Path) -> tuple[int, int]:
-    """How many cameras there are, and how many whose focal length is more than a guess."""
+class Held(NamedTuple):
+    """What a database holds, of whomever."""
+
+    images: int
+    cameras: int
+    known_focals: int
+    """Cameras whose focal length is more than a guess."""
+    keypoints: int
+
+
+def held_by(database: Path) -> Held:
+    """Counts the content of a database that nobody has open."""
     with closing(read_only(database)) as connection:
-        query = "SELECT COUNT(*), COALESCE(SUM(prior_focal_length <> 0), 0) FROM cameras"
-        cameras, known = connection.execute(query).fetchone()
-    return cameras, known
+        query = (
+            "SELECT (SELECT COUNT(*) FROM images), COUNT(*), COALESCE(SUM(prior_focal_length <> 0), 0), "
+            "(SELECT COALESCE(SUM(rows), 0) FROM keypoints) FROM cameras"
+        )
+        return Held(*connection.execute(query).fetchone())

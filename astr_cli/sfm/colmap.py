@@ -52,7 +52,7 @@ check_version(pycolmap.__version__)
 def quiet(errors: bool = True) -> Iterator[None]:
     """Holds back COLMAP's notes and warnings on standard error, and with errors=False its errors too.
 
-    The latter is for calls that raise what they complain of.
+    The latter is for calls that raise what they complain of, or whose caller tells of it.
     """
     before = pycolmap.logging.minloglevel
     pycolmap.logging.minloglevel = int(pycolmap.logging.ERROR if errors else pycolmap.logging.FATAL)
@@ -125,7 +125,7 @@ def incremental_mapping(
     """The models (pycolmap.Reconstruction) that come out of a database; `start`: the folder of one to go on from."""
     options = _pipeline(seed)
     options.extract_colors = colours
-    with quiet():
+    with quiet(errors=False):
         found = pycolmap.incremental_mapping(database, images, out, options, str(start) if start else "")
     return list(found.values())
 
@@ -134,7 +134,7 @@ def global_mapping(database: Path, images: Path, out: Path, seed: int) -> list[A
     """Likewise, all cameras at a time."""
     options = pycolmap.GlobalPipelineOptions()
     options.random_seed = seed
-    with quiet():
+    with quiet(errors=False):
         found = pycolmap.global_mapping(database, images, out, options)
     return list(found.values())
 
@@ -143,13 +143,13 @@ def calibrate(database: Path, seed: int) -> None:
     """Focal lengths from fundamental matrices, into the database: the global mapper adjusts, but never finds them."""
     options = pycolmap.ViewGraphCalibrationOptions()
     options.random_seed = seed
-    with quiet():
+    with quiet(errors=False):
         pycolmap.calibrate_view_graph(database, options)
 
 
 def triangulate(model: Any, database: Path, images: Path, out: Path, seed: int) -> Any:
     """The model with points made anew from the database's geometries, its poses as they are."""
-    with quiet():
+    with quiet(errors=False):
         return pycolmap.triangulate_points(model, database, images, out, True, _pipeline(seed))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astr_cli.sfm.database import DatabaseError, Target
-from astr_cli.sfm.existing import Existing, pair_id
+from astr_cli.sfm.existing import Existing, pair_id, pair_images
 from astr_cli.sfm.rows import Frame
 
 MODES = ("create", "append", "replace", "fail")
@@ -37,6 +37,8 @@ class Difference(NamedTuple):
     """Pairs whose matches ours come behind."""
     to_verify: int
     """Pairs that need a geometry."""
+    images_losing: tuple[str, ...] = ()
+    """Images with matches before, and none after."""
 
 
 def choose_mode(path: Path, mode: str | None, target: Target, existing: Existing, frames: Sequence[Frame]) -> str:
@@ -108,7 +110,19 @@ def difference(
         pairs_added=len(filled) - extended,
         pairs_extended=extended,
         to_verify=len(filled),
+        images_losing=_losing(existing, {numbers[image] for pair in filled for image in pair}, mode == "append"),
     )
+
+
+def _losing(existing: Existing, matched: set[int], foreign: bool) -> tuple[str, ...]:
+    """Names of images that are among the matches before, but not among ours nor, if they stay, those of others."""
+    kept = matched | _images_of(existing.foreign_pairs if foreign else ())
+    lost = _images_of(existing.filled_pairs) - kept
+    return tuple(sorted(name for name, image in existing.images.items() if image.number in lost))
+
+
+def _images_of(pairs: Iterable[int]) -> set[int]:
+    return {image for pair in pairs for image in pair_images(pair)}
 
 
 def unchanged(mode: str, existing: Existing, to_verify: int) -> Difference:

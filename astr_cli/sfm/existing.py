@@ -45,14 +45,15 @@ class Existing:
     points: dict[int, StoredPoints]  # image id -> its keypoints
     matches: int
     foreign: int  # those of others than astr's last import
-    pairs: frozenset[int]  # pair ids with matches
+    pairs: frozenset[int]  # pair ids in the table of matches
+    filled_pairs: frozenset[int]  # those with at least one
     foreign_pairs: frozenset[int]  # those with matches of others
     geometries: frozenset[int]  # pair ids with a geometry
     framed: frozenset[int]  # ids of images that belong to a frame
     notes: dict[str, str]  # what astr's last import said of itself
 
 
-NOTHING = Existing({}, {}, 0, 0, frozenset(), frozenset(), frozenset(), frozenset(), {})
+NOTHING = Existing({}, {}, 0, 0, frozenset(), frozenset(), frozenset(), frozenset(), frozenset(), {})
 
 
 def pair_id(image0: int, image1: int) -> int:
@@ -108,6 +109,7 @@ def _read(connection: sqlite3.Connection) -> Existing:
         sum(rows for rows, _ in matches.values()),
         sum(foreign for _, foreign in matches.values()),
         frozenset(matches),
+        frozenset(pair for pair, (rows, _) in matches.items() if rows),
         frozenset(pair for pair, (_, foreign) in matches.items() if foreign),
         frozenset(geometries),
         framed,

@@ -8,16 +8,20 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from astr_cli.images.gimbal import view_direction
 from astr_cli.sfm.colmap import open_database, pycolmap
 
 FEWEST = 3  # photos with a place; fewer leave a turn open
 MAX_ERROR = 10.0  # metres; a phone's GPS is good to 5 or so
 NARROW = 0.05  # places less wide than this, by their length, lie on a line
+SIDEWAYS = 2.0  # likewise those less wide than this many of their own errors
+ACROSS = 0.3  # views with a part this long across the line tell the turn about it
+MAX_ANGLE = 15.0  # degrees between views by the gimbal and by the model, in the median
 CARTESIAN = "CARTESIAN"
 
 
 class Georeference(NamedTuple):
-    """A model in metres: x east, y north, z up of its origin."""
+    """A model in metres: x east, y north, z up of its origin, if `upright`."""
 
     latitude: float
     """Of the origin, WGS84 degrees; with positions that were metres already, 0."""
@@ -31,11 +35,15 @@ class Georeference(NamedTuple):
     median_error: float
     """Metres, of these."""
     on_a_line: bool
-    """Whether the places lie on a line: then the turn about it is not known."""
+    """Whether the places lie on a line: then they leave the turn about it open."""
+    upright: bool = True
+    """Whether that turn is known all the same, by the drone's gimbal; if not, heights are not heights."""
 
 
-def georeference(model: Any, database: Path) -> Georeference | None:
+def georeference(model: Any, database: Path, images: Path) -> Georeference | None:
     """Moves a pycolmap.Reconstruction, in place, to the pose priors of its images in the database it came from.
+
+    images: the folder of the photos, for the gimbal's angles where the places leave the turn about a line open.
 
     None, and the model as it was, where fewer than 3 registered images have a place or most of them contradict it.
     """
@@ -50,20 +58,59 @@ def georeference(model: Any, database: Path) -> Georeference | None:
     if moved is None:
         return None
     model.transform(moved)
-    centres = {image.name: image.projection_center() for image in model.images.values() if image.has_pose}
-    errors = np.linalg.norm(np.array([centres[name] for name in names]) - metres, axis=1)
-    near = errors[errors <= MAX_ERROR]
-    right = metres[errors <= MAX_ERROR] if len(near) else metres
-    spread = np.linalg.svd(right - right.mean(0), compute_uv=False)
+    errors = _errors(model, names, metres)
+    near = errors <= MAX_ERROR
+    right = metres[near] if near.any() else metres
+    axis = _line(right, float(np.median(errors)))
+    turned = axis is not None and _turn(model, axis, right.mean(0), images)
+    if turned:
+        errors = _errors(model, names, metres)
+    near = errors <= MAX_ERROR
     return Georeference(
         latitude=float(origin[0]),
         longitude=float(origin[1]),
         altitude=float(origin[2]),
         photos=len(names),
-        within=len(near),
-        median_error=float(np.median(near)) if len(near) else float("nan"),
-        on_a_line=len(spread) < 2 or bool(spread[1] < NARROW * spread[0]),
+        within=int(near.sum()),
+        median_error=float(np.median(errors[near])) if near.any() else float("nan"),
+        on_a_line=axis is not None,
+        upright=axis is None or turned,
     )
+
+
+def _errors(model: Any, names: list[str], metres: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(M,) metres from the camera centres to the places."""
+    centres = {image.name: image.projection_center() for image in model.images.values() if image.has_pose}
+    errors: NDArray[np.float64] = np.linalg.norm(np.array([centres[name] for name in names]) - metres, axis=1)
+    return errors
+
+
+def _line(metres: NDArray[np.float64], error: float) -> NDArray[np.float64] | None:
+    """The direction of the line that (M, 3) places with such an error lie on; None: they do not."""
+    _, spread, axes = np.linalg.svd(metres - metres.mean(0))
+    narrow = len(spread) < 2 or spread[1] < max(NARROW * spread[0], SIDEWAYS * error * len(metres) ** 0.5)
+    return axes[0] if narrow else None
+
+
+def _turn(model: Any, axis: NDArray[np.float64], middle: NDArray[np.float64], images: Path) -> bool:
+    """Turns the model about a line, in place, so that its views fit the gimbal's angles; False: they do not tell."""
+    posed = [model.image(number) for number in model.reg_image_ids()]
+    found = [(image.viewing_direction(), view_direction(images / image.name)) for image in posed]
+    views = [(view, told) for view, told in found if told is not None]
+    if not views:
+        return False
+    seen, told = np.array([view for view, _ in views]), np.array([told for _, told in views])
+    across = told - np.outer(told @ axis, axis)
+    if np.median(np.linalg.norm(across, axis=1)) < ACROSS:
+        return False
+    # The turn that brings the views, as one, closest to the told ones.
+    angle = np.arctan2((np.cross(seen, across) @ axis).sum(), (seen * across).sum())
+    rotation = pycolmap.Rotation3d(angle * axis)
+    between = np.degrees(np.arccos(np.clip((seen @ rotation.matrix().T * told).sum(1), -1, 1)))
+    if np.median(between) > MAX_ANGLE:
+        return False
+    model.transform(pycolmap.Sim3d(1.0, rotation, middle - rotation.matrix() @ middle))
+    return True
 
 
 def _places(model: Any, database: Path) -> tuple[list[str], NDArray[np.float64], NDArray[np.float64]] | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from astr_cli.errors import AstrError
-from astr_cli.sfm.cameras import CameraOptions, image_ids, import_images
+from astr_cli.sfm.cameras import CameraOptions, check_known, image_ids, import_images
 from astr_cli.sfm.database import backup_name, is_resumed, new_database
 from astr_cli.sfm.difference import Difference, difference, unchanged
 from astr_cli.sfm.existing import NOTHING, Existing, pair_id
@@ -24,9 +24,13 @@ from astr_cli.sfm.statistics import TrackStatistics, statistics_of
 from astr_cli.sfm.thinning import thin_tracks
 from astr_cli.sfm.tracks import Tracks, build_tracks
 from astr_cli.sfm.verify import Verified, count_verified, verify
+from astr_cli.sfm.wording import counted
 
 if TYPE_CHECKING:
     from astr_cli.sfm.importing import ImportOptions
+
+SHARING = "2"  # of the rules by which photos share a camera; 1 gave photos of unnamed cameras one each
+SHOWN = 5  # images that a warning names
 
 
 class Outcome(NamedTuple):
@@ -71,6 +75,11 @@ class Work:
         }
         self.verification = f"poses {folder_hash(options.poses)}" if options.poses else "ransac"
 
+    @property
+    def _sharing(self) -> str:
+        """What decides which cameras a new database gets."""
+        return f"{SHARING} {self.cameras!r}"
+
     def run(self) -> Outcome:
         """Writes what is missing, or nothing."""
         done = self._done()
@@ -94,7 +103,7 @@ class Work:
         )
         if self.mode == "create":
             alone = not existing.foreign and names == existing.images.keys()
-            whole = whole and alone and notes.get("cameras") == repr(self.cameras)
+            whole = whole and alone and notes.get("cameras") == self._sharing
         if self.mode == "replace":
             whole = whole and not existing.foreign and existing.geometries <= existing.pairs
         return statistics if whole else None
@@ -125,7 +134,11 @@ class Work:
     def _write(self) -> Outcome:
         options, database = self.options, self.options.database
         existing = NOTHING if self.mode == "create" else self.existing
-        self.tell(f"{self.matches}: {len(self.rows.frames)} images, {len(self.rows.pairs)} pairs; building tracks")
+        check_known([frame for frame in self.rows.frames if frame.name not in existing.images], self.cameras)
+        self.tell(
+            f"{self.matches}: {counted(len(self.rows.frames), 'image')}, {counted(len(self.rows.pairs), 'pair')}; "
+            "building tracks"
+        )
         tracks = build_tracks(self.rows, options.merge_radius)
         if not len(tracks.of_row):
             raise AstrError(
@@ -136,16 +149,17 @@ class Work:
             raise AstrError(f"{self.matches}: no track sees {options.min_track} images; take a smaller --min-track")
         lists = pair_matches(tracks, self.rows)
         change = difference(self.mode, existing, self.rows.frames, len(tracks.image), self.rows.pairs, lists.counts())
-        outcome = Outcome(statistics_of(tracks, change.matches_added), change, Verified(0, 0))
+        losing = _losing_warnings(self.matches, change)
+        outcome = Outcome(statistics_of(tracks, change.matches_added), change, Verified(0, 0), losing)
         if options.dry_run:
             return outcome
         keep = options.backup and not options.replace_ours and database.exists() and database.stat().st_size
         backup = backup_name(database) if keep else None
         key, start = self._key(), database if self.mode != "create" else None
-        warnings: list[str] = []
+        warnings = list(losing)
         with new_database(database, start, key, backup is not None) as part:
             if not is_resumed(part, key):
-                warnings = self._fill(part, tracks, lists, outcome.statistics, key)
+                warnings += self._fill(part, tracks, lists, outcome.statistics, key)
             model = self._verify(part, self._pairs(part)) if options.verify else self._model(part)
         return outcome._replace(warnings=tuple(warnings), changed=True, backup=backup, posed=self._write_poses(model))
 
@@ -158,7 +172,7 @@ class Work:
         notes = {
             **self.identity,
             "mode": self.mode,
-            "cameras": repr(self.cameras),
+            "cameras": self._sharing,
             "statistics": statistics.text(),
             "verified": self.verification if self.options.verify else "",
         }
@@ -169,7 +183,7 @@ class Work:
     def _verify(self, part: Path, pairs: set[int]) -> Any:
         """Returns the posed model, if there is one."""
         model = self._model(part)
-        self.tell(f"verifying {len(pairs)} pairs" + (" by known poses" if model is not None else ""))
+        self.tell(f"verifying {counted(len(pairs), 'pair')}" + (" by known poses" if model is not None else ""))
         if model is None:
             verify(part, pairs, None, self.tell)
         else:
@@ -214,7 +228,10 @@ class Work:
             )
         kept = self.mode != "create" and all(frame.name in self.existing.images for frame in self.rows.frames)
         if kept and self.options.cameras != CameraOptions():
-            notes.append("the cameras that the database has are kept; --camera options are for new images only")
+            notes.append(
+                "the cameras that the database has are kept; --camera options are for new images only; "
+                "with --mode create they hold for all, in a new database (what it was is kept as a backup)"
+            )
         return notes
 
     def _key(self) -> str:
@@ -226,3 +243,16 @@ class Work:
             (sorted(self.identity.items()), self.mode, self.cameras, self.options.verify, self.verification, stamp)
         )
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _losing_warnings(matches: Path, change: Difference) -> tuple[str, ...]:
+    """Photos that an earlier import matched and this one does not: it takes the place of the earlier, as a whole."""
+    lost = change.images_losing
+    if not lost:
+        return ()
+    more = ", ..." if len(lost) > SHOWN else ""
+    return (
+        f"{counted(len(lost), 'image')} of the database {'loses' if len(lost) == 1 else 'lose'} all matches "
+        f"({', '.join(lost[:SHOWN])}{more}): an import takes the place of the one before, and {matches} has no pair of "
+        "them; to keep both, match all pairs into one file, and import that",
+    )

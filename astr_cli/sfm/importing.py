@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from astr_cli.sfm.cameras import CameraOptions, camera_counts
+from astr_cli.sfm.cameras import CameraOptions, Held, held_by
 from astr_cli.sfm.database import check_target, examine
 from astr_cli.sfm.difference import Difference, choose_mode
 from astr_cli.sfm.existing import NOTHING, read_existing
@@ -61,11 +61,19 @@ class ImportSummary:
     matches: Path
     images_root: Path
     images: int
+    """Those that were matched."""
+    images_held: int
+    """All in the database."""
     cameras: int
+    """Likewise."""
     known_focals: int
-    """Cameras whose focal length is more than a guess."""
+    """Of these, those whose focal length is more than a guess."""
     keypoints: int
+    """Ours."""
+    keypoints_held: int
+    """All in the database."""
     tracks: int
+    """Ours."""
     histogram: tuple[int, ...]
     """Entry n: how many tracks see n images."""
     mean_track: float
@@ -111,17 +119,18 @@ def import_matches(options: ImportOptions, tell: Callable[[str], None] = lambda 
 
 def _summary(options: ImportOptions, matches: Path, root: Path, rows: StoredRows, outcome: Outcome) -> ImportSummary:
     tracks, notes = outcome.statistics, list(outcome.warnings)
-    cameras, known = camera_counts(options.database) if not options.dry_run else (0, 0)
+    held = held_by(options.database) if not options.dry_run else Held(0, 0, 0, 0)
     if tracks.median <= 2:
         notes.append(
             "at least half of the tracks see two images only; more pairs, or photos taken closer to each other, help"
         )
     sizes = {frame.size for frame in rows.frames}
-    guessed = options.cameras == CameraOptions() and options.poses is None and cameras and not known
+    guessed = options.cameras == CameraOptions() and options.poses is None and held.cameras and not held.known_focals
     if outcome.difference.mode == "create" and guessed and len(sizes) == 1:
+        anew = "" if options.replace_ours else "--mode create "  # on a database that is there, cameras are kept
         notes.append(
-            "no photo tells its focal length, so each got a camera of its own; if one camera took them all, "
-            "--camera-mode single gives a better model"
+            "no photo tells its focal length, so each got a camera of its own; if one camera took them all, the same "
+            f"command with {anew}--camera-mode single gives a better model"
         )
     if options.verify and not options.dry_run and not outcome.verified.pairs:
         notes.append("no pair passed geometric verification: nothing can be mapped")
@@ -130,8 +139,10 @@ def _summary(options: ImportOptions, matches: Path, root: Path, rows: StoredRows
         matches=matches,
         images_root=root,
         images=len(rows.frames),
-        cameras=cameras,
-        known_focals=known,
+        images_held=held.images,
+        cameras=held.cameras,
+        known_focals=held.known_focals,
+        keypoints_held=held.keypoints,
         keypoints=tracks.keypoints,
         tracks=tracks.tracks,
         histogram=tracks.histogram,

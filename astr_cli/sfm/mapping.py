@@ -11,10 +11,12 @@ from typing import Any
 
 from astr_cli.errors import AstrError
 from astr_cli.sfm import colmap
-from astr_cli.sfm.cameras import camera_counts
+from astr_cli.sfm.camera_figures import CameraFigures, camera_figures
+from astr_cli.sfm.cameras import held_by
 from astr_cli.sfm.colmap import open_database
 from astr_cli.sfm.georeference import Georeference, georeference
 from astr_cli.sfm.refining import refine
+from astr_cli.sfm.wording import counted
 
 MAPPERS = ("incremental", "global")
 SEED = 0
@@ -63,6 +65,8 @@ class ModelSummary:
     """How many came out; the others are numbered on, by size."""
     georeference: Georeference | None
     """Where on the earth the model stands, in metres; None: its scale and place are arbitrary."""
+    cameras: tuple[CameraFigures, ...]
+    """Those of the registered images."""
 
 
 def map_database(
@@ -90,19 +94,19 @@ def map_database(
                 "pairs were matched: add photos in between, or match at a greater --long-side"
             )
         if options.refine:
-            tell(f"refining {len(models)} {'model' if len(models) == 1 else 'models'}")
+            tell(f"refining {counted(len(models), 'model')}")
             models = sorted((refine(model, database, images, scratch, SEED) for model in models), key=_size)[::-1]
-        placed = [georeference(model, database) for model in models]
+        placed = [georeference(model, database, images) for model in models]
         for number, model in enumerate(models):
             model.update_point_3d_errors()  # the global mapper of 4.0 leaves them in other units
             made = scratch / f"sorted-{number}"
             made.mkdir()
             model.write(made)
             model.export_PLY(made / PLY)
-        _remove_models(out)
+        _remove_models(out, tell)
         for number in range(len(models)):
             (scratch / f"sorted-{number}").rename(out / str(number))
-    return _summary(out / "0", names, models, placed[0])
+    return _summary(out / "0", names, models, placed[0], _cameras(database))
 
 
 def _models(database: Path, images: Path, names: list[str], scratch: Path, options: MapOptions) -> list[Any]:
@@ -111,8 +115,8 @@ def _models(database: Path, images: Path, names: list[str], scratch: Path, optio
         return colmap.incremental_mapping(database, images, scratch, SEED, colours)
     copy = scratch / database.name
     shutil.copyfile(database, copy)
-    cameras, known = camera_counts(copy)
-    if known < cameras and not _calibrate(copy):
+    held = held_by(copy)
+    if held.known_focals < held.cameras and not _calibrate(copy):
         shutil.copyfile(database, copy)
     return colmap.global_mapping(copy, images, scratch, SEED)
 
@@ -129,8 +133,12 @@ def _calibrate(database: Path) -> bool:
 
 
 def _focal_lengths(database: Path) -> dict[int, float]:
+    return {number: camera.mean_focal_length() for number, camera in _cameras(database).items()}
+
+
+def _cameras(database: Path) -> dict[int, Any]:
     with open_database(database) as opened:
-        return {camera.camera_id: camera.mean_focal_length() for camera in opened.read_all_cameras()}
+        return {camera.camera_id: camera for camera in opened.read_all_cameras()}
 
 
 def _size(model: Any) -> tuple[int, int]:
@@ -142,14 +150,18 @@ def _all_names(database: Path) -> list[str]:
         return sorted(image.name for image in opened.read_all_images())
 
 
-def _remove_models(out: Path) -> None:
+def _remove_models(out: Path, tell: Callable[[str], None]) -> None:
     """Removes numbered models, and nothing else, of an earlier mapping."""
-    for folder in out.iterdir():
-        if folder.name.isdecimal() and (folder / "points3D.bin").is_file():
-            shutil.rmtree(folder)
+    found = [folder for folder in out.iterdir() if folder.name.isdecimal() and (folder / "points3D.bin").is_file()]
+    if found:
+        tell(f"{out}: {counted(len(found), 'earlier model')} replaced")
+    for folder in found:
+        shutil.rmtree(folder)
 
 
-def _summary(folder: Path, names: list[str], models: list[Any], place: Georeference | None) -> ModelSummary:
+def _summary(
+    folder: Path, names: list[str], models: list[Any], place: Georeference | None, before: dict[int, Any]
+) -> ModelSummary:
     best = models[0]
     registered = {best.image(number).name for number in best.reg_image_ids()}
     return ModelSummary(
@@ -162,6 +174,7 @@ def _summary(folder: Path, names: list[str], models: list[Any], place: Georefere
         reprojection_error=best.compute_mean_reprojection_error(),
         models=len(models),
         georeference=place,
+        cameras=camera_figures(best, before),
     )
 
 

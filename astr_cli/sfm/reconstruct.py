@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from astr_cli.errors import AstrError
-from astr_cli.images import find_images
+from astr_cli.images import catalogue, find_images
 from astr_cli.matching import Listener, MatchOptions, MatchSummary, match_pairs
+from astr_cli.matching.prepare import other_bad
 from astr_cli.sfm.cameras import CameraOptions
 from astr_cli.sfm.colmap import pycolmap
 from astr_cli.sfm.database import check_target
@@ -19,6 +21,7 @@ from astr_cli.sfm.pair_figures import PairFigures, pair_figures
 from astr_cli.sfm.photo_pairs import Chosen, Source, write_choice
 from astr_cli.sfm.sources import content_hash
 from astr_cli.sfm.summaries import read_model_record, summary_text
+from astr_cli.sfm.wording import counted
 
 FEWEST_PHOTOS = 3
 HEADER = 100  # bytes at the start of an SQLite file; COLMAP changes the counter in them whenever it opens one
@@ -57,6 +60,8 @@ class ReconstructSummary:
     model: ModelSummary
     figures: tuple[PairFigures, ...]
     """Every pair with matches."""
+    skipped: tuple[str, ...]
+    """Photos that were left out as bad, with the reason."""
     file: Path
     """The summary as JSON."""
 
@@ -82,13 +87,14 @@ def reconstruct(
     step. Raises AstrError: too few photos, a database in `out` that is not ours, and all that the steps raise.
     """
     photos, out = options.photos, options.out
-    names = _photos(photos, out)
+    names, skipped = _photos(photos, out, options.matching.skip_bad)
     database = out / "database.db"
-    _make_folder(options.sparse)
-    check_target(database, replace_ours=True)
-    source = Source(photos, names, options.matching.weights, options.matching.device)
-    pairs = write_choice(options.matching.pairs, source, options.pairs, tell)
-    matching = match_pairs(replace(options.matching, images=photos), listener)
+    with _nothing_left(options):
+        _make_folder(options.sparse)
+        check_target(database, replace_ours=True)
+        source = Source(photos, names, options.matching.weights, options.matching.device)
+        pairs = write_choice(options.matching.pairs, source, options.pairs, tell)
+        matching = match_pairs(replace(options.matching, images=photos), listener)
     matched()
     imported = import_matches(ImportOptions(database, matching.out, photos, options.cameras, replace_ours=True), tell)
     file = out / "summary.json"
@@ -100,7 +106,7 @@ def reconstruct(
     else:
         tell(f"{model.folder}: is the model of this database")
     figures = pair_figures(database, model.folder)
-    summary = ReconstructSummary(pairs, matching, imported, model, figures, file)
+    summary = ReconstructSummary(pairs, matching, imported, model, figures, skipped, file)
     _write(file, summary_text(summary, key))
     return summary
 
@@ -111,14 +117,43 @@ def _mapping_key(database: Path, options: MapOptions) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _photos(photos: Path, out: Path) -> list[str]:
-    """The photos of the folder, without what may lie in `out` (undistorted copies of an earlier run)."""
+def _photos(photos: Path, out: Path, skip_bad: bool) -> tuple[list[str], tuple[str, ...]]:
+    """The good photos of the folder, without what may lie in `out` (undistorted copies of an earlier run), and what is
+    wrong with the others.
+    """
     inside = out.resolve()
     names = [name for name in find_images(photos) if inside not in (photos / name).resolve().parents]
-    if len(names) < FEWEST_PHOTOS:
-        few = "1 photo is" if len(names) == 1 else f"{len(names)} photos are"
-        raise AstrError(f"{photos}: {few} too few for a model; take at least {FEWEST_PHOTOS}")
-    return names
+    errors = catalogue(photos, names).errors
+    if errors and not skip_bad:
+        first, *others = errors
+        raise AstrError(f"{photos}: {errors[first]}{other_bad(others)}; --skip-bad goes on without")
+    good = [name for name in names if name not in errors]
+    if len(good) < FEWEST_PHOTOS:
+        raise AstrError(
+            f"{photos}: {counted(len(good), 'photo')} {'is' if len(good) == 1 else 'are'} too few for a model; "
+            f"take at least {FEWEST_PHOTOS}"
+        )
+    return good, tuple(errors.values())
+
+
+@contextmanager
+def _nothing_left(options: ReconstructOptions) -> Iterator[None]:
+    """Takes away what the block made, if it refuses to start."""
+    pairs = options.matching.pairs
+    before = pairs.read_bytes() if pairs.is_file() else None
+    made = [folder for folder in (options.sparse, *options.sparse.parents) if not folder.exists()]
+    try:
+        yield
+    except AstrError as error:
+        if error.exit_code == AstrError.exit_code:
+            if before is not None:
+                pairs.write_bytes(before)
+            elif pairs.is_file():
+                pairs.unlink()
+            with suppress(OSError):  # somebody else's file is in it
+                for folder in made:
+                    folder.rmdir()
+        raise
 
 
 def _make_folder(folder: Path) -> None:

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from astr_cli.sfm.camera_figures import CameraFigures
 from astr_cli.sfm.georeference import Georeference
 from astr_cli.sfm.mapping import ModelSummary
 from astr_cli.sfm.pair_figures import PairFigures, doubtful_pairs
@@ -40,6 +41,7 @@ def summary_text(summary: ReconstructSummary, mapping_key: str) -> str:
     record = {
         "format": FORMAT,
         "pairs": {"method": summary.pairs.method, "pairs": len(summary.pairs.pairs)},
+        "skipped": list(summary.skipped),
         "matching": {name: matching[name] for name in ("out", "pairs", "images", "failed")},
         "database": database_record(summary.database),
         "mapping_key": mapping_key,
@@ -68,6 +70,7 @@ def read_model_record(file: Path, mapping_key: str, folder: Path) -> ModelSummar
             reprojection_error=float(model["reprojection_error"]),
             models=int(model["models"]),
             georeference=Georeference(**place) if place is not None else None,
+            cameras=tuple(CameraFigures(**camera) for camera in model["cameras"]),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -78,4 +81,6 @@ def read_model_record(file: Path, mapping_key: str, folder: Path) -> ModelSummar
 def _json_value(value: object) -> object:
     if isinstance(value, Path):
         return str(value)
+    if isinstance(value, tuple) and not hasattr(value, "_asdict"):
+        return [_json_value(each) for each in value]
     return plain(value._asdict()) if hasattr(value, "_asdict") else value

@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from astr_cli.bench.records import BenchError
-from astr_cli.bench.sfm import SfmRequest, bench_sfm
+from astr_cli.bench.sfm import SfmFigures, SfmRequest, bench_sfm
 from astr_cli.cli.app import run
+from astr_cli.cli.bench_sfm import _print_table
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -41,6 +42,32 @@ def test_a_rendered_scene_by_both(tmp_path: Path, capsys: pytest.CaptureFixture[
     out, err = capsys.readouterr()
     assert out.count("6 of 6") == 2 and f"{100 * ours['centre_error']:.3f}%" in out
     assert "is the model of this database" in err
+
+
+def test_the_table_fits_80_columns(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")  # as most terminals have
+    _print_table(
+        [
+            SfmFigures("fountain-P11-reduced", "astr", "exhaustive", 11, 11, 123456, 3.21, 0.86, 0.00123, 11, 0.22),
+            SfmFigures("fountain-P11-reduced", "SIFT", "exhaustive", 11, 0),
+        ]
+    )
+    said = capsys.readouterr().out
+    assert max(map(len, said.splitlines())) <= 80 and "\u2026" not in said
+    for cell in (
+        "scene, pairs",
+        "photos",
+        "centre",
+        "mean",
+        "points",
+        "GPS",
+        "11 of 11",
+        "0.123%",
+        "123456",
+        "11, 0.22 m",
+    ):
+        assert cell in said
+    assert "0 of 11" in said and "0.00" not in said
 
 
 def test_folders_that_cannot_be_compared(tmp_path: Path, capsys: Any) -> None:

@@ -153,6 +153,16 @@ def test_pairs_are_joined_by_what_colmap_maps_with(database: Path) -> None:
     assert levels(check(change(database, "DELETE FROM two_view_geometries"))) == {"articulation": "note"}
 
 
+def test_a_database_that_nothing_can_be_mapped_from(database: Path) -> None:
+    """Matches do not join images whose pairs all failed."""
+    failed = "UPDATE two_view_geometries SET config = 1, rows = 0, data = NULL"
+    found = {finding.check: finding for finding in check(change(database, failed)).findings}
+    assert set(found) == {"not-mappable", "orphan-image", "empty-pair"}
+    assert (found["not-mappable"].level, found["orphan-image"].count) == ("warning", 3)
+    few = f"UPDATE two_view_geometries SET config = 3, rows = 14, data = {blob(MATCHES[:14])}"
+    assert levels(check(change(database, few))) == {"not-mappable": "warning", "orphan-image": "warning"}
+
+
 def test_duplicates_by_both_orders(database: Path) -> None:
     copy = f"INSERT INTO matches SELECT {2 * PAIR + 1}, rows, cols, data FROM matches WHERE pair_id = {PAIR + 2}"
     report = check(change(database, copy, "DELETE FROM two_view_geometries"))

@@ -82,6 +82,8 @@ def test_what_is_done_is_not_done_again(
     assert run(command) == 0
     said = capfd.readouterr().out
     assert "6 of 6 images registered" in said and "reprojection error" in said
+    assert "registered" in said.splitlines()[-1] and "15 pairs with matches: 0 not verified; 0 doubtful" in said
+    assert "camera 1, 6 photos: f 4" in said and "(614 guessed), k " in said
     assert "image_undistorter" in said and f"--output_path {out / 'dense'}" in said and "colmap-import" not in said
     made = {path: path.stat().st_mtime_ns for path in sorted(out.rglob("*")) if path.is_file()}
 
@@ -107,7 +109,9 @@ def test_what_is_done_is_not_done_again(
     # Another wish for the mapping is another model, of the same database.
     monkeypatch.setattr("astr_cli.sfm.import_work.build_tracks", refuse)
     assert run([*command, "--mapper", "global"]) == 0
-    assert "6 of 6 images registered" in capfd.readouterr().out
+    said = capfd.readouterr()
+    assert "6 of 6 images registered" in said.out.splitlines()[-1]
+    assert "sparse: 1 earlier model replaced" in said.err
 
 
 def test_the_bar_of_matching_ends_with_it(
@@ -167,7 +171,7 @@ def test_look_alikes_are_warned_of(
     command = ["reconstruct", str(workplace / "photos"), "--out", str(workplace / "out"), "--camera-mode", "single"]
     assert run(command) == 0
     said = capfd.readouterr()
-    assert "1 pairs match well but contradict the model" in said.err and "a.png and z.png;" in said.err
+    assert "1 pair matches well but contradicts the model" in said.err and "a.png and z.png;" in said.err
     assert "6 of 6 images registered" in said.out
     assert error_of(workplace / "out" / "sparse" / "0", scene.centres) < 0.01
     summary = json.loads((workplace / "out" / "summary.json").read_text(encoding="utf-8"))

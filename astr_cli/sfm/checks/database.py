@@ -79,8 +79,10 @@ def _check(path: Path, connection: sqlite3.Connection, found: Findings) -> Repor
     _check_configs(connection, images, found)
     check_names(found, images.names.values(), "note")
     # Once there are geometries, COLMAP maps by them alone.
-    pairs, joins = (verified, MAPPED_FROM) if any(pair.matches for pair in verified) else (matched, 1)
+    pairs, joins = (verified, MAPPED_FROM) if verified else (matched, 1)
     check_graph(found, images.names.values(), pairs, "note", joins)
+    if verified and all(pair.matches < MAPPED_FROM for pair in verified):
+        found.add("warning", "not-mappable")
     matches = sum(pair.matches for pair in matched or verified)
     return Report(str(path), "COLMAP database", len(images.names), len(matched or verified), matches, found.list())
 

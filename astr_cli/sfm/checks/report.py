@@ -28,6 +28,7 @@ CHECKS: Mapping[str, str] = {
     "float16": "images whose keypoints are float16, which is off by up to a pixel beyond 2048",
     "half-pixel": "images whose points look half a pixel off",
     "outside": "images with points outside",
+    "not-mappable": "no pair with a geometry of at least 15 inliers, so no model can come of it",
     "orphan-image": "images without any match",
     "components": "groups of images that no match joins",
     "empty-pair": "pairs without matches",

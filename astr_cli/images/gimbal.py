@@ -1,0 +1,26 @@
+"""Where a drone's camera looked, by the angles that DJI writes to XMP."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+
+from PIL import Image
+
+ANGLE = rb'Gimbal%sDegree(?:="|>)\s*([-+]?[0-9.]+)'
+
+
+def view_direction(path: Path) -> tuple[float, float, float] | None:
+    """The unit vector (east, north, up) that the middle of the photo shows; None where the file does not tell."""
+    try:
+        with Image.open(path) as image:
+            packet = image.info.get("xmp", b"")
+    except (OSError, ValueError, SyntaxError):
+        return None
+    found = [re.search(ANGLE % name, packet) for name in (b"Pitch", b"Yaw")] if isinstance(packet, bytes) else [None]
+    try:
+        pitch, yaw = (math.radians(float(match.group(1))) for match in found if match is not None)
+    except ValueError:  # one is missing, or no number
+        return None
+    return math.sin(yaw) * math.cos(pitch), math.cos(yaw) * math.cos(pitch), math.sin(pitch)
