@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from astr_cli.cli import console
-from astr_cli.sfm.wording import counted
+from astr_cli.wording import counted
 
 if TYPE_CHECKING:
     from astr_cli.sfm.checks import Report

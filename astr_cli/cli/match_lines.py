@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
 from astr_cli.matching.events import FEW, FailedPair, MatchSummary, PairDone
+from astr_cli.wording import counted
 
 NAMED = 3  # pairs
 MANY = 1 / 3  # of all pairs: less is usual, as not all listed photos overlap
@@ -64,11 +65,6 @@ def failed_lines(failed: Sequence[FailedPair]) -> Iterator[str]:
         else:
             names = f"{members[0].name0} {members[0].name1}"
             yield text if text.startswith(f"{names}: ") else f"{names}: {text}"
-
-
-def counted(count: int, noun: str) -> str:
-    """`1 pair`, `2 pairs`."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def duration_text(seconds: float) -> str:

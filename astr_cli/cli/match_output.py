@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Column
 
 from astr_cli.cli import console
-from astr_cli.cli.match_lines import Rate, counted, failed_lines, few_line, fitting
+from astr_cli.cli.match_lines import Rate, failed_lines, few_line, fitting
 from astr_cli.errors import Interrupted
 from astr_cli.matching.events import (
     Event,
@@ -29,6 +29,7 @@ from astr_cli.matching.events import (
     Writing,
 )
 from astr_cli.matching.plots import Drawings
+from astr_cli.wording import counted
 
 LISTED = 20  # lines about failed pairs
 EVERY = 5.0  # seconds between plain lines

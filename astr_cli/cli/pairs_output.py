@@ -12,6 +12,7 @@ from astr_cli.errors import AstrError
 from astr_cli.images import find_images
 from astr_cli.pairs import Connectivity, connectivity, limit_degree, pairs_text, read_pairs, unite, write_pairs
 from astr_cli.sfm.pair_generators import natural_order
+from astr_cli.wording import listed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,13 +67,13 @@ def graph_lines(graph: Connectivity) -> Iterator[str]:
     fewest, median, most = graph.degrees
     yield f"{graph.images} photos, {graph.pairs} pairs; {fewest} to {most} pairs a photo, median {median}"
     if graph.articulation and len(graph.components) == 1:
-        yield f"hanging together by {named(graph.articulation)}: without one of these, it falls apart"
+        yield f"hanging together by {listed(graph.articulation, LISTED)}: without one of these, it falls apart"
 
 
 def graph_warnings(graph: Connectivity) -> Iterator[str]:
     """What keeps the photos from becoming one model."""
     if graph.alone:
-        yield f"in no pair: {named(graph.alone)}"
+        yield f"in no pair: {listed(graph.alone, LISTED)}"
     groups = [part for part in graph.components if len(part) > 1]
     if len(groups) > 1:
         sizes = ", ".join(str(len(part)) for part in groups[:LISTED]) + (", ..." if len(groups) > LISTED else "")
@@ -89,12 +90,6 @@ def graph_record(graph: Connectivity) -> dict[str, object]:
         "alone": graph.alone,
         "articulation": graph.articulation,
     }
-
-
-def named(names: Sequence[str]) -> str:
-    """The first few names, and how many more there are."""
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return f"{', '.join(names[:LISTED])}{more}"
 
 
 def _read_union(path: Path, names: Sequence[str], request: Request) -> list[tuple[str, str]]:

@@ -124,8 +124,8 @@ def _tell(event: "Event") -> None:
 
 
 def _lines(found: "Forecast") -> Iterator[str]:
-    from astr_cli.cli.match_lines import counted
     from astr_cli.cli.match_output import disk_text, size_text
+    from astr_cli.wording import counted
 
     skipped = f", {found.skipped} left out" if found.skipped else ""
     listed = f"{counted(found.images, 'image')}, {counted(found.pairs, 'pair')}"

@@ -15,7 +15,7 @@ from astr_cli.cli.sfm_output import LISTED, dense_lines, import_lines
 from astr_cli.sfm.camera_figures import CameraFigures, cameras_astray
 from astr_cli.sfm.pair_figures import PairFigures, doubtful_pairs
 from astr_cli.sfm.summaries import database_record, pair_record, plain
-from astr_cli.sfm.wording import counted
+from astr_cli.wording import counted, listed
 
 if TYPE_CHECKING:
     from astr_cli.sfm import ModelSummary
@@ -100,8 +100,7 @@ def place_text(place: Georeference) -> str:
 def model_warnings(model: ModelSummary) -> Iterator[str]:
     """The images without a pose, models that did not join, and a place that is not sure."""
     if model.missing:
-        more = f" and {len(model.missing) - LISTED} more" if len(model.missing) > LISTED else ""
-        yield f"not registered: {', '.join(model.missing[:LISTED])}{more}"
+        yield f"not registered: {listed(model.missing, LISTED)}"
     yield from camera_warnings(model.cameras)
     if model.models > 1:
         yield f"{model.models} models came out that share too little to be joined; {model.folder} is the largest"
@@ -140,12 +139,11 @@ def pair_warnings(figures: Sequence[PairFigures]) -> Iterator[str]:
     """Pairs that repeated structure may have fooled."""
     found = doubtful_pairs(figures)
     if found:
-        named = ", ".join(f"{pair.name0} and {pair.name1}" for pair in found[:LISTED])
-        more = f" and {len(found) - LISTED} more" if len(found) > LISTED else ""
+        named = listed([f"{pair.name0} and {pair.name1}" for pair in found], LISTED)
         what = "pair matches well but contradicts" if len(found) == 1 else "pairs match well but contradict"
         yield (
-            f"{len(found)} {what} the model, as look-alikes do (repeated facades): {named}"
-            f"{more}; leave wrong ones out of the pairs, or the model may be folded"
+            f"{len(found)} {what} the model, as look-alikes do (repeated facades): {named}; "
+            "leave wrong ones out of the pairs, or the model may be folded"
         )
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from astr_cli.cli import console
 from astr_cli.errors import Interrupted
 from astr_cli.sfm.summaries import database_record, plain
-from astr_cli.sfm.wording import counted
+from astr_cli.wording import counted
 
 if TYPE_CHECKING:
     from astr_cli.sfm import ImportSummary

@@ -120,9 +120,7 @@ def read_sizes(images: Path, names: Iterable[str], source: Path) -> dict[str, Si
     except ImageError as error:
         raise EvaluateError(f"{source}: {error}") from None
     if found.errors:
-        count = len(found.errors)
-        more = f" ({count - 1} more bad {'image' if count == 2 else 'images'})" if count > 1 else ""
-        raise EvaluateError(f"{source}: {next(iter(found.errors.values()))}{more}")
+        raise EvaluateError(f"{source}: {found.complaint()}")
     return {name: info.size for name, info in found.infos.items()}
 
 

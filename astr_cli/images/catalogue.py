@@ -7,11 +7,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from astr_cli.wording import counted, listed
+
 from .errors import ImageError
 from .info import ImageInfo, read_info
 from .opening import HEIF, RAW, USUAL
 
 FUZZY_LIMIT = 5  # names for which every name in the folder is compared: slow, and nobody reads more
+
+
+LISTED = 9  # names in one line
 
 
 @dataclass(frozen=True)
@@ -20,6 +25,13 @@ class Catalogue:
 
     infos: dict[str, ImageInfo]
     errors: dict[str, str]  # one line each, starting with the name
+
+    def complaint(self, first: str | None = None) -> str:
+        """The error of the photo `first` (by default of any), and the names of others that cannot be used."""
+        bad = next(iter(self.errors)) if first is None else first
+        others = [name for name in self.errors if name != bad]
+        more = f"; {counted(len(others), 'more bad image')}: {listed(others, LISTED)}" if others else ""
+        return self.errors[bad] + more
 
 
 def catalogue(root: Path, names: Iterable[str]) -> Catalogue:

@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from astr_cli.wording import first_line
+
 from .errors import ImageError
-from .opening import one_line, open_image
+from .opening import open_image
 from .tiff import is_turned, without_orientation
 
 STRETCH = (0.5, 99.5)  # percentiles of a deep image that become 0 and 255
@@ -51,7 +53,7 @@ def _loaded(path: Path) -> Iterator[tuple[Image.Image, bool]]:
             image.load()
             yield image, deep
         except DAMAGE as error:
-            raise ImageError(f"{path}: damaged or cut off ({one_line(error)}); copy it again") from None
+            raise ImageError(f"{path}: damaged or cut off ({first_line(error)}); copy it again") from None
 
 
 def _luma(image: Image.Image) -> Image.Image:

@@ -7,8 +7,10 @@ from typing import Any
 
 from PIL import ExifTags, Image
 
+from astr_cli.wording import first_line
+
 from .errors import ImageError
-from .opening import one_line, open_image
+from .opening import open_image
 from .png import png_exif
 from .tiff import raw_size
 from .whole import ends_early
@@ -51,7 +53,7 @@ def read_info(root: Path, name: str) -> ImageInfo:
                 raise ImageError(f"{name}: the file is cut off (truncated {image.format}); copy it again")
             orientation, focal, named = _exif(path, image, width, height)
         except (OSError, KeyError, TypeError, ValueError) as error:
-            raise ImageError(f"{name}: cannot be read ({one_line(error)})") from None
+            raise ImageError(f"{name}: cannot be read ({first_line(error)})") from None
     return ImageInfo(name, path, width, height, status.st_mtime_ns, status.st_size, orientation, focal, named)
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
+from astr_cli.wording import first_line
+
 from .errors import ImageError
 
 # What find_images takes; an image listed by name may be anything that Pillow reads.
@@ -58,7 +60,7 @@ def _opened(path: Path, shown: str) -> Image.Image:
         reason = "is a folder, not a photo" if path.is_dir() else "no permission to read it"
         raise ImageError(f"{shown}: {reason}") from None
     except (OSError, ValueError, SyntaxError, EOFError, OverflowError) as error:
-        raise ImageError(f"{shown}: damaged or cut off ({one_line(error)}); copy it again") from None
+        raise ImageError(f"{shown}: damaged or cut off ({first_line(error)}); copy it again") from None
 
 
 class _PixelLimit:
@@ -98,11 +100,6 @@ def refuse_suffix(path: Path, shown: str) -> None:
         raise ImageError(
             f"{shown}: a camera RAW file ({suffix}) cannot be read; develop it to JPEG or TIFF in full size, uncropped"
         )
-
-
-def one_line(error: BaseException) -> str:
-    """The message of someone else's exception, on one line."""
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _heif(shown: str) -> str:

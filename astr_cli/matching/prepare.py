@@ -1,11 +1,11 @@
 """Everything that is checked before anything is computed, and the job that comes of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from astr_cli.errors import AstrError
-from astr_cli.images import ImageInfo, catalogue, find_masks
+from astr_cli.images import Catalogue, ImageInfo, catalogue, find_masks
 from astr_cli.matching.events import FailedPair, Listener, Notice
 from astr_cli.matching.options import Compute, MatchOptions, resolve_compute
 from astr_cli.matching.plan import Batch, make_plan
@@ -13,8 +13,6 @@ from astr_cli.matching.views import CameraSource, View, make_views, read_camera_
 from astr_cli.model import LoadedWeights, load_weights
 from astr_cli.pairs import Pair, PairList, read_pairs
 from astr_cli.resources import weights_path
-
-LISTED = 9  # bad images that are named besides the first
 
 
 class Job(NamedTuple):
@@ -46,7 +44,7 @@ def prepare(options: MatchOptions, listener: Listener) -> Job:
     _tell_duplicates(listed, options, listener)
     found = catalogue(options.root, (name for pair in listed.pairs for name in (pair.name0, pair.name1)))
     if found.errors and not options.skip_bad:
-        raise AstrError(_bad_images(listed, found.errors, options))
+        raise AstrError(_bad_images(listed, found, options))
     skipped = [failed for pair in listed.pairs if (failed := _skip(pair, found.errors)) is not None]
     pairs = tuple(pair for pair in listed.pairs if _skip(pair, found.errors) is None)
     if not pairs:
@@ -73,20 +71,11 @@ def _tell_duplicates(listed: PairList, options: MatchOptions, listener: Listener
     listener(Notice(f"{_shown(options)}:{first.line}: {first.name0} {first.name1} is listed before; ignored{more}"))
 
 
-def _bad_images(listed: PairList, errors: Mapping[str, str], options: MatchOptions) -> str:
+def _bad_images(listed: PairList, found: Catalogue, options: MatchOptions) -> str:
     """The first bad image, with the line that names it, and the names of others."""
-    first = next(pair for pair in listed.pairs if _skip(pair, errors) is not None)
-    bad = first.name0 if first.name0 in errors else first.name1
-    others = [name for name in errors if name != bad]
-    return f"{_shown(options)}:{first.line}: {errors[bad]}{other_bad(others)}; --skip-bad goes on without"
-
-
-def other_bad(names: Sequence[str]) -> str:
-    """The end of a line about a bad image: which are bad besides."""
-    if not names:
-        return ""
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return f"; {len(names)} more bad {'image' if len(names) == 1 else 'images'}: {', '.join(names[:LISTED])}{more}"
+    first = next(pair for pair in listed.pairs if _skip(pair, found.errors) is not None)
+    bad = first.name0 if first.name0 in found.errors else first.name1
+    return f"{_shown(options)}:{first.line}: {found.complaint(bad)}; --skip-bad goes on without"
 
 
 def _shown(options: MatchOptions) -> str:

@@ -24,7 +24,7 @@ from astr_cli.sfm.statistics import TrackStatistics, statistics_of
 from astr_cli.sfm.thinning import thin_tracks
 from astr_cli.sfm.tracks import Tracks, build_tracks
 from astr_cli.sfm.verify import Verified, count_verified, verify
-from astr_cli.sfm.wording import counted
+from astr_cli.wording import counted
 
 if TYPE_CHECKING:
     from astr_cli.sfm.importing import ImportOptions

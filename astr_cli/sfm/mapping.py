@@ -16,7 +16,7 @@ from astr_cli.sfm.cameras import held_by
 from astr_cli.sfm.colmap import open_database
 from astr_cli.sfm.georeference import Georeference, georeference
 from astr_cli.sfm.refining import refine
-from astr_cli.sfm.wording import counted
+from astr_cli.wording import counted
 
 MAPPERS = ("incremental", "global")
 SEED = 0

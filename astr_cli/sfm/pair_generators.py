@@ -19,6 +19,7 @@ from scipy.spatial import cKDTree
 
 from astr_cli.errors import AstrError
 from astr_cli.sfm.colmap import pycolmap, quiet
+from astr_cli.wording import first_line
 
 MOST_PAIRS = 1_000_000  # a week and more of matching; beyond it somebody slipped
 FEWEST_SHARED = 15  # points; COLMAP maps with pairs of at least so many inliers
@@ -115,9 +116,8 @@ def covisible(model: Path, neighbours: int, fewest: int = FEWEST_SHARED) -> tupl
         with quiet(errors=False):
             loaded = pycolmap.Reconstruction(model)
     except (ValueError, RuntimeError, OSError) as error:
-        reason = (str(error).splitlines() or ["?"])[0]
         raise AstrError(
-            f"{model}: not a COLMAP model that can be read ({reason}); name a folder like sparse/0"
+            f"{model}: not a COLMAP model that can be read ({first_line(error)}); name a folder like sparse/0"
         ) from None
     ids = {number: loaded.image(number).name for number in loaded.reg_image_ids()}
     names = sorted(ids.values())

@@ -15,6 +15,7 @@ import numpy as np
 from astr_cli.errors import AstrError
 from astr_cli.sfm.colmap import open_database, pycolmap, quiet
 from astr_cli.store import read_cameras
+from astr_cli.wording import first_line
 
 MODEL_FILES = frozenset(
     f"{name}.{end}" for name in ("cameras", "images", "points3D", "rigs", "frames") for end in ("bin", "txt")
@@ -35,7 +36,7 @@ class KnownPoses:
             with quiet(errors=False):
                 self._model = pycolmap.Reconstruction(str(folder))
         except (RuntimeError, ValueError, IndexError) as error:
-            raise PoseError(f"{folder}: not a COLMAP model that can be read ({_line(error)})") from None
+            raise PoseError(f"{folder}: not a COLMAP model that can be read ({first_line(error)})") from None
         self.folder = folder
         self._images = {image.name: image for image in self._model.images.values() if image.has_pose}
         self.posed = tuple(name for name in names if name in self._images)
@@ -137,7 +138,3 @@ def write_model(model: Any, folder: Path) -> None:
 
 def _camera_text(camera: Any) -> str:
     return f"{camera.model.name} {camera.width}x{camera.height}"
-
-
-def _line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

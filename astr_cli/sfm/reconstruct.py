@@ -11,7 +11,6 @@ from pathlib import Path
 from astr_cli.errors import AstrError
 from astr_cli.images import catalogue, find_images
 from astr_cli.matching import Listener, MatchOptions, MatchSummary, match_pairs
-from astr_cli.matching.prepare import other_bad
 from astr_cli.sfm.cameras import CameraOptions
 from astr_cli.sfm.colmap import pycolmap
 from astr_cli.sfm.database import check_target
@@ -21,7 +20,7 @@ from astr_cli.sfm.pair_figures import PairFigures, pair_figures
 from astr_cli.sfm.photo_pairs import Chosen, Source, write_choice
 from astr_cli.sfm.sources import content_hash
 from astr_cli.sfm.summaries import read_model_record, summary_text
-from astr_cli.sfm.wording import counted
+from astr_cli.wording import counted
 
 FEWEST_PHOTOS = 3
 HEADER = 100  # bytes at the start of an SQLite file; COLMAP changes the counter in them whenever it opens one
@@ -123,17 +122,16 @@ def _photos(photos: Path, out: Path, skip_bad: bool) -> tuple[list[str], tuple[s
     """
     inside = out.resolve()
     names = [name for name in find_images(photos) if inside not in (photos / name).resolve().parents]
-    errors = catalogue(photos, names).errors
-    if errors and not skip_bad:
-        first, *others = errors
-        raise AstrError(f"{photos}: {errors[first]}{other_bad(others)}; --skip-bad goes on without")
-    good = [name for name in names if name not in errors]
+    found = catalogue(photos, names)
+    if found.errors and not skip_bad:
+        raise AstrError(f"{photos}: {found.complaint()}; --skip-bad goes on without")
+    good = list(found.infos)
     if len(good) < FEWEST_PHOTOS:
         raise AstrError(
             f"{photos}: {counted(len(good), 'photo')} {'is' if len(good) == 1 else 'are'} too few for a model; "
             f"take at least {FEWEST_PHOTOS}"
         )
-    return good, tuple(errors.values())
+    return good, tuple(found.errors.values())
 
 
 @contextmanager

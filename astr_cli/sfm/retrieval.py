@@ -56,8 +56,7 @@ def retrieval(
         raise AstrError(f"{root}: {len(names)} photos are more than {MOST_PHOTOS}; go folder by folder")
     found = catalogue(root, names)
     if found.errors:
-        more = f" ({len(found.errors) - 1} more bad images)" if len(found.errors) > 1 else ""
-        raise AstrError(f"{next(iter(found.errors.values()))}{more}; repair it or take it out of {root}")
+        raise AstrError(f"{found.complaint()}; repair it or take it out of {root}")
     with _extractor(found.infos, weights, device) as extract:
         tell(f"describing {len(names)} photos")
         descriptors = describe(names, extract, tell)

@@ -37,8 +37,7 @@ def check_photos(root: Path, frames: Sequence[Frame], matches: Path) -> None:
     """Raises AstrError unless every photo is there, with the size it was matched at."""
     found = catalogue(root, (frame.name for frame in frames))
     if found.errors:
-        more = f" ({len(found.errors) - 1} more bad images)" if len(found.errors) > 1 else ""
-        raise AstrError(f"{matches}: {next(iter(found.errors.values()))}{more}")
+        raise AstrError(f"{matches}: {found.complaint()}")
     for frame in frames:
         size = found.infos[frame.name].size
         if size != frame.size:

@@ -6,6 +6,8 @@ from typing import Any
 import h5py
 import numpy as np
 
+from astr_cli.wording import first_line
+
 from .errors import StoreError
 from .types import ARRAYS, PairMatches, StoredPair, problem_of
 from .writer import FORMAT, pair_group
@@ -27,7 +29,7 @@ class MatchesFile:
         except IsADirectoryError:
             raise StoreError(f"{path}: is a folder, not a matches file") from None
         except OSError as error:
-            raise StoreError(f"{path}: not a whole HDF5 file ({_first_line(error)})") from None
+            raise StoreError(f"{path}: not a whole HDF5 file ({first_line(error)})") from None
         try:
             self.attributes = self._attributes()
         except BaseException:
@@ -120,12 +122,8 @@ class MatchesFile:
         return int(size[0]), int(size[1])
 
     def _damaged(self, error: BaseException) -> StoreError:
-        return StoreError(f"{self.path}: damaged ({_first_line(error)}); make it again with astr match")
+        return StoreError(f"{self.path}: damaged ({first_line(error)}); make it again with astr match")
 
 
 def _text(value: Any) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip("'\"").splitlines() or [type(error).__name__])[0]

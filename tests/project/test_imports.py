@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "astr_cli"
 
 # What each part may import of the package besides itself; "" is the package's own __init__, the Python API.
-BOTTOM = {"errors", "resources"}
+BOTTOM = {"errors", "resources", "wording"}
 STAGES = {"ops": BOTTOM}
 STAGES |= {part: {"ops"} | BOTTOM for part in ("model", "store", "images", "pairs", "scenes")}
 STAGES["matching"] = set(STAGES)
@@ -21,7 +21,7 @@ for upper, lower in (("sfm", "matching"), ("evaluate", "sfm"), ("train", "evalua
     STAGES[upper] = STAGES[lower] | {lower}
 STAGES["bench"] = STAGES["train"]
 STAGES["cli"] |= {"bench"}
-STAGES |= {"": set(STAGES) - {"cli"}, "__main__": {"cli"}, "errors": set(), "resources": {"errors"}}
+STAGES |= {"": set(STAGES) - {"cli"}, "__main__": {"cli"}, "errors": set(), "resources": {"errors"}, "wording": set()}
 for part in STAGES.keys() - BOTTOM:
     STAGES[part] = STAGES[part] | BOTTOM
 
@@ -45,6 +45,7 @@ ALLOWED = {
     "__main__": set(),
     "errors": set(),
     "resources": set(),
+    "wording": set(),
 }
 EXCEPTIONS = {
     "model/checkpoint.py": {"safetensors"} | FILES,
@@ -139,7 +140,7 @@ def test_every_library_is_declared() -> None:
 def test_a_wrong_import_is_found(tmp_path: Path, path: str, line: str, message: str) -> None:
     package = tmp_path / PACKAGE
     for part in STAGES:
-        if part in ("errors", "resources", "__main__"):
+        if part in BOTTOM | {"__main__"}:
             (package / f"{part}.py").write_text("")
         else:
             (package / part).mkdir(parents=True, exist_ok=True)

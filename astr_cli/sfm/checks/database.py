@@ -17,6 +17,7 @@ from astr_cli.sfm.checks.frames import check_frames, columns_of
 from astr_cli.sfm.checks.graph import PairCount, check_graph, check_names
 from astr_cli.sfm.checks.points import check_indices, check_keypoints, judge, report_suspicion
 from astr_cli.sfm.checks.report import Findings, Report, UnreadableError, names_of
+from astr_cli.wording import first_line
 
 PAIR_BASE = 2147483647  # pair_id = lower image id * this + higher image id
 NEEDED = ("images", "cameras", "keypoints", "matches", "two_view_geometries")
@@ -46,7 +47,7 @@ def check_database(path: Path, alive: Callable[[], None]) -> Report:
         try:
             return _check(path, connection, found)
         except (sqlite3.Error, OverflowError, UnicodeDecodeError) as error:  # the last: of SQLite's own message
-            raise UnreadableError(f"damaged ({_first_line(error)})") from None
+            raise UnreadableError(f"damaged ({first_line(error)})") from None
 
 
 def _open(path: Path, found: Findings) -> sqlite3.Connection:
@@ -58,7 +59,7 @@ def _open(path: Path, found: Findings) -> sqlite3.Connection:
         # immutable: no lock and no side files; wrong only where changes are pending.
         connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro{'' if pending else '&immutable=1'}", uri=True)
     except sqlite3.Error as error:
-        raise UnreadableError(f"cannot be opened ({_first_line(error)})") from None
+        raise UnreadableError(f"cannot be opened ({first_line(error)})") from None
     connection.text_factory = lambda data: data.decode("utf-8", "backslashreplace")
     return connection
 
@@ -191,7 +192,3 @@ def _whole(*values: Any) -> bool:
 
 def _size(data: Any) -> str:
     return f"{len(data or b'')} bytes" if data is None or isinstance(data, bytes) else type(data).__name__
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from astr_cli.sfm.checks.report import UnreadableError
 from astr_cli.store.matches_file import DAMAGE
+from astr_cli.wording import first_line
 
 Kind = Literal["astr matches", "hloc matches", "hloc features", "imc matches", "imc keypoints"]
 FEATURES: tuple[Kind, ...] = ("hloc features", "imc keypoints")
@@ -125,8 +126,3 @@ class Layout:
         if self.broken:
             raise UnreadableError(f"damaged: {self.broken[0]}")
         raise UnreadableError("holds neither matches nor keypoints in a form that astr, hloc or kornia writes")
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says, on one line."""
-    return (str(error).strip("'\"").splitlines() or [type(error).__name__])[0]

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from astr_cli.images import working_size
 from astr_cli.sfm.checks.graph import PairCount, check_graph, check_names
-from astr_cli.sfm.checks.hdf5 import FEATURES, Kind, Layout, Leaf, first_line
+from astr_cli.sfm.checks.hdf5 import FEATURES, Kind, Layout, Leaf
 from astr_cli.sfm.checks.points import check_indices, check_keypoints, judge, report_suspicion
 from astr_cli.sfm.checks.report import Findings, Report, UnreadableError, names_of
 from astr_cli.store import MatchesFile, StoredPair, StoreError
 from astr_cli.store.matches_file import DAMAGE
+from astr_cli.wording import first_line
 
 Counts = dict[str, int]  # keypoints by image
 CELL = 8  # working pixels

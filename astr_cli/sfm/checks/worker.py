@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from astr_cli.sfm.checks.database import check_database
-from astr_cli.sfm.checks.hdf5 import first_line
 from astr_cli.sfm.checks.layouts import check_hdf5
 from astr_cli.sfm.checks.report import Report, UnreadableError, printable
+from astr_cli.wording import first_line
 
 BEAT = 1.0  # seconds between two signs of life
 SQLITE = b"SQLite format 3\x00"

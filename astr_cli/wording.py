@@ -1,0 +1,21 @@
+"""Counts, lists and errors of libraries in sentences of one line."""
+
+from collections.abc import Sequence
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 pair`, `2 pairs`, `2 matches`: a count with its noun."""
+    if count == 1:
+        return f"{count} {noun}"
+    return f"{count} {noun}es" if noun.endswith("ch") else f"{count} {noun}s"
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """`a, b and 3 more`: the first `most` names, and how many there are besides."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says, without quotes around it; its kind where it says nothing."""
+    return (str(error).strip("'\"").splitlines() or [type(error).__name__])[0]
