@@ -267,4 +267,7 @@ def test_the_peak_is_found_beside_a_floor(x, y, floor):
     heat = torch.exp(-(places - peak).square().sum(dim=1) / (2 * 0.25**2))
     log_heat = torch.log((1 - floor) * heat / heat.sum() + floor / 25)[None]
     pulled = (log_heat.exp() @ places - peak).norm()
-    assert (expect(log_heat, places)[0] - peak).norm() <= pulled + 0.02
+    off = (expect(log_heat, places)[0] - peak).norm()
+    assert off <= 0.1  # tokens stand 0.5 apart
+    if floor >= 0.1:  # under a lower one both are off by what the tokens' distance alone does: 0.035
+        assert off <= pulled + 0.01
