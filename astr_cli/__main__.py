@@ -1,6 +1,6 @@
 """`python -m astr_cli` is the command `astr`."""
 
-from .cli.app import main
+from astr_cli.cli.app import main
 
 if __name__ == "__main__":
     main()

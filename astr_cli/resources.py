@@ -8,7 +8,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 from pathlib import Path
 
-from .errors import AstrError
+from astr_cli.errors import AstrError
 
 DEFAULT_WEIGHTS = "astr-small"
 _PACKAGE = Path(__file__).resolve().parent

@@ -17,10 +17,11 @@ from pathlib import Path
 import numpy as np
 
 from astr_cli.errors import AstrError
-from astr_cli.evaluate import PoseFolder, read_pose_folder
 from astr_cli.evaluate.metrics import RelativePose, pose_error, relative_pose
-from astr_cli.sfm import centre_error
+from astr_cli.evaluate.pose_folder import PoseFolder
+from astr_cli.evaluate.readers.gt_json import read_pose_folder
 from astr_cli.sfm.colmap import pycolmap
+from astr_cli.sfm.mapping.alignment import centre_error
 
 
 def main(truth: PoseFolder, model: Path, limit: float) -> int:

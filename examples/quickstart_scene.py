@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from PIL import ExifTags, Image
 from torch import Tensor
 
-from astr_cli.scenes import procedural_textures
 from astr_cli.scenes.geometry import Cameras, intrinsics_matrix, look_at, pixel_grid, pixel_rays
+from astr_cli.scenes.textures import procedural_textures
 from astr_cli.scenes.texturing import build_pyramid, sample
 
 SEED = 20_240_229

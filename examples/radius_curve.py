@@ -15,8 +15,11 @@ from typing import NamedTuple
 import numpy as np
 from quickstart_scene import write_scene
 
-from astr_cli.matching import MatchOptions, match_pairs
-from astr_cli.sfm import ImportOptions, camera_centres, centre_error, import_matches, map_database
+from astr_cli.matching.resources.compute import MatchOptions
+from astr_cli.matching.run.match import match_pairs
+from astr_cli.sfm.database.importing import ImportOptions, import_matches
+from astr_cli.sfm.mapping.alignment import centre_error
+from astr_cli.sfm.mapping.mapper import camera_centres, map_database
 
 RADII = (0.5, 1.0, 2.0, 4.0)  # pixels of the matched size
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from astr_cli.bench.lists import WINDOW
-from astr_cli.bench.trials import STEPS, Call, Contender, Cost, Trial, served_by
-from astr_cli.ops import spot_attention
+from astr_cli.bench.comparison import STEPS, Call, Contender, Cost, Trial, served_by
+from astr_cli.bench.window_centres import WINDOW
+from astr_cli.ops.attention import spot_attention
 from astr_cli.ops.lists import spot_mask
 
 Attention = Callable[[Tensor, Tensor, Tensor], Tensor]

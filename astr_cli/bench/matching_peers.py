@@ -6,8 +6,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from astr_cli.bench.trials import STEPS, Contender, Cost, Trial, served_by
-from astr_cli.ops import dual_softmax
+from astr_cli.bench.comparison import STEPS, Contender, Cost, Trial, served_by
+from astr_cli.ops.matching import dual_softmax
 
 PEER = "dense"
 ROWS = 256  # of log P formed at a time

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import torch
 
+from astr_cli.bench.comparison import Call
 from astr_cli.bench.records import Machine
-from astr_cli.bench.trials import Call
 
 ROUNDS, ENOUGH = 5, 4.0  # timings of each implementation, fewer once they took this many seconds
 QUEUED, MOST_QUEUED = 0.02, 200  # calls of one timing on a GPU: for about so many seconds, so many at most

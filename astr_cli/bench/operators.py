@@ -8,11 +8,11 @@ from typing import NamedTuple
 import torch
 
 from astr_cli.bench.attention_peers import Case, attention_trials
-from astr_cli.bench.lists import WINDOW, WRONG, random_centres, realistic_centres
+from astr_cli.bench.comparison import Call, Contender, Trial, Unavailable
 from astr_cli.bench.matching_peers import matching_trials
 from astr_cli.bench.measuring import free_bytes, interleaved, machine, peak_megabytes
 from astr_cli.bench.records import BenchError, Machine, Timing
-from astr_cli.bench.trials import Call, Contender, Trial, Unavailable
+from astr_cli.bench.window_centres import WINDOW, WRONG, random_centres, realistic_centres
 from astr_cli.ops.lists import spot_mask
 
 HEAD = 32  # channels of a head, in both presets

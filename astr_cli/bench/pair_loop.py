@@ -3,13 +3,13 @@
 from time import perf_counter, process_time
 from typing import NamedTuple
 
-from astr_cli.images import read_info
-from astr_cli.matching import MatchOptions, Stopwatch
-from astr_cli.matching.loader import load_image
-from astr_cli.matching.options import resolve_compute
-from astr_cli.matching.runner import PairInput, Runner
-from astr_cli.matching.views import exif_intrinsics, make_view
-from astr_cli.model import load_weights
+from astr_cli.images.info import read_info
+from astr_cli.matching.photos.geometry import exif_intrinsics, make_view
+from astr_cli.matching.photos.loader import load_image
+from astr_cli.matching.resources.compute import MatchOptions, resolve_compute
+from astr_cli.matching.resources.stopwatch import Stopwatch
+from astr_cli.matching.run.model_runner import PairInput, Runner
+from astr_cli.model.checkpoint import load_weights
 from astr_cli.resources import weights_path
 
 

@@ -9,15 +9,17 @@ from time import perf_counter, process_time
 
 import torch
 
-from astr_cli.bench.floor import Work, measure_work
+from astr_cli.bench.least_work import Work, measure_work
 from astr_cli.bench.measuring import core_gflops, machine, peak_resident
 from astr_cli.bench.pair_loop import Loop, LoopPair
 from astr_cli.bench.records import BenchError, Floor, Machine, PipelineRun, PipelineSummary
 from astr_cli.evaluate.sift import SiftMatcher
-from astr_cli.images import find_images
-from astr_cli.matching import MatchOptions, MatchSummary, Stopwatch, match_pairs
-from astr_cli.matching.options import resolve_compute
-from astr_cli.pairs import format_pair
+from astr_cli.images.catalogue import find_images
+from astr_cli.matching.resources.compute import MatchOptions, resolve_compute
+from astr_cli.matching.resources.stopwatch import Stopwatch
+from astr_cli.matching.run.events import MatchSummary
+from astr_cli.matching.run.match import match_pairs
+from astr_cli.pairs.reading import format_pair
 
 Names = tuple[str, str]
 

@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from astr_cli.bench.records import BenchError
-from astr_cli.evaluate import read_pose_folder
-from astr_cli.images import catalogue
-from astr_cli.matching import Listener
-from astr_cli.sfm import CameraOptions, Frame, MapOptions, MappingError, camera_centres, centre_error, map_database
-from astr_cli.sfm.mapping import ModelSummary
+from astr_cli.evaluate.readers.gt_json import read_pose_folder
+from astr_cli.images.catalogue import catalogue
+from astr_cli.matching.run.events import Listener
+from astr_cli.sfm.database.cameras import CameraOptions
+from astr_cli.sfm.database.sift import sift_database
+from astr_cli.sfm.mapping.alignment import centre_error
+from astr_cli.sfm.mapping.mapper import MapOptions, MappingError, ModelSummary, camera_centres, map_database
 from astr_cli.sfm.reconstruct import ReconstructOptions, reconstruct, reconstruct_files
-from astr_cli.sfm.sift import sift_database
+from astr_cli.sfm.tracks.match_rows import Frame
 
 OURS, SIFT = "astr", "SIFT"
 

@@ -15,8 +15,21 @@ from typing import Annotated
 
 import typer
 
-from ..errors import AstrError
-from . import bench, bench_sfm, check, colmap_import, console, eval, export, match, pairs, plan, reconstruct, train
+from astr_cli.cli import (
+    bench,
+    bench_sfm,
+    check,
+    colmap_import,
+    console,
+    eval,
+    export,
+    match,
+    pairs,
+    plan,
+    reconstruct,
+    train,
+)
+from astr_cli.errors import AstrError
 
 app = typer.Typer(
     name="astr",

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from astr_cli.bench import Machine, Timing
+    from astr_cli.bench.records import Machine, Timing
 
 bench = typer.Typer(help="Measure how fast the parts are, each beside its peers in the same run.", no_args_is_help=True)
 bench.command("pipeline")(bench_pipeline.command)
@@ -64,7 +64,8 @@ def operator(
     """
     from dataclasses import asdict
 
-    from astr_cli.bench import Machine, OperatorRequest, bench_operators
+    from astr_cli.bench.operators import OperatorRequest, bench_operators
+    from astr_cli.bench.records import Machine
     from astr_cli.cli import console
 
     plain = OperatorRequest()
@@ -98,7 +99,7 @@ def _print_tables(found: "Iterator[Machine | Timing]") -> None:
     """One table a size, as soon as both of its steps are there."""
     from rich.console import Console
 
-    from astr_cli.bench import Machine
+    from astr_cli.bench.records import Machine
 
     out = Console(highlight=False)
     size: list[Timing] = []

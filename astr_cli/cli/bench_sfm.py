@@ -53,7 +53,8 @@ def command(
     from astr_cli.cli import console
     from astr_cli.cli.match_output import make_report
     from astr_cli.cli.sfm_output import progress_line, stoppable
-    from astr_cli.sfm import CameraOptions, MapOptions
+    from astr_cli.sfm.database.cameras import CameraOptions
+    from astr_cli.sfm.mapping.mapper import MapOptions
 
     request = SfmRequest(
         folders=folders,

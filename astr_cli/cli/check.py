@@ -29,7 +29,7 @@ def command(
     Exit codes: 0 clean, if perhaps with notes; 3 something was found; 2 a file cannot be read.
     """
     from astr_cli.cli.check_output import print_reports
-    from astr_cli.sfm.checks import check_paths
+    from astr_cli.sfm.checks.check import check_paths
 
     reports = check_paths(paths)
     print_reports(reports, as_json, quiet)

@@ -13,7 +13,7 @@ from astr_cli.cli import console
 from astr_cli.wording import counted
 
 if TYPE_CHECKING:
-    from astr_cli.sfm.checks import Report
+    from astr_cli.sfm.checks.report import Report
 
 WIDTH = 160  # columns where the output is no terminal
 

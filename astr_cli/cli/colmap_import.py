@@ -84,7 +84,8 @@ def command(
     as it was, the same command goes on).
     """
     from astr_cli.cli.sfm_output import print_difference, print_import, progress_line, stoppable
-    from astr_cli.sfm import CameraOptions, ImportOptions, import_matches
+    from astr_cli.sfm.database.cameras import CameraOptions
+    from astr_cli.sfm.database.importing import ImportOptions, import_matches
 
     options = ImportOptions(
         database=database,

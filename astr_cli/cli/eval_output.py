@@ -11,7 +11,8 @@ from rich.table import Table
 from astr_cli.cli import console
 
 if TYPE_CHECKING:
-    from astr_cli.evaluate import Benchmark, Evaluation, Kind
+    from astr_cli.evaluate.benchmark import Benchmark, Kind
+    from astr_cli.evaluate.run import Evaluation
 
 WIDTH = 120  # columns where the output is no terminal: a table that is folded cannot be read by anything
 

@@ -44,7 +44,7 @@ def command(
     from dataclasses import asdict
 
     from astr_cli.cli import console
-    from astr_cli.sfm.exports import ExportOptions, export_matches
+    from astr_cli.sfm.exports.export import ExportOptions, export_matches
 
     summary = export_matches(ExportOptions(matches, out, form, images, min_score, merge_radius, overwrite))
     if as_json:

@@ -29,7 +29,7 @@ from astr_cli.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from astr_cli.matching import MatchOptions
+    from astr_cli.matching.resources.compute import MatchOptions
 
 
 def command(
@@ -86,7 +86,7 @@ def command(
     Exit codes: 0 done; 2 nothing was started; 3 done, but some pairs failed (the same command tries them again);
     4 stopped, disk or memory full, and 130 stopped by a signal (the same command goes on).
     """
-    from astr_cli.matching import MatchOptions, parse_size
+    from astr_cli.matching.resources.compute import MatchOptions, parse_size
 
     options = MatchOptions(
         pairs=pairs,
@@ -118,9 +118,9 @@ def command(
 def _run(options: "MatchOptions", plots: Path | None, as_json: bool, quiet: bool) -> int:
     """Matches, draws where asked, and prints; returns the exit code."""
     from astr_cli.cli.match_output import make_report
-    from astr_cli.images import DrawingFolder
-    from astr_cli.matching import match_pairs
+    from astr_cli.images.drawing import DrawingFolder
     from astr_cli.matching.plots import draw_pairs
+    from astr_cli.matching.run.match import match_pairs
 
     drawings = None if plots is None else DrawingFolder(plots)
     with make_report(as_json, quiet) as report:

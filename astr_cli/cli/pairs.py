@@ -9,7 +9,7 @@ import typer
 from astr_cli.cli.options import Device, Weights
 
 if TYPE_CHECKING:
-    from astr_cli.sfm.pair_generators import Proposal
+    from astr_cli.sfm.pairs.generators import Proposal
 
 pairs = typer.Typer(
     help="Choose which photos to match with which: a list of pairs for astr match.", no_args_is_help=True
@@ -66,7 +66,7 @@ def exhaustive(
 
     Exit codes: 0 done; 2 nothing was written.
     """
-    from astr_cli.sfm import pair_generators
+    from astr_cli.sfm.pairs import generators as pair_generators
 
     request = Request(photos, out, degree, union, overwrite, as_json, quiet)
     return _propose(request, photos, pair_generators.exhaustive)
@@ -98,7 +98,7 @@ def sequential(
 
     Exit codes: 0 done; 2 nothing was written.
     """
-    from astr_cli.sfm import pair_generators
+    from astr_cli.sfm.pairs import generators as pair_generators
 
     def propose(names: list[str]) -> "Proposal":
         return pair_generators.sequential(names, overlap, quadratic)
@@ -131,7 +131,7 @@ def spatial(
 
     Exit codes: 0 done; 2 nothing was written.
     """
-    from astr_cli.sfm import pair_generators
+    from astr_cli.sfm.pairs import generators as pair_generators
 
     def propose(names: list[str]) -> "Proposal":
         return pair_generators.spatial(photos, names, neighbours, distance, not height)
@@ -165,7 +165,7 @@ def retrieval(
     from astr_cli.cli.sfm_output import progress_line
 
     def propose(names: list[str]) -> "Proposal":
-        from astr_cli.sfm.retrieval import retrieval
+        from astr_cli.sfm.pairs.retrieval import retrieval
 
         return retrieval(photos, names, neighbours, weights, device, progress_line(as_json or quiet))
 
@@ -193,7 +193,7 @@ def covisible(
     Exit codes: 0 done; 2 nothing was written.
     """
     from astr_cli.cli.pairs_output import check_request, finish
-    from astr_cli.sfm import pair_generators
+    from astr_cli.sfm.pairs import generators as pair_generators
 
     request = Request(None, out, degree, union, overwrite, as_json, quiet)
     check_request(request)

@@ -9,16 +9,19 @@ from typing import TYPE_CHECKING
 
 from astr_cli.cli import console
 from astr_cli.errors import AstrError
-from astr_cli.images import find_images
-from astr_cli.pairs import Connectivity, connectivity, limit_degree, pairs_text, read_pairs, unite, write_pairs
-from astr_cli.sfm.pair_generators import natural_order
+from astr_cli.images.catalogue import find_images
+from astr_cli.pairs.connectivity import Connectivity, connectivity
+from astr_cli.pairs.reading import read_pairs
+from astr_cli.pairs.selecting import limit_degree, unite
+from astr_cli.pairs.writing import pairs_text, write_pairs
+from astr_cli.sfm.pairs.generators import natural_order
 from astr_cli.wording import listed
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from astr_cli.cli.pairs import Request
-    from astr_cli.sfm.pair_generators import Proposal
+    from astr_cli.sfm.pairs.generators import Proposal
 
 LISTED = 5  # names that are written out
 

@@ -30,7 +30,8 @@ from astr_cli.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from astr_cli.matching import Event, Forecast
+    from astr_cli.matching.run.events import Event
+    from astr_cli.matching.run.forecast import Forecast
 
 
 def command(
@@ -79,7 +80,8 @@ def command(
     from dataclasses import asdict
 
     from astr_cli.cli import console
-    from astr_cli.matching import MatchOptions, forecast, parse_size
+    from astr_cli.matching.resources.compute import MatchOptions, parse_size
+    from astr_cli.matching.run.forecast import forecast
 
     options = MatchOptions(
         pairs=pairs,
@@ -115,7 +117,7 @@ def command(
 def _tell(event: "Event") -> None:
     from astr_cli.cli import console
     from astr_cli.cli.match_output import stop_line
-    from astr_cli.matching.events import Notice, StopRequested
+    from astr_cli.matching.run.events import Notice, StopRequested
 
     if isinstance(event, Notice):
         console.warn(event.text)

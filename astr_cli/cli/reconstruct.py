@@ -88,7 +88,8 @@ def command(
     from astr_cli.cli.match_output import make_report
     from astr_cli.cli.reconstruct_output import print_reconstruction
     from astr_cli.cli.sfm_output import progress_line, stoppable
-    from astr_cli.sfm import CameraOptions, MapOptions
+    from astr_cli.sfm.database.cameras import CameraOptions
+    from astr_cli.sfm.mapping.mapper import MapOptions
     from astr_cli.sfm.reconstruct import ReconstructOptions, reconstruct, reconstruct_files
 
     known = None if cameras in ("exif", "none") else Path(cameras)

@@ -12,14 +12,14 @@ from rich.table import Table
 from astr_cli.cli import console
 from astr_cli.cli.match_output import Report, summary_lines
 from astr_cli.cli.sfm_output import LISTED, dense_lines, import_lines
-from astr_cli.sfm.camera_figures import CameraFigures, cameras_astray
-from astr_cli.sfm.pair_figures import PairFigures, doubtful_pairs
-from astr_cli.sfm.summaries import database_record, pair_record, plain
+from astr_cli.sfm.mapping.camera_changes import CameraFigures, cameras_astray
+from astr_cli.sfm.mapping.pair_agreement import PairFigures, doubtful_pairs
+from astr_cli.sfm.reconstruct import database_record, pair_record, plain
 from astr_cli.wording import counted, listed
 
 if TYPE_CHECKING:
-    from astr_cli.sfm import ModelSummary
-    from astr_cli.sfm.georeference import Georeference
+    from astr_cli.sfm.mapping.georeference import Georeference
+    from astr_cli.sfm.mapping.mapper import ModelSummary
     from astr_cli.sfm.reconstruct import ReconstructSummary
 
 ROWS = 20  # of the table; the file has all

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from astr_cli.cli import console
 from astr_cli.errors import Interrupted
-from astr_cli.sfm.summaries import database_record, plain
+from astr_cli.sfm.reconstruct import database_record, plain
 from astr_cli.wording import counted
 
 if TYPE_CHECKING:
-    from astr_cli.sfm import ImportSummary
+    from astr_cli.sfm.database.importing import ImportSummary
 
 LISTED = 10  # missing images that are written out
 

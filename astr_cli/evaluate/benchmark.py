@@ -10,9 +10,10 @@ import numpy as np
 
 from astr_cli.errors import AstrError
 from astr_cli.evaluate.metrics import Array
-from astr_cli.images import ImageError, catalogue
-from astr_cli.pairs import Pair
-from astr_cli.store import PairMatches
+from astr_cli.images.catalogue import catalogue
+from astr_cli.images.errors import ImageError
+from astr_cli.pairs.reading import Pair
+from astr_cli.store.types import PairMatches
 
 Size = tuple[int, int]  # (width, height)
 Kind = Literal["pose", "homography", "disparity"]

@@ -10,8 +10,8 @@ import numpy.typing as npt
 from astr_cli.evaluate.benchmark import Benchmark, Kind, Outcome, Size
 from astr_cli.evaluate.disparity import disparity_at, disparity_errors
 from astr_cli.evaluate.metrics import Array
-from astr_cli.images import working_size
-from astr_cli.store import PairMatches
+from astr_cli.images.geometry import working_size
+from astr_cli.store.types import PairMatches
 
 PIXELS = 1.0  # what counts as a right match, in pixels of the matched size
 

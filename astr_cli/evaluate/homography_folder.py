@@ -21,8 +21,8 @@ from astr_cli.evaluate.homography import (
     warp,
 )
 from astr_cli.evaluate.metrics import Array, error_auc
-from astr_cli.images import to_working, working_size
-from astr_cli.store import PairMatches
+from astr_cli.images.geometry import to_working, working_size
+from astr_cli.store.types import PairMatches
 
 
 @dataclass(frozen=True)

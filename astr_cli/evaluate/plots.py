@@ -9,7 +9,9 @@ import numpy.typing as npt
 
 from astr_cli.evaluate.benchmark import Benchmark, Outcome
 from astr_cli.evaluate.metrics import Array
-from astr_cli.images import DrawingFolder, Drawn, draw_matches, read_gray, to_working, working_size
+from astr_cli.images.decode import read_gray
+from astr_cli.images.drawing import DrawingFolder, Drawn, draw_matches
+from astr_cli.images.geometry import to_working, working_size
 
 UNKNOWN = (160, 160, 160)  # BGR of a match without truth
 

@@ -22,8 +22,8 @@ from astr_cli.evaluate.metrics import (
     relative_pose,
 )
 from astr_cli.evaluate.pose import ESTIMATORS, Estimator, estimate_pose
-from astr_cli.images import scale_intrinsics, working_size
-from astr_cli.store import PairMatches
+from astr_cli.images.geometry import scale_intrinsics, working_size
+from astr_cli.store.types import PairMatches
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
 from astr_cli.evaluate.benchmark import Benchmark, Outcome, PairResult, Totals
-from astr_cli.evaluate.stored import StoredMatches, long_side_of, other_photos
-from astr_cli.matching import MatchOptions
-from astr_cli.matching.events import Event, PairDone, Started
-from astr_cli.matching.events import Listener as MatchListener
-from astr_cli.matching.options import Scaling
-from astr_cli.matching.run import match_and_discard
-from astr_cli.pairs import format_pair
-from astr_cli.store import MatchesFile, PairMatches
+from astr_cli.evaluate.stored_matches import StoredMatches, long_side_of, other_photos
+from astr_cli.matching.resources.compute import MatchOptions, Scaling
+from astr_cli.matching.run.events import Event, PairDone, Started
+from astr_cli.matching.run.events import Listener as MatchListener
+from astr_cli.matching.run.match import match_and_discard
+from astr_cli.pairs.reading import format_pair
+from astr_cli.store.matches_file import MatchesFile
+from astr_cli.store.types import PairMatches
 
 PairMatcher = Callable[[str, str], PairMatches]
 Listener = Callable[[Outcome[Any]], object]

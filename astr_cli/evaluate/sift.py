@@ -7,8 +7,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from astr_cli.images import read_gray, resize, to_original, working_size
-from astr_cli.store import PairMatches
+from astr_cli.images.decode import read_gray
+from astr_cli.images.geometry import resize, to_original, working_size
+from astr_cli.store.types import PairMatches
 
 RATIO = 0.8
 

@@ -7,11 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from astr_cli.images.errors import ImageError
+from astr_cli.images.info import ImageInfo, read_info
+from astr_cli.images.opening import HEIF, RAW, USUAL
 from astr_cli.wording import counted, listed
-
-from .errors import ImageError
-from .info import ImageInfo, read_info
-from .opening import HEIF, RAW, USUAL
 
 FUZZY_LIMIT = 5  # names for which every name in the folder is compared: slow, and nobody reads more
 

@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from astr_cli.images.errors import ImageError
+from astr_cli.images.opening import open_image
+from astr_cli.images.tiff import is_turned, without_orientation
 from astr_cli.wording import first_line
-
-from .errors import ImageError
-from .opening import open_image
-from .tiff import is_turned, without_orientation
 
 STRETCH = (0.5, 99.5)  # percentiles of a deep image that become 0 and 255
 DAMAGE = (OSError, ValueError, SyntaxError, EOFError, OverflowError, KeyError, TypeError, struct.error)

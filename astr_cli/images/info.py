@@ -7,13 +7,12 @@ from typing import Any
 
 from PIL import ExifTags, Image
 
+from astr_cli.images.errors import ImageError
+from astr_cli.images.opening import open_image
+from astr_cli.images.png import png_exif
+from astr_cli.images.tiff import raw_size
+from astr_cli.images.truncation import ends_early
 from astr_cli.wording import first_line
-
-from .errors import ImageError
-from .opening import open_image
-from .png import png_exif
-from .tiff import raw_size
-from .whole import ends_early
 
 FILM_DIAGONAL = 43.27  # mm of a 36 x 24 frame, the figure that COLMAP divides by
 UNIT_MM = {2: 25.4, 3: 10.0, 4: 1.0, 5: 0.001}  # EXIF FocalPlaneResolutionUnit; absent means inches

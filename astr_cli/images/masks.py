@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .decode import read_nonzero
-from .errors import ImageError
-from .info import ImageInfo
+from astr_cli.images.decode import read_nonzero
+from astr_cli.images.errors import ImageError
+from astr_cli.images.info import ImageInfo
 
 
 def find_mask(folder: Path, name: str) -> Path | None:

@@ -8,9 +8,8 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
+from astr_cli.images.errors import ImageError
 from astr_cli.wording import first_line
-
-from .errors import ImageError
 
 # What find_images takes; an image listed by name may be anything that Pillow reads.
 # fmt: off

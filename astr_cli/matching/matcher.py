@@ -10,12 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from astr_cli.errors import AstrError
-from astr_cli.images import UPRIGHT, read_gray, read_info, resize, turn_pixels
-from astr_cli.matching.lanes import Lanes, Split, fitting
-from astr_cli.matching.options import MatchOptions, Precision, resolve_compute
-from astr_cli.matching.runner import PairInput, Runner, defect
-from astr_cli.matching.views import View, exif_intrinsics, make_view
-from astr_cli.model import load_weights
+from astr_cli.images.decode import read_gray
+from astr_cli.images.geometry import resize
+from astr_cli.images.info import read_info
+from astr_cli.images.upright import UPRIGHT, turn_pixels
+from astr_cli.matching.photos.geometry import View, exif_intrinsics, make_view
+from astr_cli.matching.resources.compute import MatchOptions, Precision, resolve_compute
+from astr_cli.matching.resources.cores import Lanes, Split, fitting
+from astr_cli.matching.run.model_runner import PairInput, Runner, defect
+from astr_cli.model.checkpoint import load_weights
 from astr_cli.resources import weights_path
 
 Photo: TypeAlias = str | PathLike[str] | npt.NDArray[Any]

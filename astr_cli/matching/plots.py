@@ -7,20 +7,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from astr_cli.images import (
-    DrawingFolder,
-    Drawn,
-    ImageError,
-    draw_matches,
-    read_gray,
-    read_info,
-    to_upright,
-    to_working,
-    turn_pixels,
-    upright_size,
-    working_size,
-)
-from astr_cli.store import MatchesFile, PairMatches, StoredPair
+from astr_cli.images.decode import read_gray
+from astr_cli.images.drawing import DrawingFolder, Drawn, draw_matches
+from astr_cli.images.errors import ImageError
+from astr_cli.images.geometry import to_working, working_size
+from astr_cli.images.info import read_info
+from astr_cli.images.upright import to_upright, turn_pixels, upright_size
+from astr_cli.store.matches_file import MatchesFile
+from astr_cli.store.types import PairMatches, StoredPair
 
 MOST = 100  # pairs
 LONG_SIDE = 640  # pixels of a drawn photo

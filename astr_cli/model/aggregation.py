@@ -23,7 +23,8 @@ from astr_cli.model.layers import (
 )
 from astr_cli.model.positions import positional_encoding
 from astr_cli.model.spots import select_spots
-from astr_cli.ops import DualSoftmax, dual_softmax, spot_attention
+from astr_cli.ops.attention import spot_attention
+from astr_cli.ops.matching import DualSoftmax, dual_softmax
 
 Attend = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
 

@@ -13,7 +13,7 @@ from astr_cli.model.config import AstrConfig
 from astr_cli.model.fine import FineMaps, FineStage, Windows
 from astr_cli.model.layers import to_tokens
 from astr_cli.model.scaling import scale_ratios
-from astr_cli.ops import BestMatches
+from astr_cli.ops.matching import BestMatches
 
 
 @dataclass(frozen=True)

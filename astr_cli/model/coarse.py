@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from astr_cli.ops import BestMatches
+from astr_cli.ops.matching import BestMatches
 
 
 class CoarseMatches(NamedTuple):

@@ -5,7 +5,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from astr_cli.model.layers import split_heads, to_tokens
-from astr_cli.ops import BestMatches, sampled_scores
+from astr_cli.ops.attention import sampled_scores
+from astr_cli.ops.matching import BestMatches
 
 HEAD = 32  # channels whose products the operator sums at a time
 

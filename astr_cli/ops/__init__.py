@@ -7,16 +7,3 @@
 
 What serves a call is chosen in `backends`; ASTR_ATTENTION overrides it.
 """
-
-from astr_cli.ops.attention import list_attention, sampled_scores, spot_attention, table_attention
-from astr_cli.ops.matching import BestMatches, DualSoftmax, dual_softmax
-
-__all__ = [
-    "BestMatches",
-    "DualSoftmax",
-    "dual_softmax",
-    "list_attention",
-    "sampled_scores",
-    "spot_attention",
-    "table_attention",
-]

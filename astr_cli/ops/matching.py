@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from astr_cli.ops.matching_registration import best_matches, score_sums
+from astr_cli.ops.registration import best_matches, score_sums
 from astr_cli.ops.torch_matching import IMPOSSIBLE, tiles
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from astr_cli.ops import attention_kernels as kernels
-from astr_cli.ops.kernels import Array
+from astr_cli.ops import numba_kernels as kernels
 from astr_cli.ops.lists import KeyLists
+from astr_cli.ops.numba_kernels import Array
 from astr_cli.ops.threads import Work, over, workers
 
 ROWS = 256  # queries of one piece of work

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from astr_cli.ops import matching_kernels as kernels
-from astr_cli.ops.kernels import Array
+from astr_cli.ops import numba_kernels as kernels
+from astr_cli.ops.numba_kernels import Array
 from astr_cli.ops.threads import Work, over, workers
 from astr_cli.ops.torch_matching import floored, tiles
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from .reading import PairsError, format_pair
+from astr_cli.pairs.reading import PairsError, format_pair
 
 
 def pairs_text(pairs: Iterable[tuple[str, str]]) -> str:

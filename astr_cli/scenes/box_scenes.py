@@ -6,12 +6,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from astr_cli.scenes.box_building import Solid, assemble, sunlight
+from astr_cli.scenes.box_rendering import Stage, render_stage
 from astr_cli.scenes.box_views import Proposal, choose_views, draw_focals, wished_ratios
 from astr_cli.scenes.faces import CHANCES
-from astr_cli.scenes.furnish import Solid, assemble, sunlight
 from astr_cli.scenes.geometry import ScenePair, uniform
 from astr_cli.scenes.patterns import noise
-from astr_cli.scenes.stage import Stage, render_stage
 from astr_cli.scenes.tiles import DIRT_SIDE, Palette, make_tiles
 
 

@@ -5,10 +5,10 @@ import math
 import torch
 from torch import Tensor
 
+from astr_cli.scenes.box_building import Rhythm, Solid, covered_skin, either, photo_skin, solid, window_grid
 from astr_cli.scenes.box_scenes import Layout, Lens, render_boxes
 from astr_cli.scenes.box_views import Proposal
 from astr_cli.scenes.faces import Skin
-from astr_cli.scenes.furnish import Rhythm, Solid, covered_skin, either, photo_skin, solid, window_grid
 from astr_cli.scenes.geometry import ScenePair, chance, uniform
 from astr_cli.scenes.tiles import Palette
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .camera_models import MODELS, Camera
-from .colmap_files import (
+from astr_cli.store.camera_models import MODELS, Camera
+from astr_cli.store.colmap_files import (
     CamerasError,
     read_cameras_binary,
     read_cameras_text,

@@ -9,8 +9,7 @@ from typing import Any, BinaryIO
 from urllib.parse import quote
 
 from astr_cli.errors import AstrError
-
-from .camera_models import MODELS, Camera, problem_of_camera
+from astr_cli.store.camera_models import MODELS, Camera, problem_of_camera
 
 POINT_BYTES = 24  # x, y (f64) and the 3-D point's id (u64), in images.bin
 

@@ -13,15 +13,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from astr_cli.errors import AstrError
-
-from .errors import StoreError, disk_full, is_full
-from .lock import Lock
-from .matches_file import MatchesFile
-from .output import Output, read_output, refuse_foreign
-from .records import decode, encode, scan
-from .run_info import RunInfo, load_run, require_same, save_run, sync_folder
-from .types import MatchEntry, PairMatches, problem_of
-from .writer import write_matches
+from astr_cli.store.errors import StoreError, disk_full, is_full
+from astr_cli.store.lock import Lock
+from astr_cli.store.matches_file import MatchesFile
+from astr_cli.store.output import Output, read_output, refuse_foreign
+from astr_cli.store.records import decode, encode, scan
+from astr_cli.store.run_info import RunInfo, load_run, require_same, save_run, sync_folder
+from astr_cli.store.types import MatchEntry, PairMatches, problem_of
+from astr_cli.store.writer import write_matches
 
 SEGMENT_BYTES = 64 << 20
 SYNC_SECONDS = 1.0

@@ -5,7 +5,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from .errors import StoreError
+from astr_cli.store.errors import StoreError
 
 if sys.platform == "win32":
     import msvcrt

@@ -6,11 +6,10 @@ from typing import Any
 import h5py
 import numpy as np
 
+from astr_cli.store.errors import StoreError
+from astr_cli.store.types import ARRAYS, PairMatches, StoredPair, problem_of
+from astr_cli.store.writer import FORMAT, pair_group
 from astr_cli.wording import first_line
-
-from .errors import StoreError
-from .types import ARRAYS, PairMatches, StoredPair, problem_of
-from .writer import FORMAT, pair_group
 
 # What h5py raises for damaged content, measured by flipping bytes.
 DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, MemoryError, OverflowError)

@@ -4,10 +4,10 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from .errors import StoreError
-from .matches_file import MatchesFile
-from .run_info import RunInfo, require_same
-from .types import StoredPair
+from astr_cli.store.errors import StoreError
+from astr_cli.store.matches_file import MatchesFile
+from astr_cli.store.run_info import RunInfo, require_same
+from astr_cli.store.types import StoredPair
 
 AHEAD_NS = 600 * 10**9  # more than the clock of a file server is ahead of ours
 SIGNATURE = b"\x89HDF\r\n\x1a\n"  # how every HDF5 file begins

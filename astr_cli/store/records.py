@@ -15,8 +15,8 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from .run_info import ImageStamp
-from .types import ARRAYS, PairMatches
+from astr_cli.store.run_info import ImageStamp
+from astr_cli.store.types import ARRAYS, PairMatches
 
 MAGIC = b"aPR1"
 _LENGTHS = struct.Struct("<4sIQ")

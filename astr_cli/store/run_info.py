@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from .errors import JournalMismatch, StoreError
+from astr_cli.store.errors import JournalMismatch, StoreError
 
 JOURNAL_FORMAT = "1"
 

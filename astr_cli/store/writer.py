@@ -7,10 +7,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from .errors import StoreError, disk_full, is_full
-from .run_info import sync_folder
-from .shield import ShieldedFile
-from .types import ARRAYS, MatchEntry, problem_of
+from astr_cli.store.errors import StoreError, disk_full, is_full
+from astr_cli.store.run_info import sync_folder
+from astr_cli.store.shield import ShieldedFile
+from astr_cli.store.types import ARRAYS, MatchEntry, problem_of
 
 FORMAT = "astr-matches-1"
 

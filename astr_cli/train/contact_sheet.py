@@ -10,7 +10,9 @@ import numpy.typing as npt
 import torch
 
 from astr_cli.errors import AstrError
-from astr_cli.scenes import ScenePair, overlap, photometric
+from astr_cli.scenes.geometry import ScenePair
+from astr_cli.scenes.overlap import overlap
+from astr_cli.scenes.photometric import photometric
 from astr_cli.train.photos import PhotoSet, load_photos
 from astr_cli.train.scene_mix import MANY_PHOTOS, ONE_PHOTO, Recordings, SceneMix, load_recordings, scene_of
 from astr_cli.train.supervision import Supervision, centres, supervise

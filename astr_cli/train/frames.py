@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from astr_cli.scenes import ScenePair
+from astr_cli.scenes.geometry import ScenePair
 from astr_cli.scenes.overlap import shares
 
 Array = npt.NDArray[np.floating]

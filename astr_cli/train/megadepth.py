@@ -23,8 +23,9 @@ from astr_cli.errors import AstrError
 from astr_cli.evaluate.pose_folder import posed_view
 from astr_cli.evaluate.readers.npz import has_arrays, read_npz
 from astr_cli.evaluate.readers.photos import photo_root
-from astr_cli.images import read_gray
-from astr_cli.scenes import ScenePair, overlap
+from astr_cli.images.decode import read_gray
+from astr_cli.scenes.geometry import ScenePair
+from astr_cli.scenes.overlap import overlap
 from astr_cli.train.frames import Array, Frame, RecordedSet, cropped, trusted_inverse
 
 KEYS = ("image_paths", "depth_paths", "intrinsics", "poses", "pair_infos")

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from astr_cli.errors import AstrError
-from astr_cli.images import find_images, read_gray
+from astr_cli.images.catalogue import find_images
+from astr_cli.images.decode import read_gray
 
 HELD_OUT_PERCENT = 4
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from astr_cli.errors import AstrError
-from astr_cli.scenes import ScenePair
+from astr_cli.scenes.geometry import ScenePair
 from astr_cli.train.frames import Array, Frame, RecordedSet, cropped, trusted_inverse
 
 # Largest difference of frame numbers, as the notes of the sequences' own frames.json say; 3 for any other sequence.

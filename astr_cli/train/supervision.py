@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from astr_cli.scenes import ScenePair
+from astr_cli.scenes.geometry import ScenePair
 
 # Depths that differ by more than this share belong to two surfaces: an edge, or an occlusion.
 SAME_SURFACE = 0.03

@@ -10,7 +10,9 @@ from torch import Tensor
 from astr_cli.evaluate.metrics import Array, RelativePose, epipolar_errors, normalise, pose_auc, pose_error, precision
 from astr_cli.evaluate.pose import estimate_pose
 from astr_cli.model.astr import Astr
-from astr_cli.scenes import ScenePair, photometric, render_relief
+from astr_cli.scenes.geometry import ScenePair
+from astr_cli.scenes.photometric import photometric
+from astr_cli.scenes.relief import render_relief
 from astr_cli.train.photos import PhotoSet
 
 PAIRS = 24

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from astr_cli.bench.attention_peers import _masked, _masks_given, _three_steps
-from astr_cli.bench.lists import WINDOW, random_centres, realistic_centres
 from astr_cli.bench.measuring import peak_megabytes
 from astr_cli.bench.operators import make_case
+from astr_cli.bench.window_centres import WINDOW, random_centres, realistic_centres
 from astr_cli.cli.app import run
 from astr_cli.ops.lists import spot_mask
 from astr_cli.ops.reference import dense_spot_attention

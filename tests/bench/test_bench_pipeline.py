@@ -10,9 +10,11 @@ from PIL import Image
 
 from astr_cli.bench.pipeline import choose_pairs
 from astr_cli.cli.app import run
-from astr_cli.matching import Stopwatch
-from astr_cli.model import PRESETS, Astr, save_weights
-from astr_cli.scenes import procedural_textures
+from astr_cli.matching.resources.stopwatch import Stopwatch
+from astr_cli.model.astr import Astr
+from astr_cli.model.checkpoint import save_weights
+from astr_cli.model.config import PRESETS
+from astr_cli.scenes.textures import procedural_textures
 
 
 @pytest.fixture
@@ -73,7 +75,7 @@ def test_pairs() -> None:
 
 def test_backbone_work_is_that_of_its_convolutions() -> None:
     """Counted by hand from the layers' shapes."""
-    from astr_cli.bench.floor import _counter
+    from astr_cli.bench.least_work import _counter
 
     model = Astr(PRESETS["astr-small"], folded=True).eval()
     expected = 0

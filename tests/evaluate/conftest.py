@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from astr_cli.scenes import ScenePair, procedural_textures, render_relief
+from astr_cli.scenes.geometry import ScenePair
+from astr_cli.scenes.relief import render_relief
+from astr_cli.scenes.textures import procedural_textures
 
 SIZE = (288, 384)  # (H, W)
 

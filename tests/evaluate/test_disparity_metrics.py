@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from astr_cli.evaluate.disparity import disparity_at, disparity_errors
-from astr_cli.images import to_original, working_size
+from astr_cli.images.geometry import to_original, working_size
 
 SHAPE = (20, 30)  # (H, W)
 

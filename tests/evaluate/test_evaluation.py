@@ -12,22 +12,16 @@ from typer.testing import CliRunner
 
 from astr_cli.cli.app import app, run
 from astr_cli.errors import Interrupted
-from astr_cli.evaluate import (
-    EvaluateError,
-    Outcome,
-    PoseFolder,
-    PoseResult,
-    evaluate,
-    evaluate_astr,
-    evaluate_file,
-    match_options,
-    read_pose_folder,
-)
+from astr_cli.evaluate.benchmark import EvaluateError, Outcome
 from astr_cli.evaluate.plots import error_colours
+from astr_cli.evaluate.pose_folder import PoseFolder, PoseResult
+from astr_cli.evaluate.readers.gt_json import read_pose_folder
+from astr_cli.evaluate.run import evaluate, evaluate_astr, evaluate_file, match_options
 from astr_cli.evaluate.sift import SiftMatcher, match_descriptors
-from astr_cli.matching.events import Event, Started
-from astr_cli.scenes import ScenePair
-from astr_cli.store import MatchEntry, PairMatches, write_matches
+from astr_cli.matching.run.events import Event, Started
+from astr_cli.scenes.geometry import ScenePair
+from astr_cli.store.types import MatchEntry, PairMatches
+from astr_cli.store.writer import write_matches
 
 
 def true_matches(scene: ScenePair, k: int) -> PairMatches:
@@ -237,7 +231,9 @@ def test_command_refuses_what_cannot_be_evaluated(
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
     """Untrained ones."""
-    from astr_cli.model import PRESETS, Astr, save_weights
+    from astr_cli.model.astr import Astr
+    from astr_cli.model.checkpoint import save_weights
+    from astr_cli.model.config import PRESETS
 
     torch.manual_seed(0)
     path = tmp_path / "random.safetensors"

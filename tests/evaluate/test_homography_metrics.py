@@ -16,7 +16,7 @@ from astr_cli.evaluate.homography import (
     transfer_errors,
     warp,
 )
-from astr_cli.images import to_working, working_size
+from astr_cli.images.geometry import to_working, working_size
 
 SIZE = (200, 150)
 TILTED = np.array([[0.9, 0.1, 12.0], [-0.08, 1.1, -7.0], [4e-4, -2e-4, 1.0]])

@@ -11,8 +11,10 @@ import pytest
 from typer.testing import CliRunner
 
 from astr_cli.cli.app import app, run
-from astr_cli.evaluate import EvaluateError, PoseFolder, find_benchmarks
-from astr_cli.scenes import ScenePair
+from astr_cli.evaluate.benchmark import EvaluateError
+from astr_cli.evaluate.pose_folder import PoseFolder
+from astr_cli.evaluate.readers.find import find_benchmarks
+from astr_cli.scenes.geometry import ScenePair
 
 from .conftest import to_uint8, write_folder
 
@@ -234,7 +236,9 @@ def test_folders_without_truth_are_refused(tmp_path: Path) -> None:
 def test_one_command_evaluates_all_kinds(scannet: Path, scene: ScenePair, tmp_path: Path) -> None:
     import torch
 
-    from astr_cli.model import PRESETS, Astr, save_weights
+    from astr_cli.model.astr import Astr
+    from astr_cli.model.checkpoint import save_weights
+    from astr_cli.model.config import PRESETS
 
     write_sequence(tmp_path / "v_a", scene)
     torch.manual_seed(0)

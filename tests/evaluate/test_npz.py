@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from astr_cli.evaluate import EvaluateError
+from astr_cli.evaluate.benchmark import EvaluateError
 from astr_cli.evaluate.readers.npz import has_arrays, read_npz
 
 

@@ -11,13 +11,17 @@ import torch
 from PIL import Image
 
 from astr_cli.errors import AstrError
-from astr_cli.evaluate import DisparityFolder, EvaluateError, HomographyFolder, Outcome, evaluate, find_benchmarks
+from astr_cli.evaluate.benchmark import EvaluateError, Outcome
+from astr_cli.evaluate.disparity_folder import DisparityFolder
 from astr_cli.evaluate.homography import corners, warp
+from astr_cli.evaluate.homography_folder import HomographyFolder
+from astr_cli.evaluate.readers.find import find_benchmarks
+from astr_cli.evaluate.run import evaluate
 from astr_cli.evaluate.sift import SiftMatcher
-from astr_cli.images import to_original
+from astr_cli.images.geometry import to_original
 from astr_cli.resources import shipped_weights
-from astr_cli.scenes import procedural_textures
-from astr_cli.store import PairMatches
+from astr_cli.scenes.textures import procedural_textures
+from astr_cli.store.types import PairMatches
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 SIZE = (360, 280)  # (width, height); not multiples of 32, so that resizing is at work
@@ -268,7 +272,7 @@ def test_real_disparities_agree_with_sift() -> None:
 )
 def test_shipped_weights_on_a_real_pair(name: str, field: str, least: int, tmp_path: Path) -> None:
     """One easy pair at a small size: coordinates, readers and weights fit together."""
-    from astr_cli.evaluate import evaluate_astr, match_options
+    from astr_cli.evaluate.run import evaluate_astr, match_options
 
     benchmark = real(name).thinned(1)
     options = match_options(benchmark, tmp_path, "astr-small", 320, 0.2, "cpu", "true")

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from astr_cli.errors import AstrError
-from astr_cli.evaluate import EvaluateError, read_pose_folder, write_cameras
-from astr_cli.scenes import ScenePair
-from astr_cli.store import read_cameras
+from astr_cli.evaluate.benchmark import EvaluateError
+from astr_cli.evaluate.readers.gt_json import read_pose_folder
+from astr_cli.evaluate.run import write_cameras
+from astr_cli.scenes.geometry import ScenePair
+from astr_cli.store.cameras import read_cameras
 
 SHARED = Path(__file__).parents[2] / "../shared/data/scenes"
 

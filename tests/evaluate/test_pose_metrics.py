@@ -7,19 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from astr_cli.evaluate import (
-    ESTIMATORS,
-    Estimator,
+from astr_cli.evaluate.metrics import (
     RelativePose,
     epipolar_errors,
     error_auc,
-    estimate_pose,
     normalise,
     pose_auc,
     pose_error,
     precision,
     relative_pose,
 )
+from astr_cli.evaluate.pose import ESTIMATORS, Estimator, estimate_pose
 
 FOCAL = 500.0
 

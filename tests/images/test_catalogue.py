@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from astr_cli.images import ImageError, catalogue, find_images
+from astr_cli.images.catalogue import catalogue, find_images
+from astr_cli.images.errors import ImageError
 
 
 def photo(path: Path) -> None:

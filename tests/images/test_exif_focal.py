@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from astr_cli.images import find_images, read_info
+from astr_cli.images.catalogue import find_images
+from astr_cli.images.info import read_info
 
 FOCAL, FILM, DENSITY, UNIT, EXIF_W, EXIF_H = 0x920A, 0xA405, 0xA20E, 0xA210, 0xA002, 0xA003
 DRONE = Path(__file__).parents[3] / "shared" / "data" / "scenes" / "brighton-drone" / "images"

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from astr_cli.images import resize, scale_intrinsics, to_original, to_working, working_size
+from astr_cli.images.geometry import resize, scale_intrinsics, to_original, to_working, working_size
 
 SIDES = st.integers(1, 12000)
 SIZES = st.tuples(SIDES, SIDES)

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from astr_cli.images import ImageError, ImageInfo, read_info, read_mask
+from astr_cli.images.errors import ImageError
+from astr_cli.images.info import ImageInfo, read_info
+from astr_cli.images.masks import read_mask
 
 KEPT = np.arange(60 * 100).reshape(60, 100) % 7 > 2
 

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from astr_cli.images import ImageError, read_gray, read_info
+from astr_cli.images.decode import read_gray
+from astr_cli.images.errors import ImageError
+from astr_cli.images.info import read_info
 
 WIDTH, HEIGHT = 61, 40
 

@@ -11,9 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
-from astr_cli.matching import Event, MatchOptions
-from astr_cli.model import PRESETS, Astr, save_weights
-from astr_cli.scenes import procedural_textures
+from astr_cli.matching.resources.compute import MatchOptions
+from astr_cli.matching.run.events import Event
+from astr_cli.model.astr import Astr
+from astr_cli.model.checkpoint import save_weights
+from astr_cli.model.config import PRESETS
+from astr_cli.scenes.textures import procedural_textures
 
 T = TypeVar("T")
 MakePhotos = Callable[..., list[str]]

@@ -7,7 +7,7 @@ from PIL import Image
 
 from astr_cli import Matcher
 from astr_cli.resources import shipped_weights
-from astr_cli.scenes import procedural_textures
+from astr_cli.scenes.textures import procedural_textures
 
 
 @pytest.mark.skipif("astr-small" not in shipped_weights(), reason="weights/astr-small.safetensors is not there")

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from astr_cli import Matcher
-from astr_cli.matching import Matches
+from astr_cli.matching.matcher import Matches
 from astr_cli.ops.backends import VARIABLE, numba_problem
 from astr_cli.resources import shipped_weights
 

@@ -2,9 +2,9 @@
 
 import torch
 
-from astr_cli.matching.cache import FeatureCache, feature_bytes
-from astr_cli.matching.turning import Wanted
-from astr_cli.model import Features
+from astr_cli.matching.photos.rotation import Wanted
+from astr_cli.matching.run.feature_cache import FeatureCache, feature_bytes
+from astr_cli.model.backbone import Features
 
 A, B, C = map(Wanted, "abc")
 

@@ -8,14 +8,15 @@ import pytest
 
 from astr_cli.cli.app import run
 from astr_cli.errors import Interrupted, Stopped
-from astr_cli.matching import Event, Forecast, forecast, match_pairs
-from astr_cli.matching.cache import feature_bytes
-from astr_cli.matching.events import PairDone, Started, StopRequested
-from astr_cli.matching.forecast import sampled, view_bytes
-from astr_cli.matching.plan import Batch
-from astr_cli.matching.views import make_view
-from astr_cli.model import PRESETS, Astr
-from astr_cli.pairs import Pair
+from astr_cli.matching.photos.geometry import make_view
+from astr_cli.matching.run.events import Event, PairDone, Started, StopRequested
+from astr_cli.matching.run.feature_cache import feature_bytes
+from astr_cli.matching.run.forecast import Forecast, forecast, sampled, view_bytes
+from astr_cli.matching.run.match import match_pairs
+from astr_cli.matching.run.plan import Batch
+from astr_cli.model.astr import Astr
+from astr_cli.model.config import PRESETS
+from astr_cli.pairs.reading import Pair
 
 
 @pytest.mark.parametrize("memory", [0, 400_000, 900_000, 10_000_000])

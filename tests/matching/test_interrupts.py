@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from astr_cli.matching.interrupts import stop_on_signals
+from astr_cli.matching.resources.signals import stop_on_signals
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from astr_cli.images import ImageError, ImageInfo, read_info
-from astr_cli.matching.loader import Loader, changed, load_image
-from astr_cli.matching.views import View
+from astr_cli.images.errors import ImageError
+from astr_cli.images.info import ImageInfo, read_info
+from astr_cli.matching.photos.geometry import View
+from astr_cli.matching.photos.loader import Loader, changed, load_image
 
 WORKING = (96, 64)
 

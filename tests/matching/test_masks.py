@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from astr_cli.images import ImageError, read_info
-from astr_cli.matching import match_pairs
-from astr_cli.matching.loader import load_mask
-from astr_cli.matching.views import make_view
-from astr_cli.store import MatchesFile
+from astr_cli.images.errors import ImageError
+from astr_cli.images.info import read_info
+from astr_cli.matching.photos.geometry import make_view
+from astr_cli.matching.photos.loader import load_mask
+from astr_cli.matching.run.match import match_pairs
+from astr_cli.store.matches_file import MatchesFile
 
 
 def write_mask(path: Path, mask: np.ndarray) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from astr_cli.matching import match_pairs
-from astr_cli.matching.events import PairDone
-from astr_cli.store import MatchesFile
+from astr_cli.matching.run.events import PairDone
+from astr_cli.matching.run.match import match_pairs
+from astr_cli.store.matches_file import MatchesFile
 
 Run = Callable[..., tuple[int, str, str]]
 

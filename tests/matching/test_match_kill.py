@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from astr_cli.matching import match_pairs
+from astr_cli.matching.run.match import match_pairs
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and limits of POSIX")
 ENVIRONMENT = {**os.environ, "PYTHONUNBUFFERED": "1"}  # threads as here: they are part of what makes bytes equal

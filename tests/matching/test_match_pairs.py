@@ -10,10 +10,11 @@ import torch
 from PIL import ExifTags, Image
 
 from astr_cli.errors import AstrError
-from astr_cli.matching import match_pairs
-from astr_cli.matching.events import Event, Notice, PairDone, Started, Writing
-from astr_cli.matching.lanes import Split, fitting
-from astr_cli.store import JournalMismatch, MatchesFile, StoreError
+from astr_cli.matching.resources.cores import Split, fitting
+from astr_cli.matching.run.events import Event, Notice, PairDone, Started, Writing
+from astr_cli.matching.run.match import match_pairs
+from astr_cli.store.errors import JournalMismatch, StoreError
+from astr_cli.store.matches_file import MatchesFile
 
 
 def test_output_holds_every_pair_in_original_pixels(scene, recorder) -> None:
@@ -242,7 +243,7 @@ def test_disk_that_is_obviously_too_small_is_refused_before_the_start(scene, mon
 
 
 def test_a_result_that_is_not_finite_fails_its_pair_only(scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    from astr_cli.matching import runner
+    from astr_cli.matching.run import model_runner as runner
 
     real = runner._to_original
 

@@ -11,9 +11,9 @@ from PIL import ExifTags, Image
 import astr_cli
 from astr_cli import Matcher, Matches
 from astr_cli.errors import AstrError
-from astr_cli.images import ImageError
-from astr_cli.matching import match_pairs
-from astr_cli.store import MatchesFile
+from astr_cli.images.errors import ImageError
+from astr_cli.matching.run.match import match_pairs
+from astr_cli.store.matches_file import MatchesFile
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_colours_become_luma(scene, matcher: Matcher, texture: np.ndarray) -> No
 
 
 def test_intrinsics_default_to_exif_for_paths(scene, weights, monkeypatch: pytest.MonkeyPatch) -> None:
-    from astr_cli.matching.runner import PairInput, Runner
+    from astr_cli.matching.run.model_runner import PairInput, Runner
 
     seen: list[PairInput] = []
     real = Runner.match

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from astr_cli.matching.memory import free_host_bytes
+from astr_cli.matching.resources.memory import free_host_bytes
 
 MIB = 1 << 20
 V2 = {"memory.max": 8 * MIB, "memory.current": 7 * MIB, "memory.stat": "inactive_file"}

@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from astr_cli.matching import MatchOptions, OptionError, parse_size
-from astr_cli.matching.options import find_device, resolve_compute
+from astr_cli.matching.resources.compute import MatchOptions, OptionError, find_device, parse_size, resolve_compute
 
 
 def options(**changes: Any) -> MatchOptions:

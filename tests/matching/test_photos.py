@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from astr_cli.matching import MatchOptions, match_pairs
+from astr_cli.matching.resources.compute import MatchOptions
+from astr_cli.matching.run.match import match_pairs
 from astr_cli.resources import shipped_weights
-from astr_cli.store import MatchesFile, PairMatches
+from astr_cli.store.matches_file import MatchesFile
+from astr_cli.store.types import PairMatches
 
 SCENE = Path(__file__).parents[3] / "shared" / "data" / "scenes" / "fountain-P11"
 pytestmark = [

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from astr_cli.matching.plan import Batch, make_plan, unfinished
-from astr_cli.pairs import Pair
+from astr_cli.matching.run.plan import Batch, make_plan, unfinished
+from astr_cli.pairs.reading import Pair
 
 WIDE, TALL = (160, 128), (128, 160)
 

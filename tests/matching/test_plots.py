@@ -9,9 +9,10 @@ import pytest
 from PIL import ExifTags, Image
 
 from astr_cli.cli.app import run
-from astr_cli.images import DrawingFolder
+from astr_cli.images.drawing import DrawingFolder
 from astr_cli.matching.plots import Drawings, confidence_colours, draw_pairs
-from astr_cli.store import MatchEntry, PairMatches, write_matches
+from astr_cli.store.types import MatchEntry, PairMatches
+from astr_cli.store.writer import write_matches
 
 
 def test_every_pair_is_drawn_and_again_without_matching(scene, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,10 +9,14 @@ import cv2
 import numpy as np
 import pytest
 
-from astr_cli.images import ImageError, ImageInfo, PackedMask, read_gray, read_info, turn_pixels
-from astr_cli.matching import pyramid
-from astr_cli.matching.pyramid import Pyramids
-from astr_cli.matching.tiling import level_size
+from astr_cli.images.decode import read_gray
+from astr_cli.images.errors import ImageError
+from astr_cli.images.info import ImageInfo, read_info
+from astr_cli.images.masks import PackedMask
+from astr_cli.images.upright import turn_pixels
+from astr_cli.matching.tiles import pyramid
+from astr_cli.matching.tiles.geometry import level_size
+from astr_cli.matching.tiles.pyramid import Pyramids
 
 TURNED = 6  # EXIF's code of a quarter turn
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from astr_cli.errors import Interrupted, Stopped
-from astr_cli.matching import Event, match_pairs
-from astr_cli.matching.events import Notice, PairDone, PairFailed, StopRequested, Writing
-from astr_cli.matching.runner import Runner
+from astr_cli.matching.run.events import Event, Notice, PairDone, PairFailed, StopRequested, Writing
+from astr_cli.matching.run.match import match_pairs
+from astr_cli.matching.run.model_runner import Runner
 
 OUT_OF_MEMORY = "[enforce fail at alloc_cpu.cpp:116] DefaultCPUAllocator: can't allocate memory"
 

@@ -9,12 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from astr_cli.matching import MatchOptions, match_pairs
-from astr_cli.matching.tiles import Sized, merged
-from astr_cli.matching.tiling import Window, level_size, spans
-from astr_cli.matching.views import make_view
-from astr_cli.scenes import procedural_textures
-from astr_cli.store import MatchesFile, PairMatches
+from astr_cli.matching.photos.geometry import make_view
+from astr_cli.matching.resources.compute import MatchOptions
+from astr_cli.matching.run.match import match_pairs
+from astr_cli.matching.tiles.geometry import Window, level_size, spans
+from astr_cli.matching.tiles.matcher import Sized, merged
+from astr_cli.scenes.textures import procedural_textures
+from astr_cli.store.matches_file import MatchesFile
+from astr_cli.store.types import PairMatches
 
 SHIFT = np.array([24, 16])
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from astr_cli.matching.tiling import MARGIN, SMALLEST_TILE, level_size, levels_for, spans, tiles, window_around
+from astr_cli.matching.tiles.geometry import MARGIN, SMALLEST_TILE, level_size, levels_for, spans, tiles, window_around
 
 SIDES = st.integers(SMALLEST_TILE // 32, 40).map(lambda count: 32 * count)
 LENGTHS = st.integers(1, 9000)

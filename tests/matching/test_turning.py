@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from astr_cli.matching import loader, match_pairs
-from astr_cli.matching.turning import best_quarters, count_upright
+from astr_cli.matching.photos import loader
+from astr_cli.matching.photos.rotation import best_quarters, count_upright
+from astr_cli.matching.run.match import match_pairs
 
 
 @pytest.mark.parametrize(

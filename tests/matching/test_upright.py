@@ -7,8 +7,12 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from astr_cli.matching import Matcher, MatchOptions, match_pairs
-from astr_cli.store import JournalMismatch, MatchesFile, PairMatches
+from astr_cli.matching.matcher import Matcher
+from astr_cli.matching.resources.compute import MatchOptions
+from astr_cli.matching.run.match import match_pairs
+from astr_cli.store.errors import JournalMismatch
+from astr_cli.store.matches_file import MatchesFile
+from astr_cli.store.types import PairMatches
 
 SHIFT = (16, 8)  # cells apart, so that the matches are good ones
 
@@ -18,7 +22,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two overlapping photos, and the second one turned: pixels of a photo turned by code c are stored as it says."""
     import torch
 
-    from astr_cli.scenes import procedural_textures
+    from astr_cli.scenes.textures import procedural_textures
 
     folder = tmp_path_factory.mktemp("turned")
     pixels = (procedural_textures(1, (248, 336), torch.Generator().manual_seed(3))[0, 0] * 255).byte().numpy()

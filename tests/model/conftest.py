@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from astr_cli.model import PRESETS, Astr
+from astr_cli.model.astr import Astr
+from astr_cli.model.config import PRESETS
 
 
 @pytest.fixture(scope="session", params=["astr", "astr-small"])

@@ -8,8 +8,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from astr_cli.model import PRESETS, Astr, WeightsError, load_weights, save_weights
-from astr_cli.model.checkpoint import FORMAT, load_for_training, read_tensors, sha256_of, write_tensors
+from astr_cli.model.astr import Astr
+from astr_cli.model.checkpoint import (
+    FORMAT,
+    WeightsError,
+    load_for_training,
+    load_weights,
+    read_tensors,
+    save_weights,
+    sha256_of,
+    write_tensors,
+)
+from astr_cli.model.config import PRESETS
 
 from .conftest import textured
 

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from astr_cli.model import PRESETS, Astr, AstrConfig, MatchSettings
 from astr_cli.model.aggregation import CrossLayer, Fuse
+from astr_cli.model.astr import Astr, MatchSettings
 from astr_cli.model.backbone import Features
+from astr_cli.model.config import PRESETS, AstrConfig
 from astr_cli.model.layers import MapNorm
 
 from .conftest import textured

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from astr_cli.model import load_weights
+from astr_cli.model.checkpoint import load_weights
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "weights"
 

@@ -8,13 +8,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from astr_cli.model import PRESETS, Astr, MatchSettings
+from astr_cli.model.astr import Astr, MatchSettings
+from astr_cli.model.config import PRESETS
 from astr_cli.model.fine import FineMaps, FineStage, Windows, expect, sample_windows, token_places, window_scales
 from astr_cli.model.layers import full_attention, linear_attention
 from astr_cli.model.positions import positional_encoding
 from astr_cli.model.scaling import affine_ratios, scale_ratios
 from astr_cli.model.spots import listed_similarity, neighbour_cells, neighbour_similarity, select_spots
-from astr_cli.ops import BestMatches
+from astr_cli.ops.matching import BestMatches
 
 CPU = torch.device("cpu")
 

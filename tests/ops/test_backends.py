@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from astr_cli.errors import AstrError
-from astr_cli.ops import backends, dual_softmax, spot_attention
+from astr_cli.ops import backends
+from astr_cli.ops.attention import spot_attention
 from astr_cli.ops.backends import VARIABLE, backend_name
+from astr_cli.ops.matching import dual_softmax
 
 
 def small():

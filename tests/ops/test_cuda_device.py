@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 from torch.library import opcheck
 
-from astr_cli.bench.lists import WINDOW, WRONG, realistic_centres
-from astr_cli.ops import backends, list_attention, sampled_scores, spot_attention, table_attention
+from astr_cli.bench.window_centres import WINDOW, WRONG, realistic_centres
+from astr_cli.ops import backends
+from astr_cli.ops.attention import list_attention, sampled_scores, spot_attention, table_attention
 from astr_cli.ops.backends import VARIABLE
 from astr_cli.ops.cuda import CudaAttention, by_key
 from astr_cli.ops.lists import KeyLists

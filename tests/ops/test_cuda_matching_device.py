@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from astr_cli.ops import dual_softmax
 from astr_cli.ops.backends import CUDA_MATCHING, TORCH_MATCHING, VARIABLE, matching_backend
 from astr_cli.ops.cuda_matching import OLDEST, CudaMatching, problem
+from astr_cli.ops.matching import dual_softmax
 
 from .shim.matching_cases import check, random_case
 

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from astr_cli.ops import dual_softmax
+from astr_cli.ops.matching import dual_softmax
 from astr_cli.ops.reference import dense_log_dual_softmax
 
 

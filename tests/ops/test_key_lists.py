@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from astr_cli.ops import list_attention, sampled_scores, spot_attention, table_attention
+from astr_cli.ops.attention import list_attention, sampled_scores, spot_attention, table_attention
 from astr_cli.ops.lists import spot_mask
 from astr_cli.ops.reference import dense_sampled_scores, dense_spot_attention, dense_table_attention
 

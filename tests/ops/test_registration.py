@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.library import opcheck
 
-from astr_cli.ops import dual_softmax, list_attention, sampled_scores, spot_attention, table_attention
+from astr_cli.ops.attention import list_attention, sampled_scores, spot_attention, table_attention
+from astr_cli.ops.matching import dual_softmax
 
 ops = torch.ops.astr
 

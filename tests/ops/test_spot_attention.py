@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from astr_cli.ops import spot_attention
+from astr_cli.ops.attention import spot_attention
 from astr_cli.ops.lists import spot_mask
 from astr_cli.ops.reference import dense_spot_attention
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from astr_cli.pairs import Pair, PairList, PairsError, format_pair, pair_key, read_pairs
+from astr_cli.pairs.reading import Pair, PairList, PairsError, format_pair, pair_key, read_pairs
 
 
 def read(folder: Path, text: str | bytes) -> PairList:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from astr_cli.scenes import procedural_textures
+from astr_cli.scenes.textures import procedural_textures
 
 SHIFT = 24  # pixels from the left photo to the right one
 

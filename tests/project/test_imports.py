@@ -50,9 +50,7 @@ ALLOWED = {
 EXCEPTIONS = {
     "model/checkpoint.py": {"safetensors"} | FILES,
     "ops/backends.py": {"os"},  # the environment variable that chooses a backend
-    "ops/kernels.py": {"numba", "numpy"},
-    "ops/attention_kernels.py": {"numpy"},
-    "ops/matching_kernels.py": {"numpy"},
+    "ops/numba_kernels.py": {"numba", "numpy"},
     "ops/numba_attention.py": {"numpy"},
     "train/curves.py": {"matplotlib"},
 }

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-FILE_LINES, FUNCTION_LINES = 300, 50
+# One subject per file. A file near the limit usually holds two.
+FILE_LINES, FUNCTION_LINES = 450, 50
 FOLDERS = (".ci", "astr_cli", "cuda", "docs", "examples", "tests", "weights")
 TEXT = {".py", ".md", ".sh", ".toml", ".txt", ".cu", ""}
 SCRIPTS = [ROOT / ".ci" / "run", *sorted(ROOT.glob("*/*.sh"))]

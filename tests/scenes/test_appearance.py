@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from astr_cli.scenes import photometric, procedural_textures
+from astr_cli.scenes.photometric import photometric
+from astr_cli.scenes.textures import procedural_textures
 
 
 def seeded(seed: int) -> torch.Generator:

@@ -6,12 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from astr_cli.scenes import ScenePair, overlap
+from astr_cli.scenes.box_building import no_grid
 from astr_cli.scenes.boxes import Boxes, Hits, cast, clearance, in_sight, yaw
 from astr_cli.scenes.faces import CHANCES, Grid, enter_grid, face_frame, pick
-from astr_cli.scenes.furnish import no_grid
-from astr_cli.scenes.geometry import Cameras, Rays, intrinsics_matrix, look_at, pixel_grid, pixel_rays
-from astr_cli.scenes.overlap import cast_shares, shares
+from astr_cli.scenes.geometry import Cameras, Rays, ScenePair, intrinsics_matrix, look_at, pixel_grid, pixel_rays
+from astr_cli.scenes.overlap import cast_shares, overlap, shares
 from astr_cli.scenes.tiles import make_tiles, sample_tiles
 
 SIZE = (48, 64)

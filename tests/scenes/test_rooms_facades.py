@@ -8,9 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from astr_cli.scenes import ScenePair, overlap, procedural_textures, render_facades, render_rooms, stage
-from astr_cli.scenes.geometry import pixel_grid
-from astr_cli.scenes.overlap import shares
+from astr_cli.scenes import box_rendering as stage
+from astr_cli.scenes.facades import render_facades
+from astr_cli.scenes.geometry import ScenePair, pixel_grid
+from astr_cli.scenes.overlap import overlap, shares
+from astr_cli.scenes.rooms import render_rooms
+from astr_cli.scenes.textures import procedural_textures
 
 Render = Callable[..., ScenePair]
 RENDERERS = pytest.mark.parametrize("render", [render_rooms, render_facades])

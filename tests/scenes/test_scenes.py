@@ -7,9 +7,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from astr_cli.scenes import ScenePair, procedural_textures, render_planes, render_relief
-from astr_cli.scenes.geometry import Cameras, half_extents, intrinsics_matrix, look_at, pixel_grid, pixel_rays, project
-from astr_cli.scenes.relief import Surface, march
+from astr_cli.scenes.geometry import (
+    Cameras,
+    ScenePair,
+    half_extents,
+    intrinsics_matrix,
+    look_at,
+    pixel_grid,
+    pixel_rays,
+    project,
+)
+from astr_cli.scenes.planes import render_planes
+from astr_cli.scenes.relief import Surface, march, render_relief
+from astr_cli.scenes.textures import procedural_textures
 from astr_cli.scenes.texturing import build_pyramid, sample
 from astr_cli.scenes.views import draw_views
 

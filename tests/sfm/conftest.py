@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from astr_cli.images import working_size
-from astr_cli.sfm import Frame, MatchRows
-from astr_cli.store import MatchEntry, PairMatches, write_matches
+from astr_cli.images.geometry import working_size
+from astr_cli.sfm.tracks.match_rows import Frame, MatchRows
+from astr_cli.store.types import MatchEntry, PairMatches
+from astr_cli.store.writer import write_matches
 
 from .foreign_databases import foreign
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from astr_cli.sfm import build_tracks
 from astr_cli.sfm.colmap import open_database, pycolmap, quiet
+from astr_cli.sfm.tracks.build import build_tracks
 
 KEPT_TABLES = ("cameras", "images", "rigs", "rig_sensors", "frames", "frame_data", "pose_priors")
 

@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from astr_cli.sfm import ImportOptions, import_matches
-from astr_cli.store import MatchEntry, PairMatches, write_matches
+from astr_cli.sfm.database.importing import ImportOptions, import_matches
+from astr_cli.store.types import MatchEntry, PairMatches
+from astr_cli.store.writer import write_matches
 
 SIZE = (640, 480)
 CELL = 8

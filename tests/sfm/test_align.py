@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from astr_cli.sfm import align, centre_error
+from astr_cli.sfm.mapping.alignment import align, centre_error
 
 
 def moved(points: np.ndarray, scale: float, seed: int) -> np.ndarray:

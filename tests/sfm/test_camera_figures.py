@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 
 from astr_cli.cli.reconstruct_output import camera_lines, camera_warnings
-from astr_cli.sfm import CameraOptions, ImportOptions, import_matches, map_database
-from astr_cli.sfm.camera_figures import CameraFigures, camera_figures
 from astr_cli.sfm.colmap import pycolmap
+from astr_cli.sfm.database.cameras import CameraOptions
+from astr_cli.sfm.database.importing import ImportOptions, import_matches
+from astr_cli.sfm.mapping.camera_changes import CameraFigures, camera_figures
+from astr_cli.sfm.mapping.mapper import map_database
 
 
 def camera(focal: float, known: bool = True, distortion: float | None = 0.1, prior: float = 1035.0) -> CameraFigures:

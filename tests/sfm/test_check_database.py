@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from astr_cli.sfm.checks import Report
+from astr_cli.sfm.checks.report import Report
 from astr_cli.sfm.checks.worker import inspect
 from astr_cli.sfm.colmap import pycolmap
 

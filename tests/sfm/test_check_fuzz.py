@@ -12,11 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from astr_cli.sfm import build_tracks
-from astr_cli.sfm.checks import Inspector, Report
+from astr_cli.sfm.checks.check import Inspector
+from astr_cli.sfm.checks.report import Report
 from astr_cli.sfm.colmap import pycolmap
-from astr_cli.sfm.exports import ExportOptions, export_matches
-from astr_cli.sfm.graph import pair_matches
+from astr_cli.sfm.exports.export import ExportOptions, export_matches
+from astr_cli.sfm.tracks.build import build_tracks
+from astr_cli.sfm.tracks.pair_matches import pair_matches
 
 FILES = ("matches.h5", "hloc/features.h5", "hloc/matches.h5", "imc/keypoints.h5", "imc/matches.h5", "database.db")
 

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 from astr_cli.cli.app import run
-from astr_cli.sfm.checks import Report, check_paths
-from astr_cli.sfm.checks import run as run_module
-from astr_cli.sfm.checks.run import companions
+from astr_cli.sfm.checks import check as run_module
+from astr_cli.sfm.checks.check import check_paths, companions
+from astr_cli.sfm.checks.report import Report
 from astr_cli.sfm.checks.worker import inspect
-from astr_cli.sfm.exports import ExportOptions, export_matches
-from astr_cli.store import MatchEntry, PairMatches, write_matches
+from astr_cli.sfm.exports.export import ExportOptions, export_matches
+from astr_cli.store.types import MatchEntry, PairMatches
+from astr_cli.store.writer import write_matches
 
 SIZE = (640, 512)  # 320 x 256 at half size, both multiples of 32
 

@@ -15,9 +15,10 @@ from PIL import Image
 
 from astr_cli.cli.app import run
 from astr_cli.errors import AstrError
-from astr_cli.sfm import CameraOptions, ImportOptions, build_tracks, import_matches
-from astr_cli.sfm.cameras import CameraOptionError
 from astr_cli.sfm.colmap import pycolmap
+from astr_cli.sfm.database.cameras import CameraOptionError, CameraOptions
+from astr_cli.sfm.database.importing import ImportOptions, import_matches
+from astr_cli.sfm.tracks.build import build_tracks
 
 
 def names(folder: Path) -> list[str]:
@@ -249,7 +250,7 @@ def test_fewer_keypoints_are_another_import(workplace: Path, scene: Any) -> None
 
 
 def test_long_verifications_tell_how_far_they_are(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("astr_cli.sfm.verify.TOLD", 0.01)
+    monkeypatch.setattr("astr_cli.sfm.database.verification.TOLD", 0.01)
     said: list[str] = []
     import_matches(ImportOptions(workplace / "db.db"), said.append)
     told = [line for line in said if line.startswith("verified ")]

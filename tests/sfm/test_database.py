@@ -12,8 +12,8 @@ import pytest
 
 from astr_cli.errors import Stopped
 from astr_cli.sfm.colmap import pycolmap
-from astr_cli.sfm.database import APPLICATION, DatabaseError, check_target, new_database
-from astr_cli.sfm.points import check_matches, write_points
+from astr_cli.sfm.database.atomic import APPLICATION, DatabaseError, check_target, new_database
+from astr_cli.sfm.database.keypoints import check_matches, write_points
 
 
 def names(folder: Path) -> list[str]:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from astr_cli.cli.app import run
 from astr_cli.errors import AstrError
-from astr_cli.sfm.database import DatabaseError, examine
-from astr_cli.sfm.existing import pair_id, pair_images, read_existing
+from astr_cli.sfm.database.atomic import DatabaseError, examine
+from astr_cli.sfm.database.contents import pair_id, pair_images, read_existing
 
 from .foreign_databases import execute, foreign
 

@@ -14,12 +14,15 @@ from PIL import Image
 
 from astr_cli.cli.app import run
 from astr_cli.errors import AstrError
-from astr_cli.pairs import read_pairs
-from astr_cli.sfm import build_tracks
+from astr_cli.pairs.reading import read_pairs
 from astr_cli.sfm.colmap import pycolmap
-from astr_cli.sfm.exports import FORMATS, ExportOptions, export_matches, read_tracked
-from astr_cli.sfm.graph import pair_matches
-from astr_cli.store import MatchEntry, MatchesFile, PairMatches, write_matches
+from astr_cli.sfm.exports.export import FORMATS, ExportOptions, export_matches
+from astr_cli.sfm.exports.shared_keypoints import read_tracked
+from astr_cli.sfm.tracks.build import build_tracks
+from astr_cli.sfm.tracks.pair_matches import pair_matches
+from astr_cli.store.matches_file import MatchesFile
+from astr_cli.store.types import MatchEntry, PairMatches
+from astr_cli.store.writer import write_matches
 
 SIZE = (640, 512)
 
@@ -44,7 +47,7 @@ def matches(tmp_path: Path) -> Path:
 
 def expected(path: Path) -> tuple[dict[str, np.ndarray], dict[tuple[str, str], set[tuple[int, int]]]]:
     """Keypoints by image, and matches by pair, as the track builder has them."""
-    from astr_cli.sfm import read_rows
+    from astr_cli.sfm.tracks.match_rows import read_rows
 
     with MatchesFile(path) as file:
         rows = read_rows(file)

@@ -6,9 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from astr_cli.sfm import CameraOptions, ImportOptions, build_tracks, import_matches, map_database
 from astr_cli.sfm.colmap import open_database, pycolmap, quiet
-from astr_cli.sfm.database import DatabaseError
+from astr_cli.sfm.database.atomic import DatabaseError
+from astr_cli.sfm.database.cameras import CameraOptions
+from astr_cli.sfm.database.importing import ImportOptions, import_matches
+from astr_cli.sfm.mapping.mapper import map_database
+from astr_cli.sfm.tracks.build import build_tracks
 
 from .foreign_databases import arrays, assert_kept, execute, files, foreign, query
 

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from astr_cli.cli.app import run
-from astr_cli.sfm import CameraOptions, ImportOptions, import_matches
-from astr_cli.sfm.database import DatabaseError
+from astr_cli.sfm.database.atomic import DatabaseError
+from astr_cli.sfm.database.cameras import CameraOptions
+from astr_cli.sfm.database.importing import ImportOptions, import_matches
 
 from .foreign_databases import execute, files, foreign, query
 

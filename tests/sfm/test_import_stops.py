@@ -11,8 +11,8 @@ import pytest
 
 from astr_cli.cli.app import run
 from astr_cli.errors import AstrError
-from astr_cli.sfm import ImportOptions, import_matches
-from astr_cli.sfm import import_work as work
+from astr_cli.sfm.database import importing as work
+from astr_cli.sfm.database.importing import ImportOptions, import_matches
 
 from .foreign_databases import execute, files, query
 

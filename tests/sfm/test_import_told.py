@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from astr_cli.cli.app import run
-from astr_cli.sfm import CameraOptions, ImportOptions, MappingError, import_matches, map_database
+from astr_cli.sfm.database.cameras import CameraOptions
+from astr_cli.sfm.database.importing import ImportOptions, import_matches
+from astr_cli.sfm.mapping.mapper import MappingError, map_database
 
 from .foreign_databases import query
 from .test_import_poses import write_truth

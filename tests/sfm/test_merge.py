@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from astr_cli.sfm import build_tracks, merge, observations
-from astr_cli.sfm.merge import merge_stars
-from astr_cli.sfm.observations import Gatherer, Observations, sort_by_image
-from astr_cli.sfm.rows import StoredRows
-from astr_cli.store import MatchesFile
+from astr_cli.sfm.tracks import merge, observations
+from astr_cli.sfm.tracks.build import build_tracks
+from astr_cli.sfm.tracks.match_rows import StoredRows
+from astr_cli.sfm.tracks.merge import merge_stars
+from astr_cli.sfm.tracks.observations import Gatherer, Observations, sort_by_image
+from astr_cli.store.matches_file import MatchesFile
 
 Star = dict[int, tuple[np.ndarray, float]]  # image -> position, score
 
@@ -108,8 +109,8 @@ def test_pieces_do_not_change_it(scene: Any, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize("room", [0, 700, 2_000_000])
 def test_a_file_gives_what_memory_gives(room: int, scene: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("astr_cli.sfm.rows.WAITING", room)
-    monkeypatch.setattr("astr_cli.sfm.rows.REOPEN", 4)
+    monkeypatch.setattr("astr_cli.sfm.tracks.match_rows.WAITING", room)
+    monkeypatch.setattr("astr_cli.sfm.tracks.match_rows.REOPEN", 4)
     memory = build_tracks(scene.rows())
     with MatchesFile(scene.write(tmp_path / "m.h5")) as file, closing(StoredRows(file)) as rows:
         stored = build_tracks(rows)

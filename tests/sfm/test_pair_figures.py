@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from astr_cli.sfm.pair_figures import PairFigures, doubtful_pairs, epipolar_errors
+from astr_cli.sfm.mapping.pair_agreement import PairFigures, doubtful_pairs, epipolar_errors
 
 
 def turned(random: np.random.Generator, angle: float) -> np.ndarray:

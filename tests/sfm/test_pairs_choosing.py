@@ -11,11 +11,14 @@ import pytest
 from PIL import Image
 
 from astr_cli.errors import AstrError
-from astr_cli.images import ImageInfo
-from astr_cli.matching import loader
-from astr_cli.sfm import CameraOptions, ImportOptions, import_matches, map_database, pair_generators
-from astr_cli.sfm.pair_generators import covisible, exhaustive, natural_order, sequential, spatial
-from astr_cli.sfm.retrieval import describe, retrieval
+from astr_cli.images.info import ImageInfo
+from astr_cli.matching.photos import loader
+from astr_cli.sfm.database.cameras import CameraOptions
+from astr_cli.sfm.database.importing import ImportOptions, import_matches
+from astr_cli.sfm.mapping.mapper import map_database
+from astr_cli.sfm.pairs import generators as pair_generators
+from astr_cli.sfm.pairs.generators import covisible, exhaustive, natural_order, sequential, spatial
+from astr_cli.sfm.pairs.retrieval import describe, retrieval
 
 NAMES = tuple(f"img{number}.jpg" for number in range(12))
 DRONE = Path(__file__).parents[3] / "shared" / "data" / "scenes" / "brighton-drone" / "images"
@@ -141,7 +144,7 @@ def test_descriptors_tell_near_from_far_and_are_the_same_again() -> None:
 @pytest.mark.parametrize("sampled", [3, 128])
 def test_more_photos_than_the_vocabulary_is_learned_from(sampled: int, monkeypatch: pytest.MonkeyPatch) -> None:
     names = [str(number) for number in range(10)]
-    monkeypatch.setattr("astr_cli.sfm.retrieval.SAMPLED_PHOTOS", sampled)
+    monkeypatch.setattr("astr_cli.sfm.pairs.retrieval.SAMPLED_PHOTOS", sampled)
     asked: list[str] = []
 
     def extract(some: Sequence[str]) -> Iterator[np.ndarray]:

@@ -7,7 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from astr_cli.pairs import PairsError, connectivity, limit_degree, read_pairs, unite, write_pairs
+from astr_cli.pairs.connectivity import connectivity
+from astr_cli.pairs.reading import PairsError, read_pairs
+from astr_cli.pairs.selecting import limit_degree, unite
+from astr_cli.pairs.writing import write_pairs
 
 NUMBERS = st.integers(0, 7)
 PAIRS = st.lists(st.tuples(NUMBERS, NUMBERS).filter(lambda pair: pair[0] < pair[1]), unique=True)

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from astr_cli.errors import AstrError
-from astr_cli.pairs import pairs_text, read_pairs
-from astr_cli.sfm import photo_pairs as module
-from astr_cli.sfm.pair_generators import NoPlacesError, Proposal
-from astr_cli.sfm.photo_pairs import Source, choose_pairs, write_choice
+from astr_cli.pairs.reading import read_pairs
+from astr_cli.pairs.writing import pairs_text
+from astr_cli.sfm.pairs import automatic as module
+from astr_cli.sfm.pairs.automatic import Source, choose_pairs, write_choice
+from astr_cli.sfm.pairs.generators import NoPlacesError, Proposal
 
 MANY = [f"img{number}.jpg" for number in range(61)]
 CHAIN = list(itertools.pairwise(MANY))

@@ -11,11 +11,13 @@ import pytest
 
 from astr_cli.cli.app import run
 from astr_cli.errors import AstrError
-from astr_cli.matching import FailedPair, MatchOptions, MatchSummary
-from astr_cli.matching.events import Started, Writing
-from astr_cli.sfm import CameraOptions, camera_centres, centre_error
+from astr_cli.matching.resources.compute import MatchOptions
+from astr_cli.matching.run.events import FailedPair, MatchSummary, Started, Writing
 from astr_cli.sfm import reconstruct as module
 from astr_cli.sfm.colmap import pycolmap
+from astr_cli.sfm.database.cameras import CameraOptions
+from astr_cli.sfm.mapping.alignment import centre_error
+from astr_cli.sfm.mapping.mapper import camera_centres
 
 from .foreign_databases import files
 
@@ -92,8 +94,8 @@ def test_what_is_done_is_not_done_again(
 
     with monkeypatch.context() as patched:
         patched.setattr(module, "map_database", refuse)
-        patched.setattr("astr_cli.sfm.import_work.build_tracks", refuse)
-        patched.setattr("astr_cli.sfm.photo_pairs.choose_pairs", refuse)
+        patched.setattr("astr_cli.sfm.database.importing.build_tracks", refuse)
+        patched.setattr("astr_cli.sfm.pairs.automatic.choose_pairs", refuse)
         assert run(command) == 0
     again = capfd.readouterr()
     assert next(line for line in again.out.splitlines() if "registered" in line) in said
@@ -103,11 +105,11 @@ def test_what_is_done_is_not_done_again(
     # Stopped in mapping: all that was before is kept. A failed pair is told by the exit code.
     (out / "summary.json").unlink()
     with monkeypatch.context() as patched:
-        patched.setattr("astr_cli.sfm.import_work.build_tracks", refuse)
+        patched.setattr("astr_cli.sfm.database.importing.build_tracks", refuse)
         assert run([*command, "--overwrite"]) == 3
     assert "1 of 16 pairs failed" in capfd.readouterr().err
     # Another wish for the mapping is another model, of the same database.
-    monkeypatch.setattr("astr_cli.sfm.import_work.build_tracks", refuse)
+    monkeypatch.setattr("astr_cli.sfm.database.importing.build_tracks", refuse)
     assert run([*command, "--mapper", "global"]) == 0
     said = capfd.readouterr()
     assert "6 of 6 images registered" in said.out.splitlines()[-1]

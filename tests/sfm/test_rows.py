@@ -6,8 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from astr_cli.sfm import read_rows
-from astr_cli.store import MatchEntry, MatchesFile, PairMatches, StoreError, write_matches
+from astr_cli.sfm.tracks.match_rows import read_rows
+from astr_cli.store.errors import StoreError
+from astr_cli.store.matches_file import MatchesFile
+from astr_cli.store.types import MatchEntry, PairMatches
+from astr_cli.store.writer import write_matches
 
 POINTS = np.array([[3.5, 3.5], [11.5, 3.5]], np.float32)
 MATCHES = PairMatches(POINTS, POINTS + 1, np.array([0.9, 0.3], np.float32), np.zeros(2, np.uint8))

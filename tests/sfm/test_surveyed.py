@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from astr_cli.pairs import read_pairs
-from astr_cli.sfm import ImportOptions, camera_centres, centre_error, import_matches, map_database
+from astr_cli.pairs.reading import read_pairs
+from astr_cli.sfm.database.importing import ImportOptions, import_matches
+from astr_cli.sfm.mapping.alignment import centre_error
+from astr_cli.sfm.mapping.mapper import camera_centres, map_database
 
 SCENES = Path(__file__).parents[3] / "shared" / "data" / "scenes"
 

@@ -6,9 +6,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from astr_cli.sfm import build_tracks
-from astr_cli.sfm.graph import pair_matches
-from astr_cli.sfm.thinning import spread, thin_tracks
+from astr_cli.sfm.tracks.build import build_tracks
+from astr_cli.sfm.tracks.pair_matches import pair_matches
+from astr_cli.sfm.tracks.thinning import spread, thin_tracks
 
 
 def test_nothing_asked_nothing_changed(scene: Any) -> None:

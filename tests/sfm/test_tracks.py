@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from astr_cli.sfm import Frame, MatchRows, build_tracks
-from astr_cli.sfm.graph import pair_matches
+from astr_cli.sfm.tracks.build import build_tracks
+from astr_cli.sfm.tracks.match_rows import Frame, MatchRows
+from astr_cli.sfm.tracks.pair_matches import pair_matches
 
 SIZE, WORKING = (1280, 640), (640, 320)  # a factor of 2
 

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from astr_cli.store import ImageStamp, Journal, PairMatches, RunInfo
+from astr_cli.store.journal import Journal
+from astr_cli.store.run_info import ImageStamp, RunInfo
+from astr_cli.store.types import PairMatches
 
 OPTIONS = (("images", "photos"), ("model", "astr-small"), ("weights_sha256", "ab" * 32), ("threshold", "0.2"))
 NAMES = tuple(f"cam/{number:03d}.jpg" for number in range(8))

@@ -2,10 +2,7 @@
 
 import numpy as np
 
-from astr_cli.store import (
-    MatchEntry,
-    PairMatches,
-)
+from astr_cli.store.types import MatchEntry, PairMatches
 
 OPTIONS = (("images", "../my photos"), ("model", "astr-small"), ("weights_sha256", "ab" * 32), ("long_side", "640"))
 SIZE0, SIZE1 = (4000, 3000), (640, 480)

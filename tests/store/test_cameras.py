@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from astr_cli.store import Camera, CamerasError, read_cameras
 from astr_cli.store.camera_models import MODELS
+from astr_cli.store.cameras import Camera, CamerasError, read_cameras
 
 CAMERAS = """# Camera list with one line of data per camera:
 #   CAMERA_ID, MODEL, WIDTH, HEIGHT, PARAMS[]

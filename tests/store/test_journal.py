@@ -7,9 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from astr_cli.store import Journal, JournalMismatch, MatchesFile, RunInfo, StoreError
 from astr_cli.store import journal as journal_module
+from astr_cli.store.errors import JournalMismatch, StoreError
+from astr_cli.store.journal import Journal
+from astr_cli.store.matches_file import MatchesFile
 from astr_cli.store.records import scan
+from astr_cli.store.run_info import RunInfo
 
 from .journal_helpers import NAMES, OPTIONS, PAIRS, fill, matches_of, run_of, same, segments, whole_run
 

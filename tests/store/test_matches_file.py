@@ -13,14 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from astr_cli.errors import Stopped
-from astr_cli.store import (
-    MatchEntry,
-    MatchesFile,
-    PairMatches,
-    StoredPair,
-    StoreError,
-    write_matches,
-)
+from astr_cli.store.errors import StoreError
+from astr_cli.store.matches_file import MatchesFile
+from astr_cli.store.types import MatchEntry, PairMatches, StoredPair
+from astr_cli.store.writer import write_matches
 
 from .matches_helpers import ENTRIES, OPTIONS, SIZE0, SIZE1, entry
 

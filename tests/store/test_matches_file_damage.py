@@ -9,15 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from astr_cli.store import (
-    ImageStamp,
-    JournalMismatch,
-    MatchesFile,
-    RunInfo,
-    StoreError,
-    read_output,
-    write_matches,
-)
+from astr_cli.store.errors import JournalMismatch, StoreError
+from astr_cli.store.matches_file import MatchesFile
+from astr_cli.store.output import read_output
+from astr_cli.store.run_info import ImageStamp, RunInfo
+from astr_cli.store.writer import write_matches
 
 from .matches_helpers import ENTRIES, OPTIONS, SIZE0, SIZE1
 

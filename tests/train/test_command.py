@@ -11,8 +11,8 @@ from PIL import Image
 
 from astr_cli.cli.app import run
 from astr_cli.errors import AstrError
-from astr_cli.model import Astr
-from astr_cli.scenes import procedural_textures
+from astr_cli.model.astr import Astr
+from astr_cli.scenes.textures import procedural_textures
 from astr_cli.train.checkpoint import resume_run, save_run, start_run
 from astr_cli.train.command import TrainRequest, train
 from astr_cli.train.config import TrainConfig

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from astr_cli.errors import AstrError
-from astr_cli.scenes import ScenePair, overlap
+from astr_cli.scenes.geometry import ScenePair
+from astr_cli.scenes.overlap import overlap
 from astr_cli.train.batches import make_scene
 from astr_cli.train.checkpoint import save_run, start_run
 from astr_cli.train.command import TrainRequest, check_request

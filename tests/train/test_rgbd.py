@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from astr_cli.errors import AstrError
-from astr_cli.scenes import ScenePair, overlap
+from astr_cli.scenes.geometry import ScenePair
+from astr_cli.scenes.overlap import overlap
 from astr_cli.train.frames import Crop, cut
 from astr_cli.train.photos import PhotoSet
 from astr_cli.train.rgbd import AGREEMENT, RgbdSet, _decode, agreement, load_rgbd

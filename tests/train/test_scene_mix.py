@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from astr_cli.errors import AstrError
-from astr_cli.scenes import procedural_textures
+from astr_cli.scenes.textures import procedural_textures
 from astr_cli.train.contact_sheet import write_contact_sheets
 from astr_cli.train.photos import PhotoSet
 from astr_cli.train.scene_mix import MANY_PHOTOS, ONE_PHOTO, SUBPIXEL, SceneMix, SceneShares, kind_of, mixed_scene

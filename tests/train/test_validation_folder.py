@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import torch
 
-from astr_cli.evaluate import find_benchmarks
 from astr_cli.evaluate.homography_folder import HomographyFolder
 from astr_cli.evaluate.metrics import epipolar_errors, normalise
 from astr_cli.evaluate.pose_folder import PoseFolder
-from astr_cli.scenes import procedural_textures
+from astr_cli.evaluate.readers.find import find_benchmarks
+from astr_cli.scenes.textures import procedural_textures
 from astr_cli.train import validation_folder
 from astr_cli.train.photos import held_out, load_photos
 from astr_cli.train.supervision import centres, supervise

@@ -19,7 +19,7 @@ from astr_cli.evaluate.disparity_folder import DisparityFolder
 from astr_cli.evaluate.homography_folder import HomographyFolder, homography_folder
 from astr_cli.evaluate.pose_folder import PoseFolder, posed_view
 from astr_cli.evaluate.readers.npz import read_npz
-from astr_cli.pairs import read_pairs
+from astr_cli.pairs.reading import read_pairs
 
 FILE = "gt.json"
 

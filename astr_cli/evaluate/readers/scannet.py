@@ -14,7 +14,7 @@ from astr_cli.evaluate.metrics import Array
 from astr_cli.evaluate.pose_folder import PoseFolder, posed_view
 from astr_cli.evaluate.readers.npz import has_arrays, read_npz
 from astr_cli.evaluate.readers.photos import photo_root
-from astr_cli.images import scale_intrinsics
+from astr_cli.images.geometry import scale_intrinsics
 
 CAMERAS = "intrinsics.npz"
 FRAME = (640, 480)  # the size that intrinsics.npz is for

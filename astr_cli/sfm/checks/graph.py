@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from astr_cli.pairs import connectivity
+from astr_cli.pairs.connectivity import connectivity
 from astr_cli.sfm.checks.report import Findings, Level, names_of
 
 

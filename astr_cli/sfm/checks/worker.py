@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from astr_cli.sfm.checks.database import check_database
-from astr_cli.sfm.checks.layouts import check_hdf5
+from astr_cli.sfm.checks.hdf5_layouts import check_hdf5
 from astr_cli.sfm.checks.report import Report, UnreadableError, printable
 from astr_cli.wording import first_line
 

@@ -14,8 +14,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from astr_cli.pairs import pair_key, pairs_text
-from astr_cli.sfm.exports.tracked import Tracked
+from astr_cli.pairs.reading import pair_key
+from astr_cli.pairs.writing import pairs_text
+from astr_cli.sfm.exports.shared_keypoints import Tracked
 from astr_cli.store.shield import ShieldedFile
 
 

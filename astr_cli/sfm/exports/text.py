@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astr_cli.errors import AstrError
-from astr_cli.images import ImageError, read_info
-from astr_cli.sfm.exports.tracked import Tracked
+from astr_cli.images.errors import ImageError
+from astr_cli.images.info import read_info
+from astr_cli.sfm.exports.shared_keypoints import Tracked
 
 DESCRIPTOR = 128  # both programs know SIFT's, and want one with every keypoint; ours are zeros
 GUESSED_FOCAL = 1.2  # of the long side, COLMAP's guess

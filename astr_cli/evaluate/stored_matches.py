@@ -1,0 +1,98 @@
+"""Matches of an earlier run: which pairs of a benchmark they hold, and whether they are of its photos."""
+
+import filecmp
+from collections.abc import Iterable
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+from astr_cli.evaluate.benchmark import Benchmark, EvaluateError, PairResult
+from astr_cli.store.matches_file import MatchesFile
+from astr_cli.store.types import PairMatches
+
+R = TypeVar("R", bound=PairResult)
+COMPARED = 3  # photos that are compared where they lie in two folders
+
+
+class StoredMatches:
+    """The matches of an open file, as a benchmark asks for them.
+
+    Raises EvaluateError for a file that holds none of the pairs or photos of another size.
+    """
+
+    def __init__(self, benchmark: Benchmark[Any], file: MatchesFile) -> None:
+        self._file = file
+        self._stored = {(pair.name0, pair.name1) for pair in file.pairs()}
+        _require_sizes(benchmark, file)
+        if not any(self.holds(pair.name0, pair.name1) for pair in benchmark.pairs):
+            raise EvaluateError(f"{file.path}: holds no pair of {benchmark.root}; match the pairs of that folder")
+
+    def holds(self, name0: str, name1: str) -> bool:
+        """Whether the file has this pair, either way round."""
+        return (name0, name1) in self._stored or (name1, name0) in self._stored
+
+    def held(self, benchmark: Benchmark[R]) -> Benchmark[R]:
+        """The benchmark without the pairs that the file lacks."""
+        kept = tuple(pair for pair in benchmark.pairs if self.holds(pair.name0, pair.name1))
+        return replace(benchmark, pairs=kept, left_out=benchmark.left_out + len(benchmark.pairs) - len(kept))
+
+    def match(self, name0: str, name1: str) -> PairMatches:
+        """The matches of a pair; none for a pair that the file lacks."""
+        if (name0, name1) in self._stored:
+            return self._file.read(name0, name1)
+        if (name1, name0) in self._stored:
+            found = self._file.read(name1, name0)
+            return PairMatches(found.keypoints1, found.keypoints0, found.scores, 1 - found.reference)
+        return PairMatches.empty()
+
+
+def long_side_of(path: Path) -> int:
+    """The long side that a matches.h5 was matched at. Raises StoreError, or EvaluateError when it does not say."""
+    with MatchesFile(path) as file:
+        text = file.attributes.get("long_side", "")
+    if not text.isdecimal() or int(text) < 1:
+        raise EvaluateError(f"{path}: does not say its long side; make it with astr match")
+    return int(text)
+
+
+def other_photos(benchmark: Benchmark[Any], file: MatchesFile) -> str | None:
+    """Why the file seems to be of other photos than the benchmark's, which may have the same names and sizes; or None.
+
+    Where the photos that were matched are still there, their bytes tell; else the last two folders of their path.
+    """
+    root = file.attributes.get("images")
+    if not root:
+        return None
+    begin = f"{file.path}: was matched from {root}, not from {benchmark.images}"
+    end = "if these are other photos, the figures mean nothing"
+    folders = [folder for folder in (file.path.parent / root, Path(root)) if folder.is_dir()]
+    if any(benchmark.images.is_dir() and folder.samefile(benchmark.images) for folder in folders):
+        return None
+    names = dict.fromkeys(name for pair in benchmark.pairs for name in (pair.name0, pair.name1))
+    for folder in folders:
+        compared = list(islice(_compared(folder, benchmark.images, names), COMPARED))
+        if compared:
+            different = next((name for name, same in compared if not same), None)
+            return None if different is None else f"{begin}, and {different} differs; {end}"
+    parts, expected = Path(root).parts[-2:], benchmark.images.resolve().parts
+    return None if parts == expected[-len(parts) :] else f"{begin}; {end}"
+
+
+def _compared(folder: Path, other: Path, names: Iterable[str]) -> Iterable[tuple[str, bool]]:
+    """The photos that are in both folders, and whether they are the same file."""
+    for name in names:
+        if (folder / name).is_file() and (other / name).is_file():
+            yield name, filecmp.cmp(folder / name, other / name, shallow=False)
+
+
+def _require_sizes(benchmark: Benchmark[Any], file: MatchesFile) -> None:
+    sizes = benchmark.sizes
+    for pair in file.pairs():
+        for name, size in ((pair.name0, pair.size0), (pair.name1, pair.size1)):
+            expected = sizes.get(name, size)
+            if expected != size:
+                raise EvaluateError(
+                    f"{file.path}: {name} was matched at {size[0]}x{size[1]}, but the truth in {benchmark.root} is for "
+                    f"{expected[0]}x{expected[1]}; match the photos of this folder"
+                )

@@ -1,0 +1,114 @@
+"""Decode threads: photos are read and resized ahead of the model, a bounded number of them."""
+
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from astr_cli.images.decode import read_gray
+from astr_cli.images.errors import ImageError
+from astr_cli.images.geometry import resize
+from astr_cli.images.info import ImageInfo
+from astr_cli.images.masks import PackedMask, read_mask, shrink_mask
+from astr_cli.images.upright import UPRIGHT, turn_pixels
+from astr_cli.matching.photos.geometry import View
+from astr_cli.matching.resources.stopwatch import Stopwatch
+
+Gray = npt.NDArray[np.float32]  # (h, w) in [0, 1]
+
+
+class Photo(NamedTuple):
+    """What the model is given of a photo, upright and of its working size."""
+
+    gray: Gray
+    mask: npt.NDArray[np.bool_] | None
+    """(h, w), True = to be matched; None: all of it."""
+    raw_mask: PackedMask | None
+    """The same on the raw grid."""
+
+
+def load_image(info: ImageInfo, working: tuple[int, int], orientation: int = UPRIGHT) -> Gray:
+    """Decodes a photo, turns it upright and resizes it to `working` (w, h); (h, w) float32 in [0, 1].
+
+    Raises ImageError when it vanished, cannot be decoded, or is no longer the file that `info` describes.
+    """
+    if changed(info):
+        raise ImageError(f"{info.path}: changed or vanished since the start")
+    gray = read_gray(info.path)
+    if gray.shape != (info.height, info.width):
+        shown = f"{gray.shape[1]}x{gray.shape[0]}"
+        raise ImageError(f"{info.path}: its header says {info.width}x{info.height} but it decodes to {shown}")
+    return resize(np.ascontiguousarray(turn_pixels(gray, orientation)), working)
+
+
+def load_mask(info: ImageInfo, mask: Path | None, view: View) -> tuple[npt.NDArray[np.bool_], PackedMask]:
+    """A photo's mask as the model sees it, (h, w), and on the raw grid; all True without a file. Raises ImageError."""
+    raw = read_mask(mask, info)
+    return shrink_mask(np.ascontiguousarray(turn_pixels(raw, view.orientation)), view.working), PackedMask.of(raw)
+
+
+def changed(info: ImageInfo) -> bool:
+    """Whether the file is gone or differs in time or size from what `info` describes."""
+    try:
+        stat = info.path.stat()
+    except OSError:
+        return True
+    return (stat.st_mtime_ns, stat.st_size) != (info.mtime_ns, info.file_size)
+
+
+class Loader:
+    """Decodes images in `workers` threads; at most `2 * workers` are in work or waiting to be taken."""
+
+    def __init__(
+        self,
+        infos: Mapping[str, ImageInfo],
+        views: Mapping[str, View],
+        workers: int,
+        masks: Mapping[str, Path] | None = None,
+        stopwatch: Stopwatch | None = None,
+    ) -> None:
+        self._infos = infos
+        self._views = views
+        self._masks = masks  # None: nothing is masked
+        self._stopwatch = stopwatch
+        self._room = 2 * workers
+        self._waiting: dict[str, Future[Photo]] = {}
+        # One thread an image is faster than several threads on one image, and leaves the cores to the model.
+        self._cv2_threads = cv2.getNumThreads()
+        cv2.setNumThreads(1)
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="astr-decode")
+
+    def close(self) -> None:
+        """Drops what was not begun and waits for the rest."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        cv2.setNumThreads(self._cv2_threads)
+
+    def full(self) -> bool:
+        """Whether no further image can be asked for until one is taken."""
+        return len(self._waiting) >= self._room
+
+    def prefetch(self, names: Iterable[str]) -> None:
+        """Starts to decode the named images, in this order, as far as there is room."""
+        for name in names:
+            if self.full():
+                return
+            if name not in self._waiting:
+                self._waiting[name] = self._pool.submit(self._load, name)
+
+    def take(self, name: str) -> Photo:
+        """The decoded image; decoded now if it was not asked for. Raises what `load_image` raises."""
+        waiting = self._waiting.pop(name, None)
+        return self._load(name) if waiting is None else waiting.result()
+
+    def _load(self, name: str) -> Photo:
+        info, view = self._infos[name], self._views[name]
+        with nullcontext() if self._stopwatch is None else self._stopwatch.time("decode"):
+            gray = load_image(info, view.working, view.orientation)
+            if self._masks is None:
+                return Photo(gray, None, None)
+            return Photo(gray, *load_mask(info, self._masks.get(name), view))

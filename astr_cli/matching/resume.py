@@ -1,0 +1,126 @@
+"""What a run is made of, and what an earlier one has left in its place."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeAlias
+
+from astr_cli.images.info import ImageInfo
+from astr_cli.matching.resources.compute import MatchOptions
+from astr_cli.matching.run.prepare import Job
+from astr_cli.pairs.reading import Pair
+from astr_cli.store.errors import StoreError
+from astr_cli.store.output import Output, read_output
+from astr_cli.store.run_info import ImageStamp, RunInfo
+
+Names: TypeAlias = tuple[str, str]
+
+# Sizes of a pair's rows and of what HDF5 adds to them (FORMATS), and the share of cells that match in an easy pair
+# (0.59 of them in the mean of fountain-P11's nearest pairs).
+_ROW_BYTES = 21
+_PAIR_BYTES = 3000
+_MATCHED_CELLS = 0.6
+
+
+def names_of(pair: Pair) -> Names:
+    """The two names, in the order of the pairs file."""
+    return pair.name0, pair.name1
+
+
+def run_info(job: Job) -> RunInfo:
+    """What decides the matches of a run: they become the attributes of matches.h5 and the head of the journal."""
+    options, compute = job.options, job.compute
+    return RunInfo(
+        options=(
+            ("images", _root_text(options.root, options.out)),
+            ("model", job.weights.name),
+            ("weights_sha256", job.weights.sha256),
+            ("long_side", str(compute.long_side)),
+            ("threshold", str(options.threshold)),
+            ("max_matches", "all" if options.max_matches is None else str(options.max_matches)),
+            ("one_way", "true" if options.one_way else "false"),
+            ("scaling", options.scaling),
+            ("cameras", job.cameras.name),
+            ("precision", compute.precision),
+            ("rotate", options.rotate),
+            ("masks", "none" if options.masks is None else _root_text(options.masks, options.out)),
+            ("tiles", "true" if options.tiles else "false"),
+        ),
+        images=tuple(stamp_of(job, info) for info in job.infos.values()),
+    )
+
+
+def stamp_of(job: Job, info: ImageInfo) -> ImageStamp:
+    """Time and size of a photo and its mask together: when either changes, the photo's pairs are to be matched again.
+
+    The time of a mask that is not there is its folder's, which changes when a mask is taken away.
+    """
+    stamp = ImageStamp(info.name, info.width, info.height, info.mtime_ns, info.file_size)
+    if job.masks is None or job.options.masks is None:
+        return stamp
+    mask = job.masks.get(info.name)
+    folder = (job.options.masks / info.name).parent
+    status = (mask or (folder if folder.is_dir() else job.options.masks)).stat()
+    size = info.file_size + (0 if mask is None else status.st_size)
+    return stamp._replace(mtime_ns=max(info.mtime_ns, status.st_mtime_ns), file_size=size)
+
+
+def earlier_output(options: MatchOptions) -> Output | None:
+    """What a finished run has left; None: nothing, or a run was interrupted since, or all is to start anew.
+
+    Raises StoreError when matches.h5 is damaged or not ours.
+    """
+    out = options.out
+    if options.overwrite or not out.is_file() or out.with_name(out.name + ".journal").exists():
+        return None
+    return read_output(out)
+
+
+def is_finished(job: Job, info: RunInfo, earlier: Output) -> bool:
+    """Whether matches.h5 holds exactly these pairs already.
+
+    Raises JournalMismatch when it was made with other options, StoreError when it holds pairs that are not listed any
+    more.
+    """
+    reusable = earlier.reusable(info)
+    find_losses(job, earlier.names())
+    return len(earlier.pairs) == len(job.pairs) and all(names_of(pair) in reusable for pair in job.pairs)
+
+
+def find_losses(job: Job, stored: list[Names]) -> list[Names]:
+    """Pairs that were matched before and are not listed any more: writing loses them.
+
+    Raises StoreError when there are any, unless the options have `prune`.
+    """
+    listed = {frozenset(names_of(pair)) for pair in job.pairs}
+    lost = [names for names in stored if frozenset(names) not in listed]
+    if lost and not job.options.prune:
+        raise StoreError(
+            f"{job.options.out}: holds {'1 pair' if len(lost) == 1 else f'{len(lost)} pairs'}, not in "
+            f"{job.options.pairs} or without photos now, that this run would lose "
+            f"(the first: {lost[0][0]} {lost[0][1]}); "
+            "drop them with --prune, choose another --out, or start anew with --overwrite"
+        )
+    return lost
+
+
+def expected_bytes(job: Job, left: int, rows: float | None = None) -> int:
+    """What journal and output will take: `left` pairs go to the journal, all of them to the output.
+
+    `rows` is how many a pair has, where that was measured; else all pairs are taken for easy ones.
+    """
+    if rows is None:
+        sizes = [view.size if job.options.tiles else view.working for view in job.views.values()]
+        coarse = _MATCHED_CELLS * sum(width * height / 64 for width, height in sizes) / max(len(sizes), 1)
+        if job.options.max_matches is not None:
+            coarse = min(coarse, job.options.max_matches)
+        rows = coarse if job.options.one_way else 2 * coarse
+    return int((left + len(job.pairs)) * (rows * _ROW_BYTES + _PAIR_BYTES))
+
+
+def _root_text(root: Path, out: Path) -> str:
+    """The image root as given; an absolute one relative to the output's folder: matches.h5 holds no absolute paths."""
+    if root.is_absolute():
+        with suppress(ValueError):  # another drive
+            root = Path(os.path.relpath(root, out.parent.resolve()))
+    return root.as_posix()

@@ -1,0 +1,1 @@
+"""A whole run of `astr match`: its plan, its engine, its events."""

@@ -1,0 +1,168 @@
+"""`astr plan`: what a matching run will do and cost, from its plan and from the first of its pairs."""
+
+import tempfile
+import time
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from astr_cli.matching.photos.geometry import View
+from astr_cli.matching.resources.compute import MatchOptions
+from astr_cli.matching.resources.memory import default_cache_bytes
+from astr_cli.matching.resume import expected_bytes
+from astr_cli.matching.run.events import Event, Listener, PairDone, Started
+from astr_cli.matching.run.match import ignore, match_and_discard
+from astr_cli.matching.run.plan import Batch
+from astr_cli.matching.run.prepare import prepare
+from astr_cli.model.config import AstrConfig
+from astr_cli.pairs.reading import format_pair
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a run is expected to do, nothing reused from an earlier one."""
+
+    images: int
+    pairs: int
+    skipped: int
+    """Pairs that `--skip-bad` leaves out."""
+    known_focals: int
+    weights: str
+    device: str
+    precision: str
+    long_side: int
+    batch: int
+    jobs: int
+    backbone_runs: int
+    """Runs on whole photos that `cache_bytes` of room for features make necessary."""
+    cache_bytes: int
+    feature_bytes: int
+    """What the features of all photos take together; with that much room the backbone runs once on each photo."""
+    disk_bytes: int
+    """Journal and output together."""
+    measured_pairs: int
+    """Matched to see how long it takes; 0: nothing was measured."""
+    seconds_a_pair: float | None
+    seconds: float | None
+    memory_bytes: int | None
+    """In use at most while these were matched: resident on a CPU, reserved on a GPU."""
+
+
+def forecast(options: MatchOptions, sample: int, listener: Listener = ignore) -> Forecast:
+    """Checks everything that a run checks before its start, then matches `sample` pairs, keeping nothing.
+
+    `sample` is rounded up as `sampled` says; `listener` hears of these pairs too. Raises AstrError for whatever a run
+    would not start with; Interrupted and Stopped when a signal, a full disk or full memory ends the matching.
+    """
+    job = prepare(options, listener)
+    config, compute = job.weights.model.config, job.compute
+    sizes = {name: view_bytes(view, config, compute.precision) for name, view in job.views.items()}
+    cache_bytes = default_cache_bytes(compute.device) if options.memory is None else options.memory
+    measured = _measure(options, sampled(job.plan, sample, compute.jobs), listener)
+    names = {name for batch in job.plan for name in batch.names()}
+    return Forecast(
+        images=len(names),
+        pairs=len(job.pairs),
+        skipped=len(job.skipped),
+        known_focals=sum(job.views[name].intrinsics is not None for name in names),
+        weights=job.weights.name,
+        device=str(compute.device),
+        precision=compute.precision,
+        long_side=compute.long_side,
+        batch=compute.batch,
+        jobs=compute.jobs,
+        backbone_runs=count_backbone_runs(job.plan, sizes, cache_bytes),
+        cache_bytes=cache_bytes,
+        feature_bytes=sum(sizes[name] for name in names),
+        disk_bytes=expected_bytes(job, len(job.pairs), measured.matches),
+        measured_pairs=measured.pairs,
+        seconds_a_pair=measured.seconds,
+        seconds=None if measured.seconds is None else measured.seconds * len(job.pairs),
+        memory_bytes=measured.memory,
+    )
+
+
+def view_bytes(view: View, config: AstrConfig, precision: str = "fp32") -> int:
+    """What the features of a photo take."""
+    pixels = view.working[0] * view.working[1]
+    numbers = config.channels * (pixels // 1024 + pixels // 64) + config.fine_map * (pixels // 4)
+    return numbers * (2 if precision == "bf16" else 4)
+
+
+def count_backbone_runs(plan: Sequence[Batch], sizes: Mapping[str, int], room: int) -> int:
+    """How often the feature cache will miss."""
+    held: OrderedDict[str, int] = OrderedDict()
+    used = runs = 0
+    for batch in plan:
+        missing = [name for name in batch.names() if name not in held]
+        for name in batch.names():
+            if name in held:
+                held.move_to_end(name)
+        runs += len(missing)
+        for name in missing:
+            if sizes[name] > room:
+                continue
+            held[name] = sizes[name]
+            used += sizes[name]
+            while used > room:
+                used -= held.popitem(last=False)[1]
+    return runs
+
+
+def sampled(plan: Sequence[Batch], pairs: int, lanes: int) -> Sequence[Batch]:
+    """The first batches of a plan, for a look: with `pairs` pairs at least, and as many for each lane, two or more.
+
+    The pairs of a batch are done at one instant, and so are, nearly, the batches in work at the same time: a part of
+    them has no time of its own. The second round finds all lanes busy, as those of a long run are.
+    """
+    count = held = 0
+    while count < len(plan) and held < pairs:
+        held += len(plan[count].pairs)
+        count += 1
+    return plan[: lanes * max(2, -(-count // lanes))] if pairs > 0 else []
+
+
+@dataclass(frozen=True)
+class _Measured:
+    pairs: int = 0
+    seconds: float | None = None
+    matches: float | None = None
+    memory: int | None = None
+
+
+def _measure(options: MatchOptions, batches: Sequence[Batch], listener: Listener) -> _Measured:
+    """Matches these batches; the first one twice, as the first time something waits for all that is begun once."""
+    if not batches:
+        return _Measured()
+    _match_once(options, batches[:1], listener)
+    started, done = _match_once(options, batches, listener)
+    if not done:
+        return _Measured()
+    seconds = (done[-1][0] - started) / len(done)
+    memory = [event.memory_bytes for _, event in done if event.memory_bytes is not None]
+    rows = sum(event.matches for _, event in done)
+    return _Measured(len(done), seconds, rows / len(done), max(memory, default=None))
+
+
+def _match_once(
+    options: MatchOptions, batches: Sequence[Batch], listener: Listener
+) -> tuple[float, list[tuple[float, PairDone]]]:
+    """The times in seconds at which weights were loaded, and at which each pair was done."""
+    begin = [0.0]
+    done: list[tuple[float, PairDone]] = []
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Started):
+            begin.append(time.monotonic())
+        elif isinstance(event, PairDone):
+            done.append((time.monotonic(), event))
+        listener(event)
+
+    with tempfile.TemporaryDirectory() as folder:
+        listed = Path(folder) / "pairs.txt"
+        lines = (format_pair(pair.name0, pair.name1) + "\n" for batch in batches for pair in batch.pairs)
+        listed.write_text("".join(lines), encoding="utf-8")
+        scratch = replace(options, pairs=listed, images=options.root, out=Path(folder) / "matches.h5")
+        match_and_discard(scratch, listen, "the look at the first pairs")
+    return begin[-1], done

@@ -1,0 +1,251 @@
+"""`match_pairs`: the whole of `astr match`, from options to a finished matches.h5, resumable at any instant."""
+
+import shutil
+import time
+from collections.abc import Container, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import dataclass, field
+
+from astr_cli.errors import AstrError, Interrupted, Stopped
+from astr_cli.matching.photos.loader import Loader, changed
+from astr_cli.matching.resources.compute import MatchOptions
+from astr_cli.matching.resources.cores import Lanes, Split, fitting
+from astr_cli.matching.resources.memory import default_cache_bytes, used_bytes
+from astr_cli.matching.resources.signals import StopFlag, stop_on_signals
+from astr_cli.matching.resources.stopwatch import Stopwatch
+from astr_cli.matching.resume import Names, earlier_output, expected_bytes, find_losses, is_finished, names_of, run_info
+from astr_cli.matching.run.engine import Engine
+from astr_cli.matching.run.events import (
+    FEW,
+    Event,
+    FailedPair,
+    FewMatches,
+    Listener,
+    MatchSummary,
+    Notice,
+    PairDone,
+    PairFailed,
+    Started,
+    StopRequested,
+    Writing,
+)
+from astr_cli.matching.run.feature_cache import FeatureCache
+from astr_cli.matching.run.model_runner import Runner
+from astr_cli.matching.run.plan import unfinished
+from astr_cli.matching.run.prepare import Job, prepare
+from astr_cli.store.journal import Journal
+from astr_cli.store.matches_file import MatchesFile
+
+
+def ignore(event: Event) -> None:
+    """The listener of callers that want none."""
+
+
+def match_pairs(options: MatchOptions, listener: Listener = ignore, stopwatch: Stopwatch | None = None) -> MatchSummary:
+    """Matches the pairs of a file and writes matches.h5 (`MatchOptions` says from what, DESIGN's contracts how).
+
+    A `stopwatch` for the device that the options mean learns where the time goes.
+
+    What an earlier run with the same options has matched is not matched again. Raises AstrError: nothing was started;
+    Stopped: disk or memory are full; Interrupted: SIGINT or SIGTERM. After the last two the same call goes on. Pairs
+    whose photos break on the way are in the summary's `failed`, and the others are written.
+    """
+    started = time.monotonic()
+    with stop_on_signals(lambda name: listener(StopRequested(name))) as stop:
+        job = prepare(options, listener)
+        for pair in job.skipped:
+            listener(PairFailed(pair.name0, pair.name1, pair.reason))
+        info = run_info(job)
+        earlier = earlier_output(options)
+        if earlier is not None and is_finished(job, info, earlier):
+            return _summary(job, Progress(reused=len(job.pairs)), started)
+        with Journal.open(options.out, info, options.overwrite, earlier) as journal:
+            for note in journal.notes:
+                listener(Notice(note))
+            progress = _match_all(job, journal, listener, stop, stopwatch)
+            failed = {(pair.name0, pair.name1) for pair in progress.failed}
+            complete = [names for pair in job.pairs if (names := names_of(pair)) not in failed]
+            listener(Writing(options.out, len(complete)))
+            with _timing(stopwatch, "write"):
+                journal.finish(complete)
+    return _summary(job, progress, started)
+
+
+def match_and_discard(options: MatchOptions, listener: Listener, what: str) -> MatchSummary:
+    """`match_pairs` into a folder that the caller throws away: whatever stops it, no message says that it goes on.
+
+    `what` names the run. Raises what `match_pairs` raises, and Interrupted also for a signal in the last batch: that
+    ends this run, but not what it is for.
+    """
+    interrupted = Interrupted(f"{what}: stopped; nothing of it is kept")
+    signals: list[str] = []
+
+    def listen(event: Event) -> None:
+        if isinstance(event, StopRequested):
+            signals.append(event.signal)
+        listener(event)
+
+    try:
+        summary = match_pairs(options, listen)
+    except Interrupted:
+        raise interrupted from None
+    except Stopped as error:
+        problem, _, _ = str(error).partition("; ")  # without its advice
+        raise Stopped(f"{problem}; nothing of {what} is kept") from None
+    if signals:
+        raise interrupted
+    return summary
+
+
+@dataclass
+class Progress:
+    """What a run has done so far."""
+
+    reused: int = 0
+    matched: int = 0
+    matches: int = 0
+    cache_hits: int = 0
+    cache_misses: int = 0
+    fewest_misses: int = 0
+    failed: list[FailedPair] = field(default_factory=list)
+
+
+def _match_all(job: Job, journal: Journal, listener: Listener, stop: StopFlag, stopwatch: Stopwatch | None) -> Progress:
+    """Matches what is not in the journal, and puts it there."""
+    done = journal.completed()
+    lost = find_losses(job, journal.unlisted(names_of(pair) for pair in job.pairs))
+    if lost:
+        listener(Notice(f"{job.options.out}: dropped what is not listed any more: {len(lost)} of its pairs"))
+    progress = Progress(
+        reused=sum(names_of(pair) in done for pair in job.pairs),
+        fewest_misses=len({name for batch in unfinished(job.plan, done) for name in batch.names()}),
+    )
+    _check_disk(job, journal, len(job.pairs) - progress.reused)
+    compute = job.compute
+    runner = Runner(job.weights.model, compute.device, compute.precision, job.options.settings(), compute.threads)
+    if stopwatch is not None:
+        stopwatch.watch(job.weights.model)
+    memory = job.options.memory
+    cache = FeatureCache(default_cache_bytes(compute.device) if memory is None else memory)
+    listener(_started(job, progress.reused, cache.capacity))
+    with (
+        closing(Loader(job.infos, job.views, job.options.workers, job.masks, stopwatch)) as loader,
+        closing(Lanes(_split(job))) as lanes,
+    ):
+        engine = Engine(job, done, runner, cache, loader, lanes, listener)
+        _stop_if_asked(job, progress, stop)
+        for results in engine.run():
+            progress.cache_hits, progress.cache_misses = cache.hits, cache.misses
+            for pair, matches in results:
+                with _timing(stopwatch, "write"):
+                    journal.append(pair.name0, pair.name1, matches)
+                progress.matched += 1
+                progress.matches += len(matches)
+                finished = progress.reused + progress.matched + len(engine.failed)
+                listener(_pair_done(job, names_of(pair), len(matches), finished, progress))
+            _stop_if_asked(job, progress, stop)
+    progress.failed = engine.failed + _changed_meanwhile(job, engine.failed, listener)
+    return progress
+
+
+def _split(job: Job) -> Split:
+    """The lanes that the largest photos leave room for."""
+    largest = max(view.working[0] * view.working[1] for view in job.views.values())
+    return fitting(Split(job.compute.jobs, job.compute.threads), largest, job.weights.model.config.stem)
+
+
+def _timing(stopwatch: Stopwatch | None, stage: str) -> AbstractContextManager[None]:
+    return nullcontext() if stopwatch is None else stopwatch.time(stage)
+
+
+def _stop_if_asked(job: Job, progress: Progress, stop: StopFlag) -> None:
+    finished = progress.reused + progress.matched
+    if stop.requested and finished < len(job.pairs):
+        command = "the same command without --overwrite" if job.options.overwrite else "the same command"
+        raise Interrupted(
+            f"{job.options.out}: stopped; {finished} of {len(job.pairs)} pairs are done and kept: {command} goes on"
+        )
+
+
+def _changed_meanwhile(job: Job, failed: Sequence[FailedPair], listener: Listener) -> list[FailedPair]:
+    """The pairs of photos that were written to after they had been listed: their matches may be of either version."""
+    altered = {name for name, info in job.infos.items() if info.path.exists() and changed(info)}
+    known = {(pair.name0, pair.name1) for pair in failed}
+    found = []
+    for pair in job.pairs:
+        name = next((name for name in names_of(pair) if name in altered), None)
+        if name is not None and names_of(pair) not in known:
+            found.append(FailedPair(pair.name0, pair.name1, f"{name}: changed while the run was under way"))
+            listener(PairFailed(pair.name0, pair.name1, found[-1].reason))
+    return found
+
+
+def _check_disk(job: Job, journal: Journal, left: int) -> None:
+    """Refuses to start on a disk that is obviously too small."""
+    expected = expected_bytes(job, left)
+    free = shutil.disk_usage(job.options.out.parent).free
+    if free < expected // 10:  # pairs that are not easy take that little
+        if not journal.completed():
+            journal.remove()
+        raise AstrError(
+            f"{job.options.out}: about {expected / 1e6:.0f} MB are needed and {free / 1e6:.0f} MB are free; "
+            "choose another disk with --out, or give --max-matches"
+        )
+
+
+def _started(job: Job, reused: int, cache_bytes: int) -> Started:
+    names = {name for pair in job.pairs for name in names_of(pair)}  # without those of pairs that --skip-bad leaves out
+    return Started(
+        images=len(names),
+        pairs=len(job.pairs),
+        reused=reused,
+        known_focals=sum(job.views[name].intrinsics is not None for name in names),
+        disk_bytes=expected_bytes(job, len(job.pairs) - reused),
+        cache_bytes=cache_bytes,
+        weights=job.weights.name,
+        device=str(job.compute.device),
+        precision=job.compute.precision,
+        long_side=job.compute.long_side,
+        batch=job.compute.batch,
+        masked=None if job.masks is None else sum(name in job.masks for name in names),
+    )
+
+
+def _pair_done(job: Job, names: Names, matches: int, finished: int, progress: Progress) -> PairDone:
+    return PairDone(
+        name0=names[0],
+        name1=names[1],
+        matches=matches,
+        finished=finished,
+        total=len(job.pairs),
+        cache_hits=progress.cache_hits,
+        cache_misses=progress.cache_misses,
+        memory_bytes=used_bytes(job.compute.device),
+    )
+
+
+def _summary(job: Job, progress: Progress, started: float) -> MatchSummary:
+    failed = job.skipped + tuple(progress.failed)
+    return MatchSummary(
+        out=job.options.out,
+        pairs=len(job.pairs) - len(progress.failed),
+        matched=progress.matched,
+        reused=progress.reused,
+        failed=failed,
+        matches=progress.matches,
+        images=len({name for pair in job.pairs for name in names_of(pair)}),
+        cache_hits=progress.cache_hits,
+        cache_misses=progress.cache_misses,
+        seconds=time.monotonic() - started,
+        fewest_misses=progress.fewest_misses,
+        few=_few_matches(job, {(pair.name0, pair.name1) for pair in failed}),
+        skipped=len(job.skipped),
+        turned=job.options.rotate == "auto",
+    )
+
+
+def _few_matches(job: Job, failed: Container[Names]) -> tuple[FewMatches, ...]:
+    """Also of pairs that an earlier run matched: hence from the file."""
+    with MatchesFile(job.options.out) as file:
+        counts = ((*names, file.count(*names)) for pair in job.pairs if (names := names_of(pair)) not in failed)
+        return tuple(FewMatches(*each) for each in counts if each[2] < FEW)

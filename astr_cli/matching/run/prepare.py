@@ -1,0 +1,84 @@
+"""Everything that is checked before anything is computed, and the job that comes of it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from astr_cli.errors import AstrError
+from astr_cli.images.catalogue import Catalogue, catalogue
+from astr_cli.images.info import ImageInfo
+from astr_cli.images.masks import find_masks
+from astr_cli.matching.photos.geometry import CameraSource, View, make_views, read_camera_source
+from astr_cli.matching.resources.compute import Compute, MatchOptions, resolve_compute
+from astr_cli.matching.run.events import FailedPair, Listener, Notice
+from astr_cli.matching.run.plan import Batch, make_plan
+from astr_cli.model.checkpoint import LoadedWeights, load_weights
+from astr_cli.pairs.reading import Pair, PairList, read_pairs
+from astr_cli.resources import weights_path
+
+
+class Job(NamedTuple):
+    """A run whose every input was found good."""
+
+    options: MatchOptions
+    compute: Compute
+    weights: LoadedWeights
+    pairs: tuple[Pair, ...]
+    """The pairs to match, in the order of the pairs file."""
+    skipped: tuple[FailedPair, ...]
+    """The pairs that `--skip-bad` left out."""
+    cameras: CameraSource
+    infos: Mapping[str, ImageInfo]
+    views: Mapping[str, View]
+    masks: Mapping[str, Path] | None
+    """The mask of each photo that has one; None: nothing is masked."""
+    plan: list[Batch]
+    """All pairs, whether an earlier run did them or not."""
+
+
+def prepare(options: MatchOptions, listener: Listener) -> Job:
+    """Reads pairs, image headers, cameras and weights.
+
+    Raises an AstrError (exit code 2) for whatever DESIGN's table says a run must not start with.
+    """
+    compute = resolve_compute(options)
+    listed = read_pairs(options.pairs)
+    _tell_duplicates(listed, options, listener)
+    found = catalogue(options.root, (name for pair in listed.pairs for name in (pair.name0, pair.name1)))
+    if found.errors and not options.skip_bad:
+        raise AstrError(_bad_images(listed, found, options))
+    skipped = [failed for pair in listed.pairs if (failed := _skip(pair, found.errors)) is not None]
+    pairs = tuple(pair for pair in listed.pairs if _skip(pair, found.errors) is None)
+    if not pairs:
+        raise AstrError(f"{_shown(options)}: no pair is left without its bad images; the first: {skipped[0].reason}")
+    cameras = read_camera_source(options.cameras)
+    views = make_views(found.infos, cameras, compute.long_side, options.rotate != "none")
+    masks = None if options.masks is None else find_masks(options.masks, list(found.infos))
+    weights = load_weights(weights_path(options.weights))
+    plan = make_plan(pairs, {name: view.working for name, view in views.items()}, compute.batch)
+    return Job(options, compute, weights, pairs, tuple(skipped), cameras, found.infos, views, masks, plan)
+
+
+def _skip(pair: Pair, errors: Mapping[str, str]) -> FailedPair | None:
+    reason = errors.get(pair.name0) or errors.get(pair.name1)
+    return None if reason is None else FailedPair(pair.name0, pair.name1, reason)
+
+
+def _tell_duplicates(listed: PairList, options: MatchOptions, listener: Listener) -> None:
+    if not listed.duplicates:
+        return
+    first = listed.duplicates[0]
+    count = len(listed.duplicates)
+    more = f", and {count - 1} more like it" if count > 1 else ""
+    listener(Notice(f"{_shown(options)}:{first.line}: {first.name0} {first.name1} is listed before; ignored{more}"))
+
+
+def _bad_images(listed: PairList, found: Catalogue, options: MatchOptions) -> str:
+    """The first bad image, with the line that names it, and the names of others."""
+    first = next(pair for pair in listed.pairs if _skip(pair, found.errors) is not None)
+    bad = first.name0 if first.name0 in found.errors else first.name1
+    return f"{_shown(options)}:{first.line}: {found.complaint(bad)}; --skip-bad goes on without"
+
+
+def _shown(options: MatchOptions) -> str:
+    return "standard input" if str(options.pairs) == "-" else str(options.pairs)

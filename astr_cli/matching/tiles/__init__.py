@@ -1,0 +1,1 @@
+"""`--tiles`: matching large photos again at full size, one pair of tiles at a time."""

@@ -1,0 +1,91 @@
+"""`--tiles`: photos at the levels of their pyramids, the ones used last."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from astr_cli.images.decode import read_gray
+from astr_cli.images.info import ImageInfo
+from astr_cli.images.masks import PackedMask
+from astr_cli.images.upright import UPRIGHT, turn_pixels
+from astr_cli.matching.tiles.geometry import level_size
+
+HELD = 512 << 20  # bytes
+
+
+class Level(NamedTuple):
+    """A photo at one level of its pyramid."""
+
+    pixels: npt.NDArray[np.uint8]  # (h, w)
+    mask: npt.NDArray[np.bool_] | None
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of both arrays."""
+        return self.pixels.nbytes + (0 if self.mask is None else self.mask.nbytes)
+
+    def turned(self, orientation: int) -> "Level":
+        """Turns a photo from the raw grid upright; both arrays are views of the same memory."""
+        mask = None if self.mask is None else turn_pixels(self.mask, orientation)
+        return Level(turn_pixels(self.pixels, orientation), mask)
+
+    def shrunk(self, level: int) -> "Level":
+        """Shrinks a full-size photo to `level`."""
+        size = level_size((self.pixels.shape[1], self.pixels.shape[0]), level)
+        pixels = cv2.resize(np.ascontiguousarray(self.pixels), size, interpolation=cv2.INTER_AREA)
+        mask = self.mask
+        if mask is not None:
+            mask = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+        return Level(np.asarray(pixels, np.uint8), mask)
+
+
+class Pyramids:
+    """Keeps the levels used last; threads that ask for one that is being made wait for it, others do not."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._held: OrderedDict[tuple[str, int, int], Future[Level]] = OrderedDict()
+
+    def get(self, info: ImageInfo, packed: PackedMask | None, orientation: int, level: int) -> Level:
+        """The photo with its mask, made upright by `orientation`, at `level`. Raises ImageError."""
+        if level == 0:
+            raw = self._once((info.name, UPRIGHT, 0), lambda: _read(info, packed))
+            return raw.turned(orientation)
+        full = (info, packed, orientation, 0)
+        return self._once((info.name, orientation, level), lambda: self.get(*full).shrunk(level))
+
+    def _once(self, key: tuple[str, int, int], make: Callable[[], Level]) -> Level:
+        with self._lock:
+            found = self._held.pop(key, None)
+            wanted: Future[Level] = Future() if found is None else found
+            self._held[key] = wanted
+        if found is None:
+            try:
+                wanted.set_result(make())
+            except BaseException as error:
+                with self._lock:
+                    del self._held[key]
+                wanted.set_exception(error)
+            self._drop()
+        return wanted.result()
+
+    def _drop(self) -> None:
+        """Forgets what was used least recently, but never the two of a pair, until the rest fits."""
+        with self._lock:
+            sizes = {key: each.result().nbytes for key, each in self._held.items() if each.done()}
+            used = sum(sizes.values())
+            for key in list(sizes)[:-2]:
+                if used <= HELD:
+                    return
+                del self._held[key]
+                used -= sizes[key]
+
+
+def _read(info: ImageInfo, packed: PackedMask | None) -> Level:
+    return Level(read_gray(info.path), None if packed is None else packed.unpacked())

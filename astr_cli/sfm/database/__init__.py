@@ -1,0 +1,1 @@
+"""A COLMAP database: its cameras, keypoints and matches, written completely or not at all, and verified."""

@@ -1,0 +1,131 @@
+"""What an import would do to the database that stands there: by which mode, and how much of what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from astr_cli.sfm.database.atomic import DatabaseError, Target
+from astr_cli.sfm.database.contents import Existing, pair_id, pair_images
+from astr_cli.sfm.tracks.match_rows import Frame
+
+MODES = ("create", "append", "replace", "fail")
+
+
+class Difference(NamedTuple):
+    """What is kept, written and removed."""
+
+    mode: str
+    """create: a new database; append: ours beside what is there; replace: ours instead of its matches."""
+    images_kept: int
+    images_added: tuple[str, ...]
+    keypoints_kept: int
+    """Of others: SIFT, ALIKED, ..."""
+    keypoints_added: int
+    keypoints_removed: int
+    """Of an earlier import."""
+    matches_kept: int
+    matches_added: int
+    matches_removed: int
+    pairs_added: int
+    """Pairs that get matches and had none."""
+    pairs_extended: int
+    """Pairs whose matches ours come behind."""
+    to_verify: int
+    """Pairs that need a geometry."""
+    images_losing: tuple[str, ...] = ()
+    """Images with matches before, and none after."""
+
+
+def choose_mode(path: Path, mode: str | None, target: Target, existing: Existing, frames: Sequence[Frame]) -> str:
+    """create, append or replace, from the one asked for (None: whatever fits) and what is there.
+
+    Raises DatabaseError, saying what to ask for instead.
+    """
+    if mode is not None and mode not in MODES:
+        raise DatabaseError(f"--mode {mode}: choose one of {', '.join(MODES)}")
+    if not target.tables or mode == "create":
+        return "create"
+    if mode == "fail":
+        raise DatabaseError(f"{path}: already holds {', '.join(target.tables[:3])}; choose another name or --mode")
+    missing = [frame.name for frame in frames if frame.name not in existing.images]
+    if mode is None and missing:
+        held = len(frames) - len(missing)
+        some = f"; it has {min(existing.images)}" if existing.images and not held else ""
+        raise DatabaseError(
+            f"{path}: already holds {len(existing.images)} images, but {held} of the {len(frames)} that were matched "
+            f"(not {missing[0]}{some}): --mode append adds them, --mode create makes it anew and keeps a backup"
+        )
+    _check_sizes(path, existing, frames)
+    for image in existing.images.values():
+        points = existing.points.get(image.number)
+        if points is not None and points.first + points.ours < points.rows:
+            raise DatabaseError(
+                f"{path}: another program added keypoints behind those of an earlier import, which can no longer be "
+                "taken out: import into the backup of before, or with --mode create"
+            )
+    return mode or "append"
+
+
+def _check_sizes(path: Path, existing: Existing, frames: Sequence[Frame]) -> None:
+    for frame in frames:
+        image = existing.images.get(frame.name)
+        if image is not None and image.size != frame.size:
+            (width, height), (w, h) = image.size, frame.size
+            raise DatabaseError(
+                f"{path}: the camera of {frame.name} is {width}x{height} there, but it was matched as {w}x{h}; "
+                "match the photos that the database was made of"
+            )
+
+
+def difference(
+    mode: str,
+    existing: Existing,
+    frames: Sequence[Frame],
+    keypoints: int,
+    pairs: NDArray[np.int32],
+    counts: Sequence[int] | NDArray[np.int64],
+) -> Difference:
+    """What `mode` does in a database with so many keypoints, and so many matches of each of `pairs`."""
+    numbers = [existing.images[frame.name].number if frame.name in existing.images else 0 for frame in frames]
+    filled = [pair for pair, count in zip(pairs, counts, strict=True) if count]
+    known = [numbers[a] and numbers[b] and pair_id(numbers[a], numbers[b]) in existing.foreign_pairs for a, b in filled]
+    extended = sum(map(bool, known)) if mode == "append" else 0
+    ours = sum(points.ours for points in existing.points.values())
+    foreign = 0 if mode == "replace" else existing.foreign
+    return Difference(
+        mode=mode,
+        images_kept=len(existing.images),
+        images_added=tuple(frame.name for frame in frames if frame.name not in existing.images),
+        keypoints_kept=sum(points.rows for points in existing.points.values()) - ours,
+        keypoints_added=keypoints,
+        keypoints_removed=ours,
+        matches_kept=foreign,
+        matches_added=int(sum(counts)),
+        matches_removed=existing.matches - foreign,
+        pairs_added=len(filled) - extended,
+        pairs_extended=extended,
+        to_verify=len(filled),
+        images_losing=_losing(existing, {numbers[image] for pair in filled for image in pair}, mode == "append"),
+    )
+
+
+def _losing(existing: Existing, matched: set[int], foreign: bool) -> tuple[str, ...]:
+    """Names of images that are among the matches before, but not among ours nor, if they stay, those of others."""
+    kept = matched | _images_of(existing.foreign_pairs if foreign else ())
+    lost = _images_of(existing.filled_pairs) - kept
+    return tuple(sorted(name for name, image in existing.images.items() if image.number in lost))
+
+
+def _images_of(pairs: Iterable[int]) -> set[int]:
+    return {image for pair in pairs for image in pair_images(pair)}
+
+
+def unchanged(mode: str, existing: Existing, to_verify: int) -> Difference:
+    """The difference when all matches are there already."""
+    keypoints = sum(points.rows for points in existing.points.values())
+    return Difference(mode, len(existing.images), (), keypoints, 0, 0, existing.matches, 0, 0, 0, 0, to_verify)

@@ -1,0 +1,397 @@
+"""`import_matches`: the whole of `astr colmap-import`, from matches.h5 to a verified COLMAP database."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from astr_cli.errors import AstrError
+from astr_cli.sfm.database.atomic import backup_name, check_target, examine, is_resumed, new_database
+from astr_cli.sfm.database.cameras import CameraOptions, Held, check_known, held_by, image_ids, import_images
+from astr_cli.sfm.database.contents import NOTHING, Existing, pair_id, read_existing
+from astr_cli.sfm.database.difference import Difference, choose_mode, difference, unchanged
+from astr_cli.sfm.database.inputs import check_photos, content_hash, find_matches, find_root, folder_hash
+from astr_cli.sfm.database.keypoints import clear_geometries, write_notes, write_points
+from astr_cli.sfm.database.known_poses import KnownPoses, cameras_of, write_model
+from astr_cli.sfm.database.verification import Verified, count_verified, verify
+from astr_cli.sfm.tracks.build import MERGE_RADIUS, Tracks, build_tracks
+from astr_cli.sfm.tracks.match_rows import StoredRows
+from astr_cli.sfm.tracks.pair_matches import PairLists, pair_matches
+from astr_cli.sfm.tracks.statistics import TrackStatistics, statistics_of
+from astr_cli.sfm.tracks.thinning import thin_tracks
+from astr_cli.store.matches_file import MatchesFile
+from astr_cli.wording import counted
+
+
+@dataclass(frozen=True)
+class ImportOptions:
+    """The options of `astr colmap-import`."""
+
+    database: Path
+    """The database to make or to add to."""
+    matches: Path | None = None
+    """None: matches.h5 beside the database, else in the working folder."""
+    images: Path | None = None
+    """None: the root stored in the matches file, from its folder, else from the working folder."""
+    cameras: CameraOptions = field(default_factory=CameraOptions)
+    """For images that the database does not have; the cameras of the others are kept."""
+    min_score: float = 0.0
+    """Matches below this are left out."""
+    merge_radius: float = MERGE_RADIUS
+    """Stars this close in an image, in working pixels, may become one track."""
+    max_keypoints: int | None = None
+    """Keep this many of an image's keypoints, spread over it; None: all."""
+    min_track: int = 2
+    """Leave out tracks that see fewer images."""
+    mode: str | None = None
+    """One of difference.MODES; None: create where there is no database, append to one that has all of the images."""
+    verify: bool = True
+    """Whether the pairs get two-view geometries."""
+    poses: Path | None = None
+    """A COLMAP model folder with known poses to verify by."""
+    dry_run: bool = False
+    """Only tell the difference."""
+    backup: bool = True
+    """Whether a database that holds something is kept beside the new one."""
+    replace_ours: bool = False
+    """Replace a database that astr wrote, without a backup; refuse any other that holds something."""
+
+
+@dataclass(frozen=True)
+class ImportSummary:
+    """What an import wrote."""
+
+    database: Path
+    matches: Path
+    images_root: Path
+    images: int
+    """Those that were matched."""
+    images_held: int
+    """All in the database."""
+    cameras: int
+    """Likewise."""
+    known_focals: int
+    """Of these, those whose focal length is more than a guess."""
+    keypoints: int
+    """Ours."""
+    keypoints_held: int
+    """All in the database."""
+    tracks: int
+    """Ours."""
+    histogram: tuple[int, ...]
+    """Entry n: how many tracks see n images."""
+    mean_track: float
+    median_track: float
+    pairs: int
+    """Pairs that were matched."""
+    verified: Verified
+    warnings: tuple[str, ...]
+    difference: Difference
+    changed: bool
+    """Whether anything was written."""
+    backup: Path | None
+    """The database as it was before."""
+    posed: Path | None
+    """A model with the known poses and the numbers of the database, to triangulate from."""
+
+    @property
+    def two_view_share(self) -> float:
+        """Share of the tracks that see two images only; COLMAP makes no point of them by default."""
+        return sum(self.histogram[:3]) / max(1, self.tracks)
+
+
+def import_matches(options: ImportOptions, tell: Callable[[str], None] = lambda line: None) -> ImportSummary:
+    """Builds tracks from matches.h5, writes them to a COLMAP database and verifies its pairs.
+
+    What others wrote there stays as it is, with its numbers. `tell` gets a line before every longer step and in it.
+    Raises AstrError: a database that does not fit `options.mode` or is damaged, no or bad matches, photos missing or
+    changed, unusable cameras or poses. The database is complete under its name, or what it was.
+    """
+    target = examine(options.database)
+    if options.replace_ours:
+        check_target(options.database, replace_ours=True)
+    path = options.matches or find_matches(options.database)
+    with MatchesFile(path) as file, closing(StoredRows(file, options.min_score)) as rows:
+        root = options.images or find_root(path, file.attributes.get("images", ""), rows.frames[0].name)
+        check_photos(root, rows.frames, path)
+        existing = read_existing(options.database) if target.tables else NOTHING
+        wish = "create" if options.replace_ours else options.mode
+        mode = choose_mode(options.database, wish, target, existing, rows.frames)
+        outcome = Work(options, path, root, rows, mode, existing, tell).run()
+    return _summary(options, path, root, rows, outcome)
+
+
+def _summary(options: ImportOptions, matches: Path, root: Path, rows: StoredRows, outcome: Outcome) -> ImportSummary:
+    tracks, notes = outcome.statistics, list(outcome.warnings)
+    held = held_by(options.database) if not options.dry_run else Held(0, 0, 0, 0)
+    if tracks.median <= 2:
+        notes.append(
+            "at least half of the tracks see two images only; more pairs, or photos taken closer to each other, help"
+        )
+    sizes = {frame.size for frame in rows.frames}
+    guessed = options.cameras == CameraOptions() and options.poses is None and held.cameras and not held.known_focals
+    if outcome.difference.mode == "create" and guessed and len(sizes) == 1:
+        anew = "" if options.replace_ours else "--mode create "  # on a database that is there, cameras are kept
+        notes.append(
+            "no photo tells its focal length, so each got a camera of its own; if one camera took them all, the same "
+            f"command with {anew}--camera-mode single gives a better model"
+        )
+    if options.verify and not options.dry_run and not outcome.verified.pairs:
+        notes.append("no pair passed geometric verification: nothing can be mapped")
+    return ImportSummary(
+        database=options.database,
+        matches=matches,
+        images_root=root,
+        images=len(rows.frames),
+        images_held=held.images,
+        cameras=held.cameras,
+        known_focals=held.known_focals,
+        keypoints_held=held.keypoints,
+        keypoints=tracks.keypoints,
+        tracks=tracks.tracks,
+        histogram=tracks.histogram,
+        mean_track=tracks.mean,
+        median_track=tracks.median,
+        pairs=len(rows.pairs),
+        verified=outcome.verified,
+        warnings=tuple(notes),
+        difference=outcome.difference,
+        changed=outcome.changed,
+        backup=outcome.backup,
+        posed=outcome.posed,
+    )
+
+
+SHARING = "2"  # of the rules by which photos share a camera; 1 gave photos of unnamed cameras one each
+SHOWN = 5  # images that a warning names
+
+
+class Outcome(NamedTuple):
+    """What came of an import."""
+
+    statistics: TrackStatistics
+    difference: Difference
+    verified: Verified
+    warnings: tuple[str, ...] = ()
+    changed: bool = False
+    backup: Path | None = None
+    posed: Path | None = None
+
+
+class Work:
+    """One import. `run` does it."""
+
+    def __init__(
+        self,
+        options: ImportOptions,
+        matches: Path,
+        root: Path,
+        rows: StoredRows,
+        mode: str,
+        existing: Existing,
+        tell: Callable[[str], None],
+    ) -> None:
+        """mode: create, append or replace. Raises PoseError: `options.poses` are of no use."""
+        self.options, self.matches, self.root, self.rows = options, matches, root, rows
+        self.mode, self.existing, self.tell = mode, existing, tell
+        self.poses = KnownPoses(options.poses, [frame.name for frame in rows.frames]) if options.poses else None
+        self.cameras = options.cameras
+        if options.poses is not None and self.cameras.known is None:
+            self.cameras = replace(self.cameras, known=options.poses)
+        self.identity = {
+            "format": "1",
+            "matches": content_hash(matches),
+            "min_score": repr(options.min_score),
+            "merge_radius": repr(options.merge_radius),
+            "max_keypoints": repr(options.max_keypoints),
+            "min_track": repr(options.min_track),
+        }
+        self.verification = f"poses {folder_hash(options.poses)}" if options.poses else "ransac"
+
+    @property
+    def _sharing(self) -> str:
+        """What decides which cameras a new database gets."""
+        return f"{SHARING} {self.cameras!r}"
+
+    def run(self) -> Outcome:
+        """Writes what is missing, or nothing."""
+        done = self._done()
+        outcome = self._write() if done is None else self._complete(done)
+        if self.options.dry_run:
+            return outcome
+        verified = count_verified(self.options.database, self._pairs(self.options.database))
+        return outcome._replace(verified=verified, warnings=(*outcome.warnings, *self._warnings()))
+
+    def _done(self) -> TrackStatistics | None:
+        """The figures of an import that wrote the same and is still whole; None without one."""
+        existing, notes = self.existing, self.existing.notes
+        statistics = TrackStatistics.parse(notes.get("statistics", ""))
+        names = {frame.name for frame in self.rows.frames}
+        whole = (
+            statistics is not None
+            and all(notes.get(name) == value for name, value in self.identity.items())
+            and names <= existing.images.keys()
+            and sum(points.ours for points in existing.points.values()) == statistics.keypoints
+            and existing.matches - existing.foreign == statistics.matches
+        )
+        if self.mode == "create":
+            alone = not existing.foreign and names == existing.images.keys()
+            whole = whole and alone and notes.get("cameras") == self._sharing
+        if self.mode == "replace":
+            whole = whole and not existing.foreign and existing.geometries <= existing.pairs
+        return statistics if whole else None
+
+    def _complete(self, statistics: TrackStatistics) -> Outcome:
+        """Verifies what is not yet verified, or was in another way."""
+        database = self.options.database
+        numbers = [self.existing.images[frame.name].number for frame in self.rows.frames]
+        pairs = {pair_id(numbers[a], numbers[b]) for a, b in self.rows.pairs} & self.existing.pairs
+        verified_by = self.existing.notes.get("verified", "")
+        missing = pairs if verified_by not in ("", self.verification) else pairs - self.existing.geometries
+        if not self.options.verify:
+            missing = set()
+        outcome = Outcome(statistics, unchanged(self.mode, self.existing, len(missing)), Verified(0, 0))
+        if self.options.dry_run:
+            return outcome
+        if not missing:
+            return outcome._replace(posed=self._keep_poses())
+        backup = backup_name(database) if self.options.backup and not self.options.replace_ours else None
+        key = self._key()
+        with new_database(database, database, key, backup is not None) as part:
+            if not is_resumed(part, key):
+                clear_geometries(part, missing)
+                write_notes(part, {"verified": self.verification}, key)
+            model = self._verify(part, pairs)
+        return outcome._replace(changed=True, backup=backup, posed=self._write_poses(model))
+
+    def _write(self) -> Outcome:
+        options, database = self.options, self.options.database
+        existing = NOTHING if self.mode == "create" else self.existing
+        check_known([frame for frame in self.rows.frames if frame.name not in existing.images], self.cameras)
+        self.tell(
+            f"{self.matches}: {counted(len(self.rows.frames), 'image')}, {counted(len(self.rows.pairs), 'pair')}; "
+            "building tracks"
+        )
+        tracks = build_tracks(self.rows, options.merge_radius)
+        if not len(tracks.of_row):
+            raise AstrError(
+                f"{self.matches}: holds no match with a score of {options.min_score:g} or more; nothing to import"
+            )
+        tracks = thin_tracks(tracks, self.rows.frames, options.max_keypoints, options.min_track)
+        if not len(tracks.image):
+            raise AstrError(f"{self.matches}: no track sees {options.min_track} images; take a smaller --min-track")
+        lists = pair_matches(tracks, self.rows)
+        change = difference(self.mode, existing, self.rows.frames, len(tracks.image), self.rows.pairs, lists.counts())
+        losing = _losing_warnings(self.matches, change)
+        outcome = Outcome(statistics_of(tracks, change.matches_added), change, Verified(0, 0), losing)
+        if options.dry_run:
+            return outcome
+        keep = options.backup and not options.replace_ours and database.exists() and database.stat().st_size
+        backup = backup_name(database) if keep else None
+        key, start = self._key(), database if self.mode != "create" else None
+        warnings = list(losing)
+        with new_database(database, start, key, backup is not None) as part:
+            if not is_resumed(part, key):
+                warnings += self._fill(part, tracks, lists, outcome.statistics, key)
+            model = self._verify(part, self._pairs(part)) if options.verify else self._model(part)
+        return outcome._replace(warnings=tuple(warnings), changed=True, backup=backup, posed=self._write_poses(model))
+
+    def _fill(self, part: Path, tracks: Tracks, lists: PairLists, statistics: TrackStatistics, key: str) -> list[str]:
+        """Images, keypoints, matches and what to know of them; returns warnings."""
+        known = self.existing.images if self.mode != "create" else {}
+        new = [frame for frame in self.rows.frames if frame.name not in known]
+        warnings = import_images(part, self.root, new, self.cameras) if new else []
+        keypoints = [tracks.of_image(image) for image in range(len(self.rows.frames))]
+        notes = {
+            **self.identity,
+            "mode": self.mode,
+            "cameras": self._sharing,
+            "statistics": statistics.text(),
+            "verified": self.verification if self.options.verify else "",
+        }
+        ids = image_ids(part, self.root, self.rows.frames)
+        write_points(part, ids, keypoints, self.rows.pairs, lists, self.mode == "replace", notes, key)
+        return warnings
+
+    def _verify(self, part: Path, pairs: set[int]) -> Any:
+        """Returns the posed model, if there is one."""
+        model = self._model(part)
+        self.tell(f"verifying {counted(len(pairs), 'pair')}" + (" by known poses" if model is not None else ""))
+        if model is None:
+            verify(part, pairs, None, self.tell)
+        else:
+            with cameras_of(model, part):
+                verify(part, pairs, model, self.tell)
+        return model
+
+    def _model(self, part: Path) -> Any:
+        return self.poses.for_database(part, self.options.database.name) if self.poses is not None else None
+
+    def _pairs(self, database: Path) -> set[int]:
+        """Pair ids of what was matched."""
+        ids = image_ids(database, self.root, self.rows.frames)
+        return {pair_id(ids[a], ids[b]) for a, b in self.rows.pairs}
+
+    @property
+    def _posed(self) -> Path:
+        return self.options.database.with_name(f"{self.options.database.stem}-posed")
+
+    def _write_poses(self, model: Any) -> Path | None:
+        if model is None:
+            return None
+        write_model(model, self._posed)
+        return self._posed
+
+    def _keep_poses(self) -> Path | None:
+        """The posed model of an earlier run, made again when it is gone."""
+        if self.poses is None or self._posed.exists():
+            return self._posed if self.poses is not None else None
+        with tempfile.TemporaryDirectory() as scratch:
+            copy = Path(scratch) / "database.db"
+            shutil.copyfile(self.options.database, copy)
+            return self._write_poses(self._model(copy))
+
+    def _warnings(self) -> list[str]:
+        notes = []
+        total = len(self.rows.frames)
+        if self.poses is not None and len(self.poses.posed) < total:
+            notes.append(
+                f"{self.poses.folder}: has poses for {len(self.poses.posed)} of {total} photos; pairs with the others "
+                "are verified without"
+            )
+        kept = self.mode != "create" and all(frame.name in self.existing.images for frame in self.rows.frames)
+        if kept and self.options.cameras != CameraOptions():
+            notes.append(
+                "the cameras that the database has are kept; --camera options are for new images only; "
+                "with --mode create they hold for all, in a new database (what it was is kept as a backup)"
+            )
+        return notes
+
+    def _key(self) -> str:
+        """Names this work: the inputs, the wishes, and the very database that it starts from."""
+        database = self.options.database
+        status = database.stat() if database.exists() else None
+        stamp = (status.st_mtime_ns, status.st_size) if status is not None else None
+        text = repr(
+            (sorted(self.identity.items()), self.mode, self.cameras, self.options.verify, self.verification, stamp)
+        )
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _losing_warnings(matches: Path, change: Difference) -> tuple[str, ...]:
+    """Photos that an earlier import matched and this one does not: it takes the place of the earlier, as a whole."""
+    lost = change.images_losing
+    if not lost:
+        return ()
+    more = ", ..." if len(lost) > SHOWN else ""
+    return (
+        f"{counted(len(lost), 'image')} of the database {'loses' if len(lost) == 1 else 'lose'} all matches "
+        f"({', '.join(lost[:SHOWN])}{more}): an import takes the place of the one before, and {matches} has no pair of "
+        "them; to keep both, match all pairs into one file, and import that",
+    )

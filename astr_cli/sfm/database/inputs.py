@@ -1,0 +1,63 @@
+"""Where an import finds its matches and the photos, when it is not told."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from astr_cli.errors import AstrError
+from astr_cli.images.catalogue import catalogue
+from astr_cli.sfm.tracks.match_rows import Frame
+
+
+def find_matches(database: Path) -> Path:
+    """matches.h5 beside the database, else in the working folder. Raises AstrError."""
+    beside = database.parent / "matches.h5"
+    here = Path("matches.h5")
+    for path in (beside, here):
+        if path.is_file():
+            return path
+    where = f"neither {beside} nor {here} exists" if beside != here else "there is no matches.h5 here"
+    raise AstrError(f"{database}: {where}; name the matches file with --matches")
+
+
+def find_root(matches: Path, stored: str, first: str) -> Path:
+    """The image root: the stored one as seen from the matches file, else from the working folder. Raises AstrError."""
+    candidates = dict.fromkeys([(matches.parent.resolve() / stored).resolve(), Path(stored).resolve()])
+    found = next((root for root in candidates if (root / first).is_file()), None)
+    if found is None:
+        tried = " or ".join(map(str, candidates))
+        raise AstrError(f"{matches}: {first} is not in {tried}; name the folder of the photos with --images")
+    here = Path.cwd()
+    return found.relative_to(here) if found.is_relative_to(here) else found
+
+
+def check_photos(root: Path, frames: Sequence[Frame], matches: Path) -> None:
+    """Raises AstrError unless every photo is there, with the size it was matched at."""
+    found = catalogue(root, (frame.name for frame in frames))
+    if found.errors:
+        raise AstrError(f"{matches}: {found.complaint()}")
+    for frame in frames:
+        size = found.infos[frame.name].size
+        if size != frame.size:
+            raise AstrError(
+                f"{root / frame.name}: is {size[0]}x{size[1]}, but was matched as {frame.size[0]}x{frame.size[1]}; "
+                "match it again"
+            )
+
+
+def content_hash(path: Path, skip: int = 0) -> str:
+    """SHA-256 of a file, without its first `skip` bytes."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        file.seek(skip)
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def folder_hash(folder: Path) -> str:
+    """Likewise of all files of a folder, by name."""
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    return hashlib.sha256("\n".join(f"{path.name} {content_hash(path)}" for path in files).encode()).hexdigest()

@@ -1,0 +1,40 @@
+"""A database of COLMAP's own SIFT, to compare with: same photos, same pairs, same cameras."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from astr_cli.errors import AstrError
+from astr_cli.sfm import colmap
+from astr_cli.sfm.database.atomic import new_database
+from astr_cli.sfm.database.cameras import CameraOptions, import_images
+from astr_cli.sfm.tracks.match_rows import Frame
+
+SEED = 0
+
+
+def sift_database(
+    database: Path,
+    photos: Path,
+    frames: Sequence[Frame],
+    pairs: Sequence[tuple[str, str]],
+    cameras: CameraOptions,
+    side: int,
+) -> None:
+    """Extracts, matches and verifies by COLMAP's defaults, into a new database.
+
+    side: the greatest width or height that photos are extracted at, in pixels. Raises AstrError for names with blanks,
+    which COLMAP's list of pairs cannot hold.
+    """
+    odd = next((frame.name for frame in frames if len(frame.name.split()) != 1), None)
+    if odd is not None:
+        raise AstrError(f"{photos / odd}: COLMAP's list of pairs cannot hold a name with blanks; rename the photo")
+    listed = database.with_name(f".{database.name}.pairs.txt")
+    try:
+        listed.write_text("".join(f"{name0} {name1}\n" for name0, name1 in pairs), encoding="utf-8")
+        with new_database(database) as part:
+            import_images(part, photos, frames, cameras)
+            colmap.match_sift(part, photos, [frame.name for frame in frames], listed, side, SEED)
+    finally:
+        listed.unlink(missing_ok=True)

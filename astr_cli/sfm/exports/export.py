@@ -1,0 +1,112 @@
+"""`export_matches`: the whole of `astr export`."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from astr_cli.errors import AstrError
+from astr_cli.sfm.exports.hdf5 import write_hloc, write_imc
+from astr_cli.sfm.exports.shared_keypoints import Tracked, read_tracked
+from astr_cli.sfm.exports.text import write_colmap, write_openmvg
+from astr_cli.sfm.tracks.build import MERGE_RADIUS
+from astr_cli.store.errors import disk_full, is_full
+
+FORMATS = ("hloc", "imc", "colmap", "openmvg")
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """The options of `astr export`."""
+
+    matches: Path
+    """What astr match wrote."""
+    out: Path
+    """The folder to write into; made where there is none."""
+    format: str
+    """One of FORMATS."""
+    images: Path | None = None
+    """The folder of the photos, for OpenMVG; None: the root stored in the matches file."""
+    min_score: float = 0.0
+    """Matches below this are left out."""
+    merge_radius: float = MERGE_RADIUS
+    """Matches this close in an image, in working pixels, may become one track."""
+    overwrite: bool = False
+    """Replace files of an earlier export."""
+
+
+@dataclass(frozen=True)
+class ExportSummary:
+    """What an export wrote."""
+
+    out: Path
+    format: str
+    files: tuple[str, ...]
+    """Relative to `out`, sorted."""
+    images_root: Path
+    images: int
+    keypoints: int
+    pairs: int
+    matches: int
+
+
+def export_matches(options: ExportOptions) -> ExportSummary:
+    """Joins matches.h5 to tracks and writes them into a folder; either all files are written, or none.
+
+    Raises AstrError: unknown format, bad matches, names that the format cannot hold, files that are there already;
+    Stopped: disk full.
+    """
+    if options.format not in FORMATS:
+        raise AstrError(f"--format {options.format}: choose one of {', '.join(FORMATS)}")
+    tracked = read_tracked(options.matches, options.min_score, options.merge_radius)
+    root = options.images or _stored_root(options.matches, tracked.images_root)
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".export-", dir=options.out) as scratch:
+            _write(options.format, tracked, Path(scratch), root)
+            files = sorted(path.relative_to(scratch) for path in Path(scratch).rglob("*") if path.is_file())
+            _check_targets(options, files)
+            for file in files:
+                (options.out / file).parent.mkdir(parents=True, exist_ok=True)
+                (Path(scratch) / file).replace(options.out / file)
+    except OSError as error:
+        if is_full(error):
+            raise disk_full(str(options.out)) from None
+        raise AstrError(f"{options.out}: cannot be written ({error.strerror or error}); choose another --out") from None
+    return ExportSummary(
+        out=options.out,
+        format=options.format,
+        files=tuple(file.as_posix() for file in files),
+        images_root=root,
+        images=len(tracked.frames),
+        keypoints=sum(map(len, tracked.keypoints)),
+        pairs=len(tracked.pairs),
+        matches=sum(map(len, tracked.matches)),
+    )
+
+
+def _write(kind: str, tracked: Tracked, folder: Path, root: Path) -> None:
+    if kind == "hloc":
+        write_hloc(tracked, folder)
+    elif kind == "imc":
+        write_imc(tracked, folder)
+    elif kind == "colmap":
+        write_colmap(tracked, folder)
+    else:
+        write_openmvg(tracked, folder, root)
+
+
+def _check_targets(options: ExportOptions, files: list[Path]) -> None:
+    for file in files:
+        target = options.out / file
+        if target.exists() and target.resolve() == options.matches.resolve():
+            raise AstrError(f"{options.matches}: would be overwritten; choose another folder")
+        if target.exists() and not options.overwrite:
+            raise AstrError(f"{target}: is there already; --overwrite replaces it")
+
+
+def _stored_root(matches: Path, stored: str) -> Path:
+    """The image root as seen from the matches file where there is such a folder, else from the working folder."""
+    beside = matches.parent / stored
+    return beside if beside.is_dir() else Path(stored)

@@ -1,0 +1,55 @@
+"""matches.h5 as other programs want it: shared keypoints for each image, and pairs of their indices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from astr_cli.errors import AstrError
+from astr_cli.sfm.tracks.build import MERGE_RADIUS, build_tracks
+from astr_cli.sfm.tracks.match_rows import Frame, read_rows
+from astr_cli.sfm.tracks.pair_matches import pair_matches
+from astr_cli.store.matches_file import MatchesFile
+
+
+@dataclass(frozen=True, eq=False)
+class Tracked:
+    """N images and P pairs of them."""
+
+    frames: tuple[Frame, ...]  # by name
+    keypoints: tuple[NDArray[np.float32], ...]  # N of (K, 2): ORIGINAL pixels, centre of the top-left pixel at (0, 0)
+    scores: tuple[NDArray[np.float32], ...]  # N of (K,)
+    pairs: tuple[tuple[int, int], ...]  # P of indices into frames
+    matches: Sequence[NDArray[np.uint32]]  # P of (M, 2): indices into the keypoints of the two
+    images_root: str  # as the matches file has it
+
+    def names(self, pair: tuple[int, int]) -> tuple[str, str]:
+        """The names of a pair's two images."""
+        return self.frames[pair[0]].name, self.frames[pair[1]].name
+
+
+def read_tracked(path: Path, min_score: float = 0.0, merge_radius: float = MERGE_RADIUS) -> Tracked:
+    """Reads what `astr match` wrote and joins it to tracks: a keypoint for each image of a track, shared by all pairs.
+
+    min_score: leave out matches below it. merge_radius: as of `build_tracks`. Raises StoreError for another kind of
+    file, AstrError when no match is left.
+    """
+    with MatchesFile(path) as file:
+        rows = read_rows(file, min_score)
+        root = file.attributes.get("images", "")
+    if not len(rows):
+        raise AstrError(f"{path}: holds no match with a score of {min_score:g} or more; nothing to export")
+    tracks = build_tracks(rows, merge_radius)
+    count = len(rows.frames)
+    return Tracked(
+        frames=rows.frames,
+        keypoints=tuple(tracks.of_image(image) for image in range(count)),
+        scores=tuple(np.split(tracks.scores, tracks.offsets[1:-1])),
+        pairs=tuple((int(a), int(b)) for a, b in rows.pairs),
+        matches=pair_matches(tracks, rows),
+        images_root=root,
+    )

@@ -1,0 +1,189 @@
+"""From a verified database to models by COLMAP, the largest model first."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from astr_cli.errors import AstrError
+from astr_cli.sfm import colmap
+from astr_cli.sfm.colmap import open_database
+from astr_cli.sfm.database.cameras import held_by
+from astr_cli.sfm.mapping.camera_changes import CameraFigures, camera_figures
+from astr_cli.sfm.mapping.georeference import Georeference, georeference
+from astr_cli.sfm.mapping.second_pass import refine
+from astr_cli.wording import counted
+
+MAPPERS = ("incremental", "global")
+SEED = 0
+PLY = "points.ply"
+WILD = 2.0  # a found focal length this many times the guess, or its inverse, is wrong
+
+
+class MappingError(AstrError):
+    """No model came out of a database."""
+
+    exit_code = 3
+
+
+@dataclass(frozen=True)
+class MapOptions:
+    """How a database is mapped."""
+
+    mapper: str = "incremental"
+    """One of MAPPERS: image by image, or all cameras at a time."""
+    refine: bool = False
+    """Verify every pair anew by the poses found, triangulate anew and adjust once more."""
+
+    def __post_init__(self) -> None:
+        if self.mapper not in MAPPERS:
+            raise AstrError(f"--mapper {self.mapper}: choose one of {', '.join(MAPPERS)}")
+
+
+@dataclass(frozen=True)
+class ModelSummary:
+    """The largest model of a mapping."""
+
+    folder: Path
+    """COLMAP's binary model, and the points as a PLY file."""
+    images: int
+    """In the database."""
+    registered: tuple[str, ...]
+    """The images with a pose, by name."""
+    missing: tuple[str, ...]
+    """Those without."""
+    points: int
+    mean_track: float
+    """Images that see a point."""
+    reprojection_error: float
+    """Mean, in pixels of the original images."""
+    models: int
+    """How many came out; the others are numbered on, by size."""
+    georeference: Georeference | None
+    """Where on the earth the model stands, in metres; None: its scale and place are arbitrary."""
+    cameras: tuple[CameraFigures, ...]
+    """Those of the registered images."""
+
+
+def map_database(
+    database: Path,
+    images: Path,
+    out: Path,
+    options: MapOptions | None = None,
+    tell: Callable[[str], None] = lambda line: None,
+) -> ModelSummary:
+    """Maps a verified database into `out`/0, `out`/1, ..., largest first; older models of that name are replaced.
+
+    Models whose photos know where they were taken (EXIF GPS) are turned and scaled to these places. images: the folder
+    of the photos, for the colours of the points. What the database holds stays as it is.
+
+    Raises MappingError: no model came out.
+    """
+    options = options or MapOptions()
+    names = _all_names(database)
+    with tempfile.TemporaryDirectory(prefix=".mapping-", dir=out) as folder:
+        scratch = Path(folder)
+        models = sorted(_models(database, images, names, scratch, options), key=_size, reverse=True)
+        if not models:
+            raise MappingError(
+                f"{database}: no model came out of {len(names)} images; the photos overlap too little, or too few "
+                "pairs were matched: add photos in between, or match at a greater --long-side"
+            )
+        if options.refine:
+            tell(f"refining {counted(len(models), 'model')}")
+            models = sorted((refine(model, database, images, scratch, SEED) for model in models), key=_size)[::-1]
+        placed = [georeference(model, database, images) for model in models]
+        for number, model in enumerate(models):
+            model.update_point_3d_errors()  # the global mapper of 4.0 leaves them in other units
+            made = scratch / f"sorted-{number}"
+            made.mkdir()
+            model.write(made)
+            model.export_PLY(made / PLY)
+        _remove_models(out, tell)
+        for number in range(len(models)):
+            (scratch / f"sorted-{number}").rename(out / str(number))
+    return _summary(out / "0", names, models, placed[0], _cameras(database))
+
+
+def _models(database: Path, images: Path, names: list[str], scratch: Path, options: MapOptions) -> list[Any]:
+    if options.mapper == "incremental":
+        colours = all((images / name).is_file() for name in names)
+        return colmap.incremental_mapping(database, images, scratch, SEED, colours)
+    copy = scratch / database.name
+    shutil.copyfile(database, copy)
+    held = held_by(copy)
+    if held.known_focals < held.cameras and not _calibrate(copy):
+        shutil.copyfile(database, copy)
+    return colmap.global_mapping(copy, images, scratch, SEED)
+
+
+def _calibrate(database: Path) -> bool:
+    """Writes focal lengths found from fundamental matrices; False: they are not to be believed.
+
+    On photos from one side of a flat relief it found 75 pixels for 480, where the usual guess is 614.
+    """
+    before = _focal_lengths(database)
+    colmap.calibrate(database, SEED)
+    after = _focal_lengths(database)
+    return all(before[number] / WILD < focal < before[number] * WILD for number, focal in after.items())
+
+
+def _focal_lengths(database: Path) -> dict[int, float]:
+    return {number: camera.mean_focal_length() for number, camera in _cameras(database).items()}
+
+
+def _cameras(database: Path) -> dict[int, Any]:
+    with open_database(database) as opened:
+        return {camera.camera_id: camera for camera in opened.read_all_cameras()}
+
+
+def _size(model: Any) -> tuple[int, int]:
+    return model.num_reg_images(), model.num_points3D()
+
+
+def _all_names(database: Path) -> list[str]:
+    with open_database(database) as opened:
+        return sorted(image.name for image in opened.read_all_images())
+
+
+def _remove_models(out: Path, tell: Callable[[str], None]) -> None:
+    """Removes numbered models, and nothing else, of an earlier mapping."""
+    found = [folder for folder in out.iterdir() if folder.name.isdecimal() and (folder / "points3D.bin").is_file()]
+    if found:
+        tell(f"{out}: {counted(len(found), 'earlier model')} replaced")
+    for folder in found:
+        shutil.rmtree(folder)
+
+
+def _summary(
+    folder: Path, names: list[str], models: list[Any], place: Georeference | None, before: dict[int, Any]
+) -> ModelSummary:
+    best = models[0]
+    registered = {best.image(number).name for number in best.reg_image_ids()}
+    return ModelSummary(
+        folder=folder,
+        images=len(names),
+        registered=tuple(name for name in names if name in registered),
+        missing=tuple(name for name in names if name not in registered),
+        points=best.num_points3D(),
+        mean_track=best.compute_mean_track_length(),
+        reprojection_error=best.compute_mean_reprojection_error(),
+        models=len(models),
+        georeference=place,
+        cameras=camera_figures(best, before),
+    )
+
+
+def camera_centres(model: Path) -> dict[str, tuple[float, float, float]]:
+    """Name -> camera centre (world units) of every registered image of a COLMAP model folder."""
+    loaded = colmap.read_model(model)
+    centres = {}
+    for number in loaded.reg_image_ids():
+        image = loaded.image(number)
+        x, y, z = image.projection_center()
+        centres[image.name] = (float(x), float(y), float(z))
+    return centres

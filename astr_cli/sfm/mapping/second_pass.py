@@ -1,0 +1,47 @@
+"""A model once more, with what its poses tell: every pair verified by them, points made anew, all adjusted."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from astr_cli.sfm import colmap
+from astr_cli.sfm.database.known_poses import cameras_of
+from astr_cli.sfm.database.verification import verify
+
+
+def refine(model: Any, database: Path, images: Path, scratch: Path, seed: int) -> Any:
+    """The refined pycolmap.Reconstruction, in a frame of its own; the database that the model came from stays.
+
+    Photos that had no pose get another chance, as their pairs may pass with better cameras.
+    """
+    work = scratch / "refining"
+    work.mkdir()
+    copy = work / "database.db"
+    shutil.copyfile(database, copy)
+    pairs = _forget_geometries(copy)
+    with cameras_of(model, copy):
+        verify(copy, pairs, model)
+    start, out = work / "start", work / "out"
+    for folder in (start, out):
+        folder.mkdir()
+    colmap.triangulate(model, copy, images, start, seed).write(start)
+    refined = colmap.incremental_mapping(copy, images, out, seed, _coloured(model, images), start)
+    shutil.rmtree(work)
+    return max(refined, key=lambda found: found.num_reg_images(), default=model)
+
+
+def _forget_geometries(database: Path) -> set[int]:
+    """Drops those of the pairs with matches, whose ids are returned."""
+    with closing(sqlite3.connect(database)) as connection:
+        pairs = {pair for (pair,) in connection.execute("SELECT pair_id FROM matches WHERE rows > 0")}
+        connection.execute("DELETE FROM two_view_geometries WHERE pair_id IN (SELECT pair_id FROM matches WHERE rows)")
+        connection.commit()
+    return pairs
+
+
+def _coloured(model: Any, images: Path) -> bool:
+    return all((images / image.name).is_file() for image in model.images.values())

@@ -1,0 +1,130 @@
+"""Which photos `reconstruct` matches with which: every two of a few, those that can overlap of many."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from astr_cli.errors import AstrError
+from astr_cli.pairs.connectivity import connectivity
+from astr_cli.pairs.reading import read_pairs
+from astr_cli.pairs.writing import pairs_text
+from astr_cli.sfm.pairs.generators import NoPlacesError, Proposal, exhaustive, natural_order, sequential, spatial
+from astr_cli.sfm.pairs.retrieval import retrieval
+
+METHODS = ("auto", "exhaustive", "sequential", "spatial", "retrieval")
+MOST_PHOTOS = 60  # 1,770 pairs; beyond that nobody wants every pair
+NEIGHBOURS = 20  # of a photo, by place or look
+OVERLAP = 10  # following photos, of a sequence
+DISTANCE = 100.0  # metres
+HEAD = "# astr reconstruct: "
+
+
+class Chosen(NamedTuple):
+    """The pairs, in the order of the photos' names, and how they were found."""
+
+    method: str
+    pairs: list[tuple[str, str]]
+    warnings: tuple[str, ...] = ()
+
+
+class Source(NamedTuple):
+    """Photos to choose pairs of."""
+
+    folder: Path
+    names: Sequence[str]
+    weights: str
+    device: str
+
+
+def choose_pairs(source: Source, method: str, tell: Callable[[str], None] = lambda line: None) -> Chosen:
+    """The pairs by a method: one of METHODS, or the path of a file of pairs.
+
+    auto: every pair of up to 60 photos; of more, the nearest by GPS where all photos have a place and hang together by
+    these pairs, else those that look most alike; `tell` gets a line that says which.
+
+    Raises AstrError: another method, no pairs by it, photos that it cannot use.
+    """
+    names = natural_order(source.names)
+    if method == "auto":
+        chosen = _automatic(source, names, tell)
+    elif method in METHODS:
+        chosen = Chosen(method, *_propose(source, names, method, tell))
+    elif Path(method).is_file():
+        chosen = Chosen("file", [(pair.name0, pair.name1) for pair in read_pairs(Path(method)).pairs])
+    else:
+        raise AstrError(f"--pairs {method}: choose one of {', '.join(METHODS)}, or name a file with two names a line")
+    if not chosen.pairs:
+        raise AstrError(f"{source.folder}: --pairs {method} finds no two photos that fit together; choose another")
+    place = {name: number for number, name in enumerate(names)}
+    first = len(names)  # names of a file that no photo has; matching says so
+    return chosen._replace(pairs=sorted(chosen.pairs, key=lambda pair: sorted(place.get(name, first) for name in pair)))
+
+
+def _propose(source: Source, names: Sequence[str], method: str, tell: Callable[[str], None]) -> Proposal:
+    if method == "exhaustive":
+        return exhaustive(names)
+    if method == "sequential":
+        return sequential(names, OVERLAP, quadratic=False)
+    if method == "spatial":
+        return spatial(source.folder, names, NEIGHBOURS, DISTANCE, ignore_height=True)
+    return retrieval(source.folder, names, NEIGHBOURS, source.weights, source.device, tell)
+
+
+def _automatic(source: Source, names: Sequence[str], tell: Callable[[str], None]) -> Chosen:
+    if len(names) <= MOST_PHOTOS:
+        return Chosen("exhaustive", *_propose(source, names, "exhaustive", tell))
+    count = len(names) * (len(names) - 1) // 2
+    try:
+        near = _propose(source, names, "spatial", tell)
+        whole = not near.warnings and len(connectivity(names, near.pairs).components) == 1
+    except NoPlacesError:
+        whole = False
+    what = f"{len(names)} photos make {count} pairs; taking of each the {NEIGHBOURS}"
+    if whole:
+        tell(f"{what} nearest by GPS")
+        return Chosen("spatial", *near)
+    tell(f"{what} that look most alike")
+    return Chosen("retrieval", *_propose(source, names, "retrieval", tell))
+
+
+def write_choice(path: Path, source: Source, method: str, tell: Callable[[str], None]) -> Chosen:
+    """Chooses pairs and writes them to `path`, or takes those that the same call wrote there before; warns of photos
+    that are in none.
+
+    Raises AstrError as `choose_pairs` does, or when `path` cannot be written.
+    """
+    key = hashlib.sha256(repr((sorted(source.names), method, source.weights)).encode()).hexdigest()[:16]
+    kept = _earlier(path, key) if method in METHODS else None
+    if kept is not None:
+        return _with_alone(kept, source.names)
+    chosen = choose_pairs(source, method, tell)
+    head = f"{HEAD}{chosen.method} pairs of {len(source.names)} photos, {key}\n"
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        temporary.write_text(head + pairs_text(chosen.pairs), encoding="utf-8", newline="\n")
+        temporary.replace(path)
+    except OSError as error:
+        raise AstrError(f"{path}: cannot be written ({error.strerror}); choose another --out") from None
+    return _with_alone(chosen, source.names)
+
+
+def _with_alone(chosen: Chosen, names: Sequence[str]) -> Chosen:
+    paired = {name for pair in chosen.pairs for name in pair}
+    alone = [name for name in names if name not in paired]
+    if not alone:
+        return chosen
+    warning = f"{len(alone)} of {len(names)} photos are in no pair (the first: {alone[0]}) and will have no pose"
+    return chosen._replace(warnings=(*chosen.warnings, warning))
+
+
+def _earlier(path: Path, key: str) -> Chosen | None:
+    if not path.is_file():
+        return None
+    with path.open(encoding="utf-8", errors="replace") as file:
+        head = file.readline()
+    if not (head.startswith(HEAD) and head.endswith(f", {key}\n")):
+        return None
+    return Chosen(head.removeprefix(HEAD).split()[0], [(pair.name0, pair.name1) for pair in read_pairs(path).pairs])

@@ -1,0 +1,1 @@
+"""Tracks: pairwise matches in memory, joined into tracks of one surface point each."""

@@ -1,0 +1,191 @@
+"""The matches of many pairs, in memory or pair by pair out of a file: what the track builder works on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from astr_cli.images.geometry import working_size
+from astr_cli.store.errors import StoreError
+from astr_cli.store.matches_file import MatchesFile
+from astr_cli.store.types import PairMatches, StoredPair
+
+REOPEN = 1000  # pairs
+WAITING = 2_000_000  # matches in memory at a time, 42 MB
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One image: its name, its raw size and the size that the matcher saw, both (width, height) in pixels."""
+
+    name: str
+    size: tuple[int, int]
+    working: tuple[int, int]
+
+
+class PairRows(Protocol):
+    """Images, pairs of them, and the matches of a pair when asked for; the same each time."""
+
+    @property
+    def frames(self) -> tuple[Frame, ...]:
+        """Sorted by name."""
+
+    @property
+    def pairs(self) -> NDArray[np.int32]:
+        """(P, 2) indices into frames."""
+
+    def read(self, pair: int) -> PairMatches:
+        """The matches of a pair, by its index."""
+
+
+@dataclass(frozen=True, eq=False)
+class MatchRows:
+    """Every match of every pair; keypoints in ORIGINAL pixels, the centre of the top-left pixel at (0, 0)."""
+
+    frames: tuple[Frame, ...]  # sorted by name
+    pairs: NDArray[np.int32]  # (P, 2) indices into frames
+    pair: NDArray[np.int32]  # (R,) index into pairs, rising
+    keypoints0: NDArray[np.float32]  # (R, 2) in frames[pairs[pair, 0]]
+    keypoints1: NDArray[np.float32]  # (R, 2) in frames[pairs[pair, 1]]
+    scores: NDArray[np.float32]  # (R,)
+    reference: NDArray[np.uint8]  # (R,) which of the two keypoints is the centre of a cell
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def sorted(self) -> SortedRows:
+        """The same rows pair by pair."""
+        order = np.argsort(self.pair, kind="stable")
+        return SortedRows(self, order, np.searchsorted(self.pair[order], np.arange(len(self.pairs) + 1)))
+
+
+@dataclass(frozen=True, eq=False)
+class SortedRows:
+    """Rows in memory, pair by pair."""
+
+    rows: MatchRows
+    order: NDArray[np.int64]  # (R,) rows by pair
+    borders: NDArray[np.int64]  # (P + 1,) pair p has order[borders[p]:borders[p + 1]]
+
+    @property
+    def frames(self) -> tuple[Frame, ...]:
+        return self.rows.frames
+
+    @property
+    def pairs(self) -> NDArray[np.int32]:
+        return self.rows.pairs
+
+    def read(self, pair: int) -> PairMatches:
+        index = self.order[self.borders[pair] : self.borders[pair + 1]]
+        rows = self.rows
+        return PairMatches(rows.keypoints0[index], rows.keypoints1[index], rows.scores[index], rows.reference[index])
+
+
+class StoredRows:
+    """Rows that stay in the file until a pair is asked for; to be closed."""
+
+    def __init__(self, file: MatchesFile, min_score: float = 0.0) -> None:
+        """Leaves out matches with a score below `min_score`. Raises StoreError: no pair in the file, an image with two
+        sizes, no usable long side among its attributes, damaged.
+        """
+        self._min_score, self._stored = min_score, file.pairs()
+        self._waiting: dict[int, PairMatches] = {}
+        self._room = WAITING
+        self._path, self._stamp, self._reads = file.path, _stamp(file.path), 0
+        self._file: MatchesFile | None = None
+        if not self._stored:
+            raise StoreError(f"{file.path}: holds no pairs; match some with astr match")
+        self.frames = _frames(file, self._stored)
+        index = {frame.name: number for number, frame in enumerate(self.frames)}
+        self.pairs = np.array([(index[pair.name0], index[pair.name1]) for pair in self._stored], np.int32)
+
+    def read(self, pair: int) -> PairMatches:
+        """The matches of a pair, by its index. Raises StoreError: damaged.
+
+        The track builder asks twice, once for each image. Where there is room, what was read waits for the second time.
+        """
+        waiting = self._waiting.pop(pair, None)
+        if waiting is not None:
+            self._room += len(waiting)
+            return waiting
+        matches = self._read(pair)
+        if len(matches) <= self._room:
+            self._waiting[pair] = matches
+            self._room -= len(matches)
+        return matches
+
+    def close(self) -> None:
+        """Closes the file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _read(self, pair: int) -> PairMatches:
+        stored = self._stored[pair]
+        matches = self._opened().read(stored.name0, stored.name1)
+        if not len(matches) or matches.scores.min() >= self._min_score:
+            return matches
+        kept = np.flatnonzero(matches.scores >= self._min_score)
+        return PairMatches(
+            matches.keypoints0[kept], matches.keypoints1[kept], matches.scores[kept], matches.reference[kept]
+        )
+
+    def _opened(self) -> MatchesFile:
+        """HDF5 gives memory back only when the file is closed: after 20,000 pairs that is 200 MB."""
+        if self._reads % REOPEN == 0:
+            self.close()
+        self._reads += 1
+        if self._file is None:
+            if _stamp(self._path) != self._stamp:
+                raise StoreError(f"{self._path}: another program wrote it meanwhile; run the same command again")
+            self._file = MatchesFile(self._path)
+        return self._file
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size
+
+
+def scales(frames: Sequence[Frame]) -> NDArray[np.float64]:
+    """(N, 2) working pixels per original pixel, x and y, of each image."""
+    sizes = np.array([frame.size for frame in frames], np.float64).reshape(-1, 2)
+    working = np.array([frame.working for frame in frames], np.float64).reshape(-1, 2)
+    return working / sizes
+
+
+def read_rows(file: MatchesFile, min_score: float = 0.0) -> MatchRows:
+    """All matches of a file with a score of at least `min_score`. Raises StoreError as `StoredRows` does."""
+    parts = []
+    with closing(StoredRows(file, min_score)) as stored:
+        for number in range(len(stored.pairs)):
+            matches = stored.read(number)
+            arrays = (matches.keypoints0, matches.keypoints1, matches.scores, matches.reference)
+            parts.append((np.full(len(matches), number, np.int32), *arrays))
+    return MatchRows(stored.frames, stored.pairs, *(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def _frames(file: MatchesFile, stored: Sequence[StoredPair]) -> tuple[Frame, ...]:
+    text = file.attributes.get("long_side", "")
+    if not text.isdecimal() or int(text) < 1:
+        raise StoreError(f"{file.path}: the attribute long_side is '{text}', not a number; make it with astr match")
+    sizes: dict[str, tuple[int, int]] = {}
+    for pair in stored:
+        for name, size in ((pair.name0, pair.size0), (pair.name1, pair.size1)):
+            if sizes.setdefault(name, size) != size:
+                (w0, h0), (w1, h1) = sizes[name], size
+                raise StoreError(
+                    f"{file.path}: {name} is {w0}x{h0} in one pair and {w1}x{h1} in another; make it with astr match"
+                )
+    # Tiles match at full size, so a pixel of the matched photo is one of the photo.
+    tiled = file.attributes.get("tiles") == "true"
+    return tuple(
+        Frame(name, sizes[name], sizes[name] if tiled else working_size(*sizes[name], int(text)))
+        for name in sorted(sizes)
+    )
