@@ -18,7 +18,7 @@ from astr_cli.matching.run.feature_cache import feature_bytes
 _ROW_BYTES = 21
 
 
-class Work(NamedTuple):
+class LeastWork(NamedTuple):
     """Of an image and of a pair, on average."""
 
     image_flops: float
@@ -27,22 +27,22 @@ class Work(NamedTuple):
     pair_bytes: float
 
 
-def measure_work(loop: Loop, pairs: Sequence[tuple[str, str]]) -> Work:
+def measure_work(loop: Loop, pairs: Sequence[tuple[str, str]]) -> LeastWork:
     """Runs the model on these pairs and counts."""
     each = [_count(loop, *names) for names in pairs]
-    return Work(*(sum(column) / len(each) for column in zip(*each, strict=True)))
+    return LeastWork(*(sum(column) / len(each) for column in zip(*each, strict=True)))
 
 
-def _count(loop: Loop, name0: str, name1: str) -> Work:
+def _count(loop: Loop, name0: str, name1: str) -> LeastWork:
     weights = sum(p.numel() * p.element_size() for p in loop.model.parameters())
     with _counter() as counter:
         pair = loop.read(name0, name1)
     image_flops = counter.get_total_flops() / 2
     features = feature_bytes(pair.features0) + feature_bytes(pair.features1)
-    pixels = 4 * sum(view.working[0] * view.working[1] for view in (pair.view0, pair.view1))
+    pixels = 4 * sum(view.matched[0] * view.matched[1] for view in (pair.view0, pair.view1))
     with _counter() as counter:
         rows = loop.match_features(pair)
-    return Work(
+    return LeastWork(
         image_flops,
         (pixels + features) / 2 + weights,
         counter.get_total_flops(),

@@ -4,7 +4,7 @@ from time import perf_counter, process_time
 from typing import NamedTuple
 
 from astr_cli.images.info import read_info
-from astr_cli.matching.photos.geometry import exif_intrinsics, make_view
+from astr_cli.matching.photos.geometry import exif_intrinsics, photo_geometry
 from astr_cli.matching.photos.loader import load_image
 from astr_cli.matching.resources.compute import MatchOptions, resolve_compute
 from astr_cli.matching.resources.stopwatch import Stopwatch
@@ -45,9 +45,9 @@ class Loop:
         features, views = [], []
         for name in (name0, name1):
             info = read_info(self._root, name)
-            view = make_view(info.size, self.compute.long_side, exif_intrinsics(info), info.orientation)
+            view = photo_geometry(info.size, self.compute.long_side, exif_intrinsics(info), info.orientation)
             with self.stopwatch.time("decode"):
-                gray = load_image(info, view.working, view.orientation)
+                gray = load_image(info, view.matched, view.orientation)
             features.append(self._runner.extract(gray))
             views.append(view)
         return PairInput(features[0], features[1], views[0], views[1])

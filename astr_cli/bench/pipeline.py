@@ -9,7 +9,7 @@ from time import perf_counter, process_time
 
 import torch
 
-from astr_cli.bench.least_work import Work, measure_work
+from astr_cli.bench.least_work import LeastWork, measure_work
 from astr_cli.bench.measuring import core_gflops, machine, peak_resident
 from astr_cli.bench.pair_loop import Loop, LoopPair
 from astr_cli.bench.records import BenchError, Floor, Machine, PipelineRun, PipelineSummary
@@ -167,7 +167,7 @@ def _better(first: Machine, second: Machine) -> Machine:
     )
 
 
-def _floor(work: Work, rates: Machine, engine: PipelineRun) -> Floor:
+def _floor(work: LeastWork, rates: Machine, engine: PipelineRun) -> Floor:
     gflop = (engine.images * work.image_flops + engine.pairs * work.pair_flops) / 1e9
     gigabytes = (engine.images * work.image_bytes + engine.pairs * work.pair_bytes) / 1e9
     return Floor(

@@ -17,7 +17,7 @@ from astr_cli.sfm.database.sift import sift_database
 from astr_cli.sfm.mapping.alignment import centre_error
 from astr_cli.sfm.mapping.mapper import MapOptions, MappingError, ModelSummary, camera_centres, map_database
 from astr_cli.sfm.reconstruct import ReconstructOptions, reconstruct, reconstruct_files
-from astr_cli.sfm.tracks.match_rows import Frame
+from astr_cli.sfm.tracks.match_rows import MatchedImage
 
 OURS, SIFT = "astr", "SIFT"
 
@@ -96,7 +96,7 @@ def _scene(
     tell(f"{name}: SIFT")
     images = sorted({image for pair in found.pairs.pairs for image in pair})
     infos = catalogue(photos, images).infos
-    frames = [Frame(image, infos[image].size, infos[image].size) for image in images]
+    frames = [MatchedImage(image, infos[image].size, infos[image].size) for image in images]
     database = request.work / name / SIFT / f"{request.sift_side}-{found.pairs.method}-{request.cameras.mode}.db"
     database.parent.mkdir(parents=True, exist_ok=True)
     if not database.exists():

@@ -13,12 +13,12 @@ from astr_cli.cli import console
 from astr_cli.wording import counted
 
 if TYPE_CHECKING:
-    from astr_cli.sfm.checks.report import Report
+    from astr_cli.sfm.checks.report import FileReport
 
 WIDTH = 160  # columns where the output is no terminal
 
 
-def print_reports(reports: Sequence[Report], as_json: bool, quiet: bool) -> None:
+def print_reports(reports: Sequence[FileReport], as_json: bool, quiet: bool) -> None:
     """Every file: what it holds and what was found in it; unreadable ones on standard error, a line each."""
     if as_json:
         for report in reports:
@@ -33,7 +33,7 @@ def print_reports(reports: Sequence[Report], as_json: bool, quiet: bool) -> None
             console.fail(f"{report.path}: {report.unreadable}")
 
 
-def _print_table(reports: Sequence[Report]) -> None:
+def _print_table(reports: Sequence[FileReport]) -> None:
     output = Console(highlight=False)
     if not output.is_terminal:
         output = Console(highlight=False, width=WIDTH)

@@ -12,7 +12,7 @@ def command(
     database: Annotated[Path, typer.Argument(metavar="DB", help="COLMAP database to make or add to.")],
     matches: Annotated[
         Path | None,
-        typer.Option(help="What astr match wrote.", show_default="matches.h5 beside DB, else in the working folder"),
+        typer.Option(help="What astr match wrote.", show_default="matches.h5 beside DB, else in the current folder"),
     ] = None,
     images: Annotated[
         Path | None, typer.Option(help="Folder of the photos.", show_default="the one they were matched from")

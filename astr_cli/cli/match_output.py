@@ -36,7 +36,7 @@ EVERY = 5.0  # seconds between plain lines
 BAR_ROOM = 26  # columns of the progress line without its detail and its counts: word, bar, "/", time left, gaps
 
 
-class Report(AbstractContextManager["Report"]):
+class ProgressReport(AbstractContextManager["ProgressReport"]):
     """Prints failed pairs, and otherwise nothing: `--quiet`. The other reports build on it."""
 
     def __init__(self) -> None:
@@ -86,7 +86,7 @@ class Report(AbstractContextManager["Report"]):
         console.warn(text)
 
 
-class JsonReport(Report):
+class JsonReport(ProgressReport):
     """Every event and the summary as one JSON object on a line of standard output."""
 
     def event(self, event: Event) -> None:
@@ -108,7 +108,7 @@ class JsonReport(Report):
             raise Interrupted("standard output was closed; what is done is kept: the same command goes on") from None
 
 
-class PlainReport(Report):
+class PlainReport(ProgressReport):
     """Lines on standard error, one every few seconds at most; the summary on standard output."""
 
     def __init__(self) -> None:
@@ -203,12 +203,12 @@ class RichReport(PlainReport):
         self._console.print(f"[yellow]astr: warning:[/] {escape(text)}", soft_wrap=True)
 
 
-def make_report(as_json: bool, quiet: bool) -> Report:
+def make_report(as_json: bool, quiet: bool) -> ProgressReport:
     """The report that the options ask for."""
     if as_json:
         return JsonReport()
     if quiet:
-        return Report()
+        return ProgressReport()
     return RichReport() if sys.stderr.isatty() else PlainReport()
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from astr_cli.cli import console
-from astr_cli.cli.match_output import Report, summary_lines
+from astr_cli.cli.match_output import ProgressReport, summary_lines
 from astr_cli.cli.sfm_output import LISTED, dense_lines, import_lines
 from astr_cli.sfm.mapping.camera_changes import CameraFigures, cameras_astray
 from astr_cli.sfm.mapping.pair_agreement import PairFigures, doubtful_pairs
@@ -27,12 +27,12 @@ CAMERAS = 5  # that are printed
 WEAK = 0.5  # a verified pair with fewer of its matches as inliers is shown
 
 
-def print_reconstruction(summary: ReconstructSummary, report: Report, as_json: bool, quiet: bool) -> None:
+def print_reconstruction(summary: ReconstructSummary, report: ProgressReport, as_json: bool, quiet: bool) -> None:
     """Matches, database, doubtful pairs, the commands to run next, warnings, and last what came of it; failed pairs by
     `report`, the one of matching.
     """
     model = summary.model
-    (report if as_json else Report()).summary(summary.matching)
+    (report if as_json else ProgressReport()).summary(summary.matching)
     if not (as_json or quiet):
         matches = [line for line in summary_lines(summary.matching) if not line.startswith("next:")]
         for line in [*matches, *import_lines(summary.database)]:

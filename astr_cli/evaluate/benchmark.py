@@ -53,7 +53,7 @@ R = TypeVar("R", bound=PairResult)
 
 
 @dataclass(frozen=True)
-class Outcome(Generic[R]):
+class PairOutcome(Generic[R]):
     """What is known of a pair while a benchmark runs: for plots and progress."""
 
     result: R
@@ -84,7 +84,7 @@ class Benchmark(ABC, Generic[R]):
         return {}
 
     @abstractmethod
-    def score(self, name0: str, name1: str, matches: PairMatches, long_side: int) -> Outcome[R]:
+    def score(self, name0: str, name1: str, matches: PairMatches, long_side: int) -> PairOutcome[R]:
         """The figures of a pair, whose matches are in raw pixels and were found at `long_side`."""
 
     @abstractmethod

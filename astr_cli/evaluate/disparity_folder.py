@@ -7,10 +7,10 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from astr_cli.evaluate.benchmark import Benchmark, Kind, Outcome, Size
+from astr_cli.evaluate.benchmark import Benchmark, Kind, PairOutcome, Size
 from astr_cli.evaluate.disparity import disparity_at, disparity_errors
 from astr_cli.evaluate.metrics import Array
-from astr_cli.images.geometry import working_size
+from astr_cli.images.geometry import matched_size
 from astr_cli.store.types import PairMatches
 
 PIXELS = 1.0  # what counts as a right match, in pixels of the matched size
@@ -79,15 +79,15 @@ class DisparityFolder(Benchmark[DisparityResult]):
         """Raw size of each photo."""
         return self.photos
 
-    def score(self, name0: str, name1: str, matches: PairMatches, long_side: int) -> Outcome[DisparityResult]:
+    def score(self, name0: str, name1: str, matches: PairMatches, long_side: int) -> PairOutcome[DisparityResult]:
         """End-point errors of a pair's matches."""
         size1 = self.photos[name1]
-        working1 = working_size(*size1, long_side)
+        working1 = matched_size(*size1, long_side)
         points0, points1 = matches.keypoints0.astype(np.float64), matches.keypoints1.astype(np.float64)
         disparity = disparity_at(points0, self.disparities[name0, name1])
         errors = disparity_errors(points0, points1, disparity, (working1[0] / size1[0], working1[1] / size1[1]))
         result = DisparityResult(name0, name1, len(matches), errors[np.isfinite(errors)])
-        return Outcome(result, matches, errors / PIXELS)
+        return PairOutcome(result, matches, errors / PIXELS)
 
     def totals(self, results: Sequence[DisparityResult]) -> tuple[DisparityTotals, ...]:
         """One row, over the matches of all pairs together."""

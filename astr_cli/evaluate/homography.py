@@ -39,7 +39,7 @@ def scale_homography(
     original1: tuple[int, int],
     working1: tuple[int, int],
 ) -> Array:
-    """Working image 0 to working image 1, from raw image 0 to raw image 1; pixel centres are whole in both."""
+    """Matched image 0 to matched image 1, from raw image 0 to raw image 1; pixel centres are whole in both."""
     change0 = scale_intrinsics(np.eye(3), original0, working0)
     change1 = scale_intrinsics(np.eye(3), original1, working1)
     return np.asarray(change1 @ homography @ np.linalg.inv(change0))

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from astr_cli.evaluate.benchmark import Benchmark, EvaluateError, Kind, Outcome, Size, number_pairs, read_sizes
+from astr_cli.evaluate.benchmark import Benchmark, EvaluateError, Kind, PairOutcome, Size, number_pairs, read_sizes
 from astr_cli.evaluate.homography import (
     CORNER_THRESHOLDS,
     PIXELS,
@@ -21,7 +21,7 @@ from astr_cli.evaluate.homography import (
     warp,
 )
 from astr_cli.evaluate.metrics import Array, error_auc
-from astr_cli.images.geometry import to_working, working_size
+from astr_cli.images.geometry import matched_size, to_matched
 from astr_cli.store.types import PairMatches
 
 
@@ -69,17 +69,17 @@ class HomographyFolder(Benchmark[HomographyResult]):
         """Raw size of each photo."""
         return self.photos
 
-    def score(self, name0: str, name1: str, matches: PairMatches, long_side: int) -> Outcome[HomographyResult]:
+    def score(self, name0: str, name1: str, matches: PairMatches, long_side: int) -> PairOutcome[HomographyResult]:
         """Corner error of the homography that a pair's matches lead to, and how many of them are right."""
         size0, size1 = self.photos[name0], self.photos[name1]
-        working0, working1 = working_size(*size0, long_side), working_size(*size1, long_side)
+        working0, working1 = matched_size(*size0, long_side), matched_size(*size1, long_side)
         truth = scale_homography(self.homographies[name0, name1], size0, working0, size1, working1)
-        points0 = to_working(matches.keypoints0, size0, working0).astype(np.float64)
-        points1 = to_working(matches.keypoints1, size1, working1).astype(np.float64)
+        points0 = to_matched(matches.keypoints0, size0, working0).astype(np.float64)
+        points1 = to_matched(matches.keypoints1, size1, working1).astype(np.float64)
         errors = transfer_errors(points0, points1, truth)
         error = corner_error(estimate_homography(points0, points1, working0), truth, working0)
         result = HomographyResult(name0, name1, len(matches), int(np.sum(errors < PIXELS)), error)
-        return Outcome(result, matches, errors / PIXELS)
+        return PairOutcome(result, matches, errors / PIXELS)
 
     def totals(self, results: Sequence[HomographyResult]) -> tuple[HomographyTotals, ...]:
         """One row."""

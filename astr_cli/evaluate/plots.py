@@ -7,11 +7,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from astr_cli.evaluate.benchmark import Benchmark, Outcome
+from astr_cli.evaluate.benchmark import Benchmark, PairOutcome
 from astr_cli.evaluate.metrics import Array
 from astr_cli.images.decode import read_gray
 from astr_cli.images.drawing import DrawingFolder, Drawn, draw_matches
-from astr_cli.images.geometry import to_working, working_size
+from astr_cli.images.geometry import matched_size, to_matched
 
 UNKNOWN = (160, 160, 160)  # BGR of a match without truth
 
@@ -25,7 +25,7 @@ class Plotter:
         self._matcher = matcher
         self._long_side = long_side
 
-    def draw(self, outcome: Outcome[Any]) -> Path:
+    def draw(self, outcome: PairOutcome[Any]) -> Path:
         """Draws one pair and returns the file: green where a match is right, by way of yellow to red at ten times.
 
         Every match has a point in both photos, and some have a line.
@@ -41,9 +41,9 @@ class Plotter:
 
     def _photo(self, name: str, points: npt.NDArray[np.float32]) -> Drawn:
         gray = read_gray(self._benchmark.images / name)
-        size = working_size(gray.shape[1], gray.shape[0], self._long_side)
+        size = matched_size(gray.shape[1], gray.shape[0], self._long_side)
         small = np.asarray(cv2.resize(gray, size, interpolation=cv2.INTER_AREA), np.uint8)
-        return Drawn(small, to_working(points, self._benchmark.sizes[name], size))
+        return Drawn(small, to_matched(points, self._benchmark.sizes[name], size))
 
 
 def error_colours(errors: Array) -> npt.NDArray[np.uint8]:

@@ -8,21 +8,21 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from astr_cli.evaluate.benchmark import Benchmark, EvaluateError, Kind, Outcome, Size
+from astr_cli.evaluate.benchmark import Benchmark, EvaluateError, Kind, PairOutcome, Size
 from astr_cli.evaluate.metrics import (
     PRECISION_THRESHOLD,
     Array,
-    PoseError,
+    PoseAngles,
     RelativePose,
-    epipolar_errors,
     normalise,
     pose_auc,
     pose_error,
     precision,
     relative_pose,
+    symmetric_epipolar_errors,
 )
 from astr_cli.evaluate.pose import ESTIMATORS, Estimator, estimate_pose
-from astr_cli.images.geometry import scale_intrinsics, working_size
+from astr_cli.images.geometry import matched_size, scale_intrinsics
 from astr_cli.store.types import PairMatches
 
 
@@ -44,10 +44,10 @@ class PoseResult:
     name1: str
     matches: int
     precision: float  # 0 to 1
-    ransac: PoseError
-    magsac: PoseError
+    ransac: PoseAngles
+    magsac: PoseAngles
 
-    def error(self, estimator: Estimator) -> PoseError:
+    def error(self, estimator: Estimator) -> PoseAngles:
         """The pose error by one of the two estimators."""
         return self.ransac if estimator == "ransac" else self.magsac
 
@@ -99,19 +99,19 @@ class PoseFolder(Benchmark[PoseResult]):
         view0, view1 = self.views[name0], self.views[name1]
         return relative_pose(view0.rotation, view0.translation, view1.rotation, view1.translation)
 
-    def score(self, name0: str, name1: str, matches: PairMatches, long_side: int) -> Outcome[PoseResult]:
+    def score(self, name0: str, name1: str, matches: PairMatches, long_side: int) -> PairOutcome[PoseResult]:
         """Precision of a pair's matches and the pose errors that they lead to."""
         view0, view1 = self.views[name0], self.views[name1]
         points0 = normalise(matches.keypoints0, view0.intrinsics)
         points1 = normalise(matches.keypoints1, view1.intrinsics)
         truth = self.truth(name0, name1)
-        errors = epipolar_errors(points0, points1, truth)
+        errors = symmetric_epipolar_errors(points0, points1, truth)
         focal = (_working_focal(view0, long_side) + _working_focal(view1, long_side)) / 2
         ransac = pose_error(estimate_pose(points0, points1, focal, "ransac"), truth)
         magsac = pose_error(estimate_pose(points0, points1, focal, "magsac"), truth)
         result = PoseResult(name0, name1, len(matches), precision(errors), ransac, magsac)
         # The threshold is on squared distances; drawings show distances.
-        return Outcome(result, matches, np.sqrt(errors / PRECISION_THRESHOLD))
+        return PairOutcome(result, matches, np.sqrt(errors / PRECISION_THRESHOLD))
 
     def totals(self, results: Sequence[PoseResult]) -> tuple[PoseTotals, ...]:
         """A row for each estimator."""
@@ -157,5 +157,5 @@ def posed_view(intrinsics: Any, rotation: Any, translation: Any, size: Any, wher
 
 def _working_focal(view: PosedView, long_side: int) -> float:
     """Mean of both axes, pixels of the matched size."""
-    matrix = scale_intrinsics(view.intrinsics, view.size, working_size(*view.size, long_side))
+    matrix = scale_intrinsics(view.intrinsics, view.size, matched_size(*view.size, long_side))
     return float(matrix[0, 0] + matrix[1, 1]) / 2

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
-from astr_cli.evaluate.benchmark import Benchmark, Outcome, PairResult, Totals
+from astr_cli.evaluate.benchmark import Benchmark, PairOutcome, PairResult, Totals
 from astr_cli.evaluate.stored_matches import StoredMatches, long_side_of, other_photos
 from astr_cli.matching.resources.compute import MatchOptions, Scaling
 from astr_cli.matching.run.events import Event, PairDone, Started
@@ -18,7 +18,7 @@ from astr_cli.store.matches_file import MatchesFile
 from astr_cli.store.types import PairMatches
 
 PairMatcher = Callable[[str, str], PairMatches]
-Listener = Callable[[Outcome[Any]], object]
+Listener = Callable[[PairOutcome[Any]], object]
 R = TypeVar("R", bound=PairResult)
 
 
@@ -43,7 +43,7 @@ def evaluate(
     long_side: int,
     listener: Listener = lambda outcome: None,
 ) -> Evaluation[R]:
-    """Runs `match` (raw pixels) on every pair; `matcher` is its name, `long_side` its working size."""
+    """Runs `match` (raw pixels) on every pair; `matcher` is its name, `long_side` its matched size."""
     results = []
     seconds = 0.0
     for pair in benchmark.pairs:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from astr_cli.images.decode import read_gray
-from astr_cli.images.geometry import resize, to_original, working_size
+from astr_cli.images.geometry import matched_size, resize, to_original
 from astr_cli.store.types import PairMatches
 
 RATIO = 0.8
@@ -47,12 +47,12 @@ class SiftMatcher:
         if name not in self._features:
             gray = read_gray(self._root / name)
             original = (gray.shape[1], gray.shape[0])
-            working = working_size(*original, self._long_side)
-            pixels = np.round(resize(gray, working) * 255).astype(np.uint8)
+            matched = matched_size(*original, self._long_side)
+            pixels = np.round(resize(gray, matched) * 255).astype(np.uint8)
             keypoints, descriptors = self._detector.detectAndCompute(pixels, None)
             points = np.array([keypoint.pt for keypoint in keypoints], np.float32).reshape(-1, 2)
             described = np.zeros((0, 128), np.float32) if descriptors is None else np.asarray(descriptors, np.float32)
-            self._features[name] = SiftFeatures(to_original(points, original, working), described)
+            self._features[name] = SiftFeatures(to_original(points, original, matched), described)
         return self._features[name]
 
 

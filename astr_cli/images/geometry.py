@@ -1,4 +1,4 @@
-"""Raw and working pixels: sizes, resizing, points and intrinsics. The centre of the top-left pixel is (0, 0) in both.
+"""Raw and matched pixels: sizes, resizing, points and intrinsics. The centre of the top-left pixel is (0, 0) in both.
 
 A resize by s = new / old moves x to (x + 0.5) s - 0.5, per axis.
 """
@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 MULTIPLE = 32  # the coarsest level of the network is 1/32
 
 
-def working_size(width: int, height: int, long_side: int) -> tuple[int, int]:
+def matched_size(width: int, height: int, long_side: int) -> tuple[int, int]:
     """(width, height) that the matcher works at: each side rounded to the nearest multiple of 32, at least 32.
 
     The long side is at most `long_side` (but at least 32), and the image is never enlarged: a side is rounded up
@@ -42,21 +42,21 @@ def resize(gray: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.float32
     return np.asarray(np.clip(result, 0, 1), np.float32)
 
 
-def to_original(points: ArrayLike, original: tuple[int, int], working: tuple[int, int]) -> NDArray[np.float32]:
-    """Working pixels (M, 2) to raw pixels; `original` and `working` are (width, height). float64 inside."""
-    return _rescale(points, working, original)
+def to_original(points: ArrayLike, original: tuple[int, int], matched: tuple[int, int]) -> NDArray[np.float32]:
+    """Matched pixels (M, 2) to raw pixels; `original` and `matched` are (width, height). float64 inside."""
+    return _rescale(points, matched, original)
 
 
-def to_working(points: ArrayLike, original: tuple[int, int], working: tuple[int, int]) -> NDArray[np.float32]:
-    """Raw pixels (M, 2) to working pixels; the inverse of `to_original`."""
-    return _rescale(points, original, working)
+def to_matched(points: ArrayLike, original: tuple[int, int], matched: tuple[int, int]) -> NDArray[np.float32]:
+    """Raw pixels (M, 2) to matched pixels; the inverse of `to_original`."""
+    return _rescale(points, original, matched)
 
 
 def scale_intrinsics(
-    intrinsics: NDArray[np.float64], original: tuple[int, int], working: tuple[int, int]
+    intrinsics: NDArray[np.float64], original: tuple[int, int], matched: tuple[int, int]
 ) -> NDArray[np.float64]:
-    """The 3x3 camera matrix of the working image from that of the raw image, same pixel convention for both."""
-    scale_x, scale_y = working[0] / original[0], working[1] / original[1]
+    """The 3x3 camera matrix of the matched image from that of the raw image, same pixel convention for both."""
+    scale_x, scale_y = matched[0] / original[0], matched[1] / original[1]
     change = np.array(
         [[scale_x, 0.0, 0.5 * scale_x - 0.5], [0.0, scale_y, 0.5 * scale_y - 0.5], [0.0, 0.0, 1.0]], np.float64
     )

@@ -14,9 +14,9 @@ from astr_cli.images.decode import read_gray
 from astr_cli.images.geometry import resize
 from astr_cli.images.info import read_info
 from astr_cli.images.upright import UPRIGHT, turn_pixels
-from astr_cli.matching.photos.geometry import View, exif_intrinsics, make_view
+from astr_cli.matching.photos.geometry import PhotoGeometry, exif_intrinsics, photo_geometry
 from astr_cli.matching.resources.compute import MatchOptions, Precision, resolve_compute
-from astr_cli.matching.resources.cores import Lanes, Split, fitting
+from astr_cli.matching.resources.cores import CoreSplit, JobPool, fitting
 from astr_cli.matching.run.model_runner import PairInput, Runner, defect
 from astr_cli.model.checkpoint import load_weights
 from astr_cli.resources import weights_path
@@ -53,7 +53,7 @@ class Matcher:
     >>> matches.keypoints0, matches.keypoints1, matches.scores
     """
 
-    def __init__(self, runner: Runner, long_side: int, split: Split) -> None:
+    def __init__(self, runner: Runner, long_side: int, split: CoreSplit) -> None:
         self._runner = runner
         self._long_side = long_side
         self._split = split
@@ -89,7 +89,7 @@ class Matcher:
         compute = resolve_compute(options)
         loaded = load_weights(weights_path(options.weights))
         runner = Runner(loaded.model, compute.device, compute.precision, options.settings(), compute.threads)
-        return cls(runner, compute.long_side, Split(compute.jobs, compute.threads))
+        return cls(runner, compute.long_side, CoreSplit(compute.jobs, compute.threads))
 
     def match(
         self,
@@ -111,8 +111,8 @@ class Matcher:
         gray0, view0 = self._read(image0, intrinsics0, "image0")
         gray1, view1 = self._read(image1, intrinsics1, "image1")
         largest = max(gray0.size, gray1.size)
-        with closing(Lanes(fitting(self._split, largest, self._runner.channels))) as lanes:
-            extracted = [lanes.submit(self._runner.extract, gray) for gray in (gray0, gray1)]
+        with closing(JobPool(fitting(self._split, largest, self._runner.channels))) as jobs:
+            extracted = [jobs.submit(self._runner.extract, gray) for gray in (gray0, gray1)]
             features0, features1 = (each.result() for each in extracted)
         found = self._runner.match([PairInput(features0, features1, view0, view1)])[0]
         reason = defect(found, view0, view1)
@@ -120,7 +120,9 @@ class Matcher:
             raise AstrError(f"{reason}; are the weights the right ones?")
         return Matches(found.keypoints0, found.keypoints1, found.scores, found.reference)
 
-    def _read(self, photo: Photo, intrinsics: npt.ArrayLike | None, name: str) -> tuple[npt.NDArray[np.float32], View]:
+    def _read(
+        self, photo: Photo, intrinsics: npt.ArrayLike | None, name: str
+    ) -> tuple[npt.NDArray[np.float32], PhotoGeometry]:
         known = _camera_matrix(intrinsics, name)
         if isinstance(photo, (str, PathLike)):
             path = Path(photo)
@@ -128,8 +130,8 @@ class Matcher:
             known, orientation = exif_intrinsics(info) if known is None else known, info.orientation
         else:
             gray, orientation = _to_gray(np.asarray(photo), name), UPRIGHT
-        view = make_view((gray.shape[1], gray.shape[0]), self._long_side, known, orientation)
-        return resize(np.ascontiguousarray(turn_pixels(gray, orientation)), view.working), view
+        view = photo_geometry((gray.shape[1], gray.shape[0]), self._long_side, known, orientation)
+        return resize(np.ascontiguousarray(turn_pixels(gray, orientation)), view.matched), view
 
 
 def _to_gray(pixels: npt.NDArray[Any], name: str) -> npt.NDArray[np.uint8]:

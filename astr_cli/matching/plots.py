@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from astr_cli.images.decode import read_gray
 from astr_cli.images.drawing import DrawingFolder, Drawn, draw_matches
 from astr_cli.images.errors import ImageError
-from astr_cli.images.geometry import to_working, working_size
+from astr_cli.images.geometry import matched_size, to_matched
 from astr_cli.images.info import read_info
 from astr_cli.images.upright import to_upright, turn_pixels, upright_size
 from astr_cli.store.matches_file import MatchesFile
@@ -67,7 +67,7 @@ class _Photo(NamedTuple):
 
         info = read_info(images, name)
         upright = turn_pixels(read_gray(info.path), info.orientation)
-        size = working_size(upright.shape[1], upright.shape[0], LONG_SIDE)
+        size = matched_size(upright.shape[1], upright.shape[0], LONG_SIDE)
         small = cv2.resize(np.ascontiguousarray(upright), size, interpolation=cv2.INTER_AREA)
         return _Photo(np.asarray(small, np.uint8), info.orientation)
 
@@ -75,7 +75,7 @@ class _Photo(NamedTuple):
         """Points (M, 2) of the raw photo of this size (w, h)."""
         upright = to_upright(points, size, self.orientation)
         shape = self.gray.shape
-        return Drawn(self.gray, to_working(upright, upright_size(size, self.orientation), (shape[1], shape[0])))
+        return Drawn(self.gray, to_matched(upright, upright_size(size, self.orientation), (shape[1], shape[0])))
 
 
 def _draw(pair: StoredPair, matches: PairMatches, photo0: _Photo, photo1: _Photo) -> NDArray[np.uint8]:

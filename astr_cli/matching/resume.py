@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from astr_cli.images.info import ImageInfo
 from astr_cli.matching.resources.compute import MatchOptions
-from astr_cli.matching.run.prepare import Job
+from astr_cli.matching.run.prepare import PreparedRun
 from astr_cli.pairs.reading import Pair
 from astr_cli.store.errors import StoreError
 from astr_cli.store.output import Output, read_output
@@ -27,7 +27,7 @@ def names_of(pair: Pair) -> Names:
     return pair.name0, pair.name1
 
 
-def run_info(job: Job) -> RunInfo:
+def run_info(job: PreparedRun) -> RunInfo:
     """What decides the matches of a run: they become the attributes of matches.h5 and the head of the journal."""
     options, compute = job.options, job.compute
     return RunInfo(
@@ -50,7 +50,7 @@ def run_info(job: Job) -> RunInfo:
     )
 
 
-def stamp_of(job: Job, info: ImageInfo) -> ImageStamp:
+def stamp_of(job: PreparedRun, info: ImageInfo) -> ImageStamp:
     """Time and size of a photo and its mask together: when either changes, the photo's pairs are to be matched again.
 
     The time of a mask that is not there is its folder's, which changes when a mask is taken away.
@@ -76,7 +76,7 @@ def earlier_output(options: MatchOptions) -> Output | None:
     return read_output(out)
 
 
-def is_finished(job: Job, info: RunInfo, earlier: Output) -> bool:
+def is_finished(job: PreparedRun, info: RunInfo, earlier: Output) -> bool:
     """Whether matches.h5 holds exactly these pairs already.
 
     Raises JournalMismatch when it was made with other options, StoreError when it holds pairs that are not listed any
@@ -87,7 +87,7 @@ def is_finished(job: Job, info: RunInfo, earlier: Output) -> bool:
     return len(earlier.pairs) == len(job.pairs) and all(names_of(pair) in reusable for pair in job.pairs)
 
 
-def find_losses(job: Job, stored: list[Names]) -> list[Names]:
+def find_losses(job: PreparedRun, stored: list[Names]) -> list[Names]:
     """Pairs that were matched before and are not listed any more: writing loses them.
 
     Raises StoreError when there are any, unless the options have `prune`.
@@ -104,13 +104,13 @@ def find_losses(job: Job, stored: list[Names]) -> list[Names]:
     return lost
 
 
-def expected_bytes(job: Job, left: int, rows: float | None = None) -> int:
+def expected_bytes(job: PreparedRun, left: int, rows: float | None = None) -> int:
     """What journal and output will take: `left` pairs go to the journal, all of them to the output.
 
     `rows` is how many a pair has, where that was measured; else all pairs are taken for easy ones.
     """
     if rows is None:
-        sizes = [view.size if job.options.tiles else view.working for view in job.views.values()]
+        sizes = [view.size if job.options.tiles else view.matched for view in job.views.values()]
         coarse = _MATCHED_CELLS * sum(width * height / 64 for width, height in sizes) / max(len(sizes), 1)
         if job.options.max_matches is not None:
             coarse = min(coarse, job.options.max_matches)

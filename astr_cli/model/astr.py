@@ -27,7 +27,7 @@ class MatchSettings:
 
 
 class RawMatches(NamedTuple):
-    """Matches of one pair in working pixels, centre of the top-left pixel at (0, 0).
+    """Matches of one pair in matched pixels, centre of the top-left pixel at (0, 0).
 
     All rows with `reference` 0 (score falling, ties by cell), then those with 1; both from the same coarse matches.
     """
@@ -64,7 +64,7 @@ class Astr(nn.Module):
         self,
         features0: Features,
         features1: Features,
-        intrinsics0: Tensor | None = None,  # (B, 3, 3) of the working images; NaN or None = unknown
+        intrinsics0: Tensor | None = None,  # (B, 3, 3) of the matched images; NaN or None = unknown
         intrinsics1: Tensor | None = None,
         settings: MatchSettings = MatchSettings(),
     ) -> list[RawMatches]:
@@ -152,5 +152,5 @@ def _known(intrinsics: Tensor | None, index: int) -> Tensor | None:
 
 
 def _last_pixel(fine: Tensor) -> Tensor:
-    """x, y of the bottom-right pixel's centre in the working images that F2 (B, C, H/2, W/2) stands for."""
+    """x, y of the bottom-right pixel's centre in the matched images that F2 (B, C, H/2, W/2) stands for."""
     return torch.tensor([fine.shape[3] * 2 - 1, fine.shape[2] * 2 - 1], dtype=torch.float32, device=fine.device)

@@ -47,5 +47,5 @@ def off_border(grid: tuple[int, int], border: int, device: torch.device) -> Tens
 
 
 def cell_centres(cells: Tensor, width: int) -> Tensor:
-    """Centres of flat 1/8 cells, (M,) -> (M, 2) float32 x, y in working pixels; top-left pixel centre at (0, 0)."""
+    """Centres of flat 1/8 cells, (M,) -> (M, 2) float32 x, y in matched pixels; top-left pixel centre at (0, 0)."""
     return torch.stack([cells % width, cells // width], dim=-1).float() * 8 + 3.5

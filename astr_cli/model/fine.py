@@ -24,7 +24,7 @@ PEAK_ROUNDS = 3
 class Windows(NamedTuple):
     """The two sides of M matches for the fine stage."""
 
-    points0: Tensor  # (M, 2) float32, window centres in working pixels of image0
+    points0: Tensor  # (M, 2) float32, window centres in matched pixels of image0
     points1: Tensor  # (M, 2)
     ratios: Tensor  # (M,) float32, size of a thing in image1 over its size in image0
     coarse0: Tensor  # (M, C), aggregated coarse features of the cells
@@ -32,7 +32,7 @@ class Windows(NamedTuple):
 
 
 class Located(NamedTuple):
-    """Where one image's points, at rest, are found in the other; working pixels, from `Windows`' points there."""
+    """Where one image's points, at rest, are found in the other; matched pixels, from `Windows`' points there."""
 
     start: Tensor  # (M, 2) centre of the window searched
     reach: Tensor  # (M, 1) from there to its last token
@@ -217,7 +217,7 @@ def token_places(side: int, device: torch.device) -> Tensor:
 
 
 def sample_windows(fine: Tensor, counts: list[int], points: Tensor, scale: Tensor, side: int) -> Tensor:
-    """Bilinear samples of F2 (B, C, h, w) on side x side tokens around points (M, 2) in working pixels: (M, side^2, C).
+    """Bilinear samples of F2 (B, C, h, w) on side x side tokens around points (M, 2) in matched pixels: (M, side^2, C).
 
     The first counts[0] points lie in the first map, and so on. Tokens stand scale (M,) fine cells apart; fine cell x
     stands at pixel 2 x + 0.5. Beyond the map the border repeats.

@@ -25,7 +25,7 @@ def scale_ratios(
 ) -> np.ndarray:
     """Scale ratio of each match, (M,) float64 in [1/limit, limit].
 
-    points (M, 2) in working pixels; intrinsics (3, 3) of the working images, None when unknown. A match for which the
+    points (M, 2) in matched pixels; intrinsics (3, 3) of the matched images, None when unknown. A match for which the
     geometry gives nothing falls back to its neighbourhood's affine map, and that to 1.
     """
     # By place, not by score as they come: a score's last bits, which differ between backends, would decide what RANSAC

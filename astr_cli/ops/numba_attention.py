@@ -9,7 +9,7 @@ from torch import Tensor
 from astr_cli.ops import numba_kernels as kernels
 from astr_cli.ops.lists import KeyLists
 from astr_cli.ops.numba_kernels import Array
-from astr_cli.ops.threads import Work, over, workers
+from astr_cli.ops.threads import LoopRange, over, workers
 
 ROWS = 256  # queries of one piece of work
 
@@ -22,7 +22,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, lists: KeyLists) -> tuple[
     lanes = (None,) * query.shape[3]
     with workers() as pool:
         rows = query.shape[0] * query.shape[1]
-        over(pool, Work(rows, ROWS, kernels.forward, (lanes, *arguments)))
+        over(pool, LoopRange(rows, ROWS, kernels.forward, (lanes, *arguments)))
     return out.to(query.dtype), lse
 
 
@@ -36,7 +36,7 @@ def attend_backward(
     lanes = (None,) * query.shape[3]
     with workers() as pool:
         heads = query.shape[0] * query.shape[2]
-        over(pool, Work(heads, 1, kernels.backward, (lanes, *inputs, *outputs)))
+        over(pool, LoopRange(heads, 1, kernels.backward, (lanes, *inputs, *outputs)))
     return found[0].to(query.dtype), found[1].to(key.dtype), found[2].to(value.dtype)
 
 
@@ -47,7 +47,7 @@ def scores(query: Tensor, key: Tensor, table: Tensor) -> Tensor:
     lanes = (None,) * query.shape[3]
     with workers() as pool:
         rows = query.shape[0] * query.shape[1]
-        over(pool, Work(rows, ROWS, kernels.scores, (lanes, *arguments)))
+        over(pool, LoopRange(rows, ROWS, kernels.scores, (lanes, *arguments)))
     return out.to(query.dtype)
 
 
@@ -58,7 +58,7 @@ def scores_backward(grad: Tensor, query: Tensor, key: Tensor, table: Tensor) -> 
     lanes = (None,) * query.shape[3]
     with workers() as pool:
         heads = query.shape[0] * query.shape[2]
-        over(pool, Work(heads, 1, kernels.scores_backward, (lanes, *arguments)))
+        over(pool, LoopRange(heads, 1, kernels.scores_backward, (lanes, *arguments)))
     return found[0].to(query.dtype), found[1].to(key.dtype)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from astr_cli.ops import numba_kernels as kernels
 from astr_cli.ops.numba_kernels import Array
-from astr_cli.ops.threads import Work, over, workers
+from astr_cli.ops.threads import LoopRange, over, workers
 from astr_cli.ops.torch_matching import floored, tiles
 
 SCORES = 1 << 22  # of a tile: 16 MiB. With many small ones threads wait for each other more than they work
@@ -27,8 +27,8 @@ def sums(features0: Tensor, features1: Tensor, mask0: Tensor | None, mask1: Tens
     with workers() as pool:
         for item, chunk, tile in _tiles(features0, features1, mask0, mask1):
             running = (most[item].numpy(), total[item].numpy())
-            by_row = Work(tile.shape[0], ROWS, kernels.row_sums, (tile, rows[item, chunk].numpy()))
-            over(pool, by_row, Work(tile.shape[1], COLUMNS, kernels.column_sums, (tile, *running)))
+            by_row = LoopRange(tile.shape[0], ROWS, kernels.row_sums, (tile, rows[item, chunk].numpy()))
+            over(pool, by_row, LoopRange(tile.shape[1], COLUMNS, kernels.column_sums, (tile, *running)))
     return floored(rows), floored(total.log_() + most)
 
 
@@ -70,9 +70,9 @@ def best(
             sums = (rows[item, chunk].numpy(), columns[item].numpy())
             found0 = (cells0[item, chunk].numpy(), log_p0[item, chunk].numpy())
             found1 = (cells1[item].numpy(), log_p1[item].numpy())
-            by_row = Work(tile.shape[0], ROWS, kernels.best_of_rows, (tile, *sums, *found0))
+            by_row = LoopRange(tile.shape[0], ROWS, kernels.best_of_rows, (tile, *sums, *found0))
             by_column = (chunk.start, tile, *sums, *found1)
-            over(pool, by_row, Work(tile.shape[1], COLUMNS, kernels.best_of_columns, by_column))
+            over(pool, by_row, LoopRange(tile.shape[1], COLUMNS, kernels.best_of_columns, by_column))
     return cells0.long(), log_p0, cells1.long(), log_p1
 
 
@@ -101,7 +101,7 @@ def _part_backward(pool: Executor | None, side0: _Side, side1: _Side) -> tuple[T
     for chunk, tile in tiles(side0.features[None], side1.features[None], mask0, mask1, SCORES):
         slope = tile[0]
         parts = (side0.sums[chunk], side1.sums, side0.grad[chunk], side1.grad)
-        over(pool, Work(len(slope), ROWS, kernels.slopes, (slope.numpy(), *(part.numpy() for part in parts))))
+        over(pool, LoopRange(len(slope), ROWS, kernels.slopes, (slope.numpy(), *(part.numpy() for part in parts))))
         torch.mm(slope, side1.features, out=grad0[chunk])
         grad1.addmm_(slope.T, side0.features[chunk])
     return grad0, grad1

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 
 
-class Work(NamedTuple):
+class LoopRange(NamedTuple):
     """kernel(first, last, *arguments) for all of 0..size, `block` at a time; it should let go of Python's lock."""
 
     size: int
@@ -23,7 +23,7 @@ def workers() -> AbstractContextManager[Executor | None]:
     return nullcontext() if count == 1 else ThreadPoolExecutor(count)
 
 
-def over(pool: Executor | None, *works: Work) -> None:
+def over(pool: Executor | None, *works: LoopRange) -> None:
     """Do all of several works, in no order. They wait for each other once, at the end."""
     if pool is None:
         for work in works:
@@ -34,5 +34,5 @@ def over(pool: Executor | None, *works: Work) -> None:
         pass
 
 
-def _piece(work: Work, start: int) -> None:
+def _piece(work: LoopRange, start: int) -> None:
     work.kernel(start, min(start + work.block, work.size), *work.arguments)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from astr_cli.scenes.boxes import Boxes, Hits, cast, in_sight
-from astr_cli.scenes.faces import Cell, Frame, Grid, Skin, enter_grid, face_frame, footprint, pick
+from astr_cli.scenes.faces import Cell, FaceHits, Grid, Skin, enter_grid, face_hits, footprint, pick
 from astr_cli.scenes.geometry import Cameras, ScenePair, pixel_grid, pixel_rays, relative_pose
 from astr_cli.scenes.tiles import Palette, Tiles, sample_tiles, sample_tiles_roughly
 from astr_cli.scenes.views import ViewPair
@@ -22,7 +22,7 @@ EXPOSURE = 0.45  # mean grey of a pair; the same gain serves both views
 DIRT_SPAN = 5.0  # world units of the coarse noise
 
 
-class Stage(NamedTuple):
+class BoxScene(NamedTuple):
     """B scenes of boxes."""
 
     boxes: Boxes
@@ -33,14 +33,14 @@ class Stage(NamedTuple):
     dirt: Tensor  # (B, 1, N, N) coarse noise in [0, 1]
     chances: Tensor  # (B, CHANCES) in [0, 1]
 
-    def rows(self, index: slice) -> "Stage":
+    def rows(self, index: slice) -> "BoxScene":
         """Some of the scenes."""
         skin, grid = Skin(*(field[index] for field in self.skin)), Grid(*(field[index] for field in self.grid))
         boxes, tiles = self.boxes.rows(index), self.tiles.rows(index)
-        return Stage(boxes, skin, grid, tiles, self.palette, self.dirt[index], self.chances[index])
+        return BoxScene(boxes, skin, grid, tiles, self.palette, self.dirt[index], self.chances[index])
 
 
-class View(NamedTuple):
+class RenderedView(NamedTuple):
     image: Tensor  # (B, 1, H, W), not yet exposed: of any brightness
     depth: Tensor  # (B, H, W)
 
@@ -51,7 +51,7 @@ class Shading(NamedTuple):
     region: Tensor  # (B, N) a number that changes where one thing ends and the next begins
 
 
-def render_stage(stage: Stage, views: ViewPair, behind: tuple[Tensor, Tensor]) -> ScenePair:
+def render_box_scene(stage: BoxScene, views: ViewPair, behind: tuple[Tensor, Tensor]) -> ScenePair:
     """Both views of a stage before the skies `behind` (B, 1, H, W), where depth is 0."""
     first, second = (render_view(stage, cameras, sky) for cameras, sky in zip(views, behind, strict=True))
     mean = 0.5 * (first.image + second.image).mean(dim=(1, 2, 3), keepdim=True)
@@ -62,7 +62,7 @@ def render_stage(stage: Stage, views: ViewPair, behind: tuple[Tensor, Tensor]) -
     return ScenePair(image0, image1, first.depth, second.depth, k0, k1, pose)
 
 
-def render_view(stage: Stage, cameras: Cameras, sky: Tensor) -> View:
+def render_view(stage: BoxScene, cameras: Cameras, sky: Tensor) -> RenderedView:
     """One view of a stage, a bounded number of rays at a time."""
     height, width = sky.shape[-2:]
     at_once = RAYS_AT_ONCE_CPU if sky.device.type == "cpu" else RAYS_AT_ONCE
@@ -71,10 +71,10 @@ def render_view(stage: Stage, cameras: Cameras, sky: Tensor) -> View:
     for start in range(0, len(sky), rows):
         part = slice(start, start + rows)
         parts.append(_render(stage.rows(part), Cameras(*(field[part] for field in cameras)), sky[part]))
-    return View(torch.cat([view.image for view in parts]), torch.cat([view.depth for view in parts]))
+    return RenderedView(torch.cat([view.image for view in parts]), torch.cat([view.depth for view in parts]))
 
 
-def _render(stage: Stage, cameras: Cameras, sky: Tensor) -> View:
+def _render(stage: BoxScene, cameras: Cameras, sky: Tensor) -> RenderedView:
     size = (sky.shape[-2], sky.shape[-1])
     pixels = pixel_grid(size, sky.device)
     among = in_sight(stage.boxes, cameras, size)
@@ -82,7 +82,7 @@ def _render(stage: Stage, cameras: Cameras, sky: Tensor) -> View:
     chosen = _edges(shading, size)
     grey = shading.grey.scatter(1, chosen, _finer(stage, cameras, pixels, chosen, sky.flatten(1), among))
     depth = shading.depth.masked_fill(shading.depth == math.inf, 0.0)
-    return View(grey.view(-1, 1, *size), depth.view(-1, *size))
+    return RenderedView(grey.view(-1, 1, *size), depth.view(-1, *size))
 
 
 def _edges(shading: Shading, size: tuple[int, int]) -> Tensor:
@@ -100,7 +100,7 @@ def _edges(shading: Shading, size: tuple[int, int]) -> Tensor:
     return (score.flatten(1).clamp(max=1) + scatter).topk(max(1, count // EDGE_SHARE), dim=1).indices
 
 
-def _finer(stage: Stage, cameras: Cameras, pixels: Tensor, chosen: Tensor, sky: Tensor, among: list[int]) -> Tensor:
+def _finer(stage: BoxScene, cameras: Cameras, pixels: Tensor, chosen: Tensor, sky: Tensor, among: list[int]) -> Tensor:
     """(B, E) grey of the chosen pixels, as the mean of several places in each."""
     centre = pixels.expand(len(chosen), -1, -1).gather(2, chosen[:, None].expand(-1, 3, -1))
     places = centre.new_tensor([(*place, 0.0) for place in SUBPIXELS])
@@ -109,13 +109,13 @@ def _finer(stage: Stage, cameras: Cameras, pixels: Tensor, chosen: Tensor, sky: 
     return shade(stage, cameras, moved, behind, among).grey.unflatten(1, (-1, len(SUBPIXELS))).mean(dim=2)
 
 
-def shade(stage: Stage, cameras: Cameras, pixels: Tensor, sky: Tensor, among: list[int]) -> Shading:
+def shade(stage: BoxScene, cameras: Cameras, pixels: Tensor, sky: Tensor, among: list[int]) -> Shading:
     """Grey and depth at homogeneous pixels (3, N) or (B, 3, N) of boxes `among` them all, before the sky (B, N)."""
     rays = pixel_rays(cameras, pixels)
     hits = cast(stage.boxes, rays, among)
     seen = hits.depth < math.inf
     solid = Hits(hits.depth.masked_fill(~seen, 1.0), hits.box)
-    frame = face_frame(stage.boxes, solid, rays)
+    frame = face_hits(stage.boxes, solid, rays)
     skin, grid = Skin(*pick(stage.skin, frame.face)), Grid(*pick(stage.grid, frame.face))
     cell = enter_grid(grid, stage.chances, frame)
     covered = footprint(frame, rays, solid.depth, cameras.intrinsics[:, 0, :1])
@@ -125,7 +125,7 @@ def shade(stage: Stage, cameras: Cameras, pixels: Tensor, sky: Tensor, among: li
     return Shading(grey, hits.depth + cell.further, region * seen)
 
 
-def _surface(stage: Stage, skin: Skin, grid: Grid, frame: Frame, cell: Cell, covered: Tensor) -> Tensor:
+def _surface(stage: BoxScene, skin: Skin, grid: Grid, frame: FaceHits, cell: Cell, covered: Tensor) -> Tensor:
     """(B, N) grey of what is hit: wall, hole side or pane, under its light, with grain and dirt."""
     p, q, into = cell.point
     other = (cell.chance < grid.other_share).float()

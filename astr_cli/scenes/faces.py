@@ -51,7 +51,7 @@ class Grid(NamedTuple):
     variation: Tensor  # of brightness, from cell to cell
 
 
-class Frame(NamedTuple):
+class FaceHits(NamedTuple):
     """Hits in the coordinates of their faces: (B, N) each, vectors as three of them (p, q, into the solid)."""
 
     face: Tensor  # int64
@@ -79,7 +79,7 @@ def pick(table: tuple[Tensor, ...], index: Tensor) -> tuple[Tensor, ...]:
     return tuple(field.gather(1, index) for field in table)
 
 
-def face_frame(boxes: Boxes, hits: Hits, rays: Rays) -> Frame:
+def face_hits(boxes: Boxes, hits: Hits, rays: Rays) -> FaceHits:
     """Hits (depth finite) in their faces' frames."""
     turn = pick(boxes.turn.flatten(2).unbind(2), hits.box)
     centre, half = pick(boxes.centre.unbind(2), hits.box), pick(boxes.half.unbind(2), hits.box)
@@ -98,7 +98,7 @@ def face_frame(boxes: Boxes, hits: Hits, rays: Rays) -> Frame:
     dp, dq, dn = to_face(*_rotate(turn, rays.direction.unbind(1)))
     face = torch.addcmul(6 * hits.box + (height > 0), second + 2 * third, second.new_tensor(2.0)).long()
     edge = torch.minimum(half_p - p.abs(), half_q - q.abs())
-    return Frame(face, (p, q, torch.zeros_like(p)), (dp, dq, dn.abs()), edge)
+    return FaceHits(face, (p, q, torch.zeros_like(p)), (dp, dq, dn.abs()), edge)
 
 
 def _rotate(turn: tuple[Tensor, ...], vector: Sequence[Tensor]) -> list[Tensor]:
@@ -107,7 +107,7 @@ def _rotate(turn: tuple[Tensor, ...], vector: Sequence[Tensor]) -> list[Tensor]:
     return [torch.addcmul(turn[0] * x, turn[2], z), y, torch.addcmul(turn[6] * x, turn[8], z)]
 
 
-def footprint(frame: Frame, rays: Rays, depth: Tensor, focal: Tensor) -> Tensor:
+def footprint(frame: FaceHits, rays: Rays, depth: Tensor, focal: Tensor) -> Tensor:
     """(B, N) squared world units that a pixel covers on its face: mean of the long way and the short way.
 
     `focal` (B, 1) in pixels.
@@ -116,7 +116,7 @@ def footprint(frame: Frame, rays: Rays, depth: Tensor, focal: Tensor) -> Tensor:
     return (depth / focal).square_().mul_(0.5 + 0.5 * lean)
 
 
-def enter_grid(grid: Grid, chances: Tensor, frame: Frame) -> Cell:
+def enter_grid(grid: Grid, chances: Tensor, frame: FaceHits) -> Cell:
     """Follow rays into the holes of their faces' grids (fields (B, N)); `chances` is (B, CHANCES) in [0, 1]."""
     (p, q, _), (dp, dq, dn) = frame.point, frame.direction
     column, row = ((p - grid.start_p) / grid.cell_p).floor(), ((q - grid.start_q) / grid.cell_q).floor()

@@ -18,7 +18,7 @@ def height_fields(count: int, extents: tuple[float, float], generator: torch.Gen
 
     The rim falls to 0, so no wall stands at the photo's border. Walls are WALL wide.
     """
-    x, y = _cell_centres(extents, generator.device)
+    x, y = _sample_grid(extents, generator.device)
     smooth = _hills(count, generator)
     solid = torch.maximum(_boxes(count, x, y, generator), _columns(count, x, y, generator))
     draw = uniform(generator, (count, 1, 1), 0.0, 1.0)
@@ -28,7 +28,7 @@ def height_fields(count: int, extents: tuple[float, float], generator: torch.Gen
     return (both * _rim(generator.device))[:, None]
 
 
-def _cell_centres(extents: tuple[float, float], device: torch.device) -> tuple[Tensor, Tensor]:
+def _sample_grid(extents: tuple[float, float], device: torch.device) -> tuple[Tensor, Tensor]:
     """x (1, 1, R) and y (1, R, 1) in world units."""
     line = torch.linspace(-1, 1, RESOLUTION, device=device)
     return (line * extents[0]).view(1, 1, -1), (line * extents[1]).view(1, -1, 1)

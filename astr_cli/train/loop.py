@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from astr_cli.model.astr import Astr
-from astr_cli.train.batches import Batch, step_generator
+from astr_cli.train.batches import TrainingBatch, step_generator
 from astr_cli.train.config import TrainConfig
 from astr_cli.train.losses import Losses, batch_losses
 from astr_cli.train.parallel import any_process, average_gradients, process_rank
@@ -66,7 +66,7 @@ def learning_rate(config: TrainConfig, step: int, warm: int) -> float:
     return rate * min(1.0, (warm + 1) / config.warmup)
 
 
-def train_step(state: TrainState, config: TrainConfig, batch: Batch) -> StepReport:
+def train_step(state: TrainState, config: TrainConfig, batch: TrainingBatch) -> StepReport:
     """One step of AdamW on one batch."""
     started = time.perf_counter()
     generator = step_generator(config, state.step, stream=1, rank=process_rank())
@@ -125,7 +125,7 @@ def report(state: TrainState, losses: Losses, rate: float, gradient: Tensor, sec
 def run(
     state: TrainState,
     config: TrainConfig,
-    batches: Iterable[Batch],
+    batches: Iterable[TrainingBatch],
     device: torch.device,
     finished: Callable[[], bool],
     listener: Callable[[StepReport], None],

@@ -12,7 +12,7 @@ SAME_SURFACE = 0.03
 
 
 class Supervision(NamedTuple):
-    """True matches of B pairs. Cells are flat 1/8 cells; points are working pixels, pixel centre at (0, 0)."""
+    """True matches of B pairs. Cells are flat 1/8 cells; points are matched pixels, pixel centre at (0, 0)."""
 
     batch: Tensor  # (G,) int64, pair of each mutual match
     cells0: Tensor  # (G,) int64

@@ -7,7 +7,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from astr_cli.evaluate.metrics import Array, RelativePose, epipolar_errors, normalise, pose_auc, pose_error, precision
+from astr_cli.evaluate.metrics import (
+    Array,
+    RelativePose,
+    normalise,
+    pose_auc,
+    pose_error,
+    precision,
+    symmetric_epipolar_errors,
+)
 from astr_cli.evaluate.pose import estimate_pose
 from astr_cli.model.astr import Astr
 from astr_cli.scenes.geometry import ScenePair
@@ -47,7 +55,7 @@ def validate(model: Astr, photos: PhotoSet, device: torch.device) -> Validation:
         truth = RelativePose(pose[:3, :3], pose[:3, 3])
         focal = float((k0[0, 0] + k0[1, 1] + k1[0, 0] + k1[1, 1]) / 4)
         errors.append(pose_error(estimate_pose(points0, points1, focal, "ransac"), truth).largest)
-        shares.append(precision(epipolar_errors(points0, points1, truth)))
+        shares.append(precision(symmetric_epipolar_errors(points0, points1, truth)))
         counts.append(len(points0))
     auc5, auc10, auc20 = pose_auc(errors)
     return Validation(auc5, auc10, auc20, sum(shares) / PAIRS, sum(counts) / PAIRS)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from astr_cli.evaluate.disparity import disparity_at, disparity_errors
-from astr_cli.images.geometry import to_original, working_size
+from astr_cli.images.geometry import matched_size, to_original
 
 SHAPE = (20, 30)  # (H, W)
 
@@ -66,7 +66,7 @@ def test_errors_made_by_hand() -> None:
 
 @given(st.integers(200, 1500), st.integers(200, 1500), st.sampled_from([320, 640]), st.floats(0, 60))
 def test_a_pixel_off_at_the_matched_size_is_an_error_of_one(width: int, height: int, long_side: int, d: float) -> None:
-    size, working = (width, height), working_size(width, height, long_side)
+    size, working = (width, height), matched_size(width, height, long_side)
     scale = (working[0] / width, working[1] / height)
     found0 = np.array([[100.0, 40.0]])
     found1 = found0 - np.array([[d * scale[0], 0.0]])

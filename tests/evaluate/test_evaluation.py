@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from astr_cli.cli.app import app, run
 from astr_cli.errors import Interrupted
-from astr_cli.evaluate.benchmark import EvaluateError, Outcome
+from astr_cli.evaluate.benchmark import EvaluateError, PairOutcome
 from astr_cli.evaluate.plots import error_colours
 from astr_cli.evaluate.pose_folder import PoseFolder, PoseResult
 from astr_cli.evaluate.readers.gt_json import read_pose_folder
@@ -122,7 +122,7 @@ def test_matches_of_other_photos_are_refused(folder: PoseFolder, scene: ScenePai
 
 
 def test_sift_finds_the_poses_of_rendered_scenes(folder: PoseFolder) -> None:
-    outcomes: list[Outcome[PoseResult]] = []
+    outcomes: list[PairOutcome[PoseResult]] = []
     done = evaluate(folder, "sift", SiftMatcher(folder.images, 384).match, 384, outcomes.append)
     assert sum(result.matches for result in done.results) > 200
     good = [result for result in done.results if result.magsac.largest < 3]
@@ -161,7 +161,7 @@ def test_colours_go_from_green_to_red() -> None:
 
 
 def test_drawn_errors_are_distances_in_units_of_the_threshold(folder: PoseFolder, scene: ScenePair) -> None:
-    outcomes: list[Outcome[PoseResult]] = []
+    outcomes: list[PairOutcome[PoseResult]] = []
     found = true_matches(scene, 0)
     off = found.keypoints1 + np.float32(0.5)
     moved = PairMatches(found.keypoints0, off, found.scores, found.reference)

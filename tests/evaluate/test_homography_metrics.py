@@ -16,7 +16,7 @@ from astr_cli.evaluate.homography import (
     transfer_errors,
     warp,
 )
-from astr_cli.images.geometry import to_working, working_size
+from astr_cli.images.geometry import matched_size, to_matched
 
 SIZE = (200, 150)
 TILTED = np.array([[0.9, 0.1, 12.0], [-0.08, 1.1, -7.0], [4e-4, -2e-4, 1.0]])
@@ -70,15 +70,15 @@ def test_transfer_errors_are_distances_in_image_1() -> None:
 def test_a_scaled_homography_is_the_same_mapping_of_resized_photos(
     matrix: np.ndarray, size0: tuple[int, int], size1: tuple[int, int], long_side: int
 ) -> None:
-    working0, working1 = working_size(*size0, long_side), working_size(*size1, long_side)
+    working0, working1 = matched_size(*size0, long_side), matched_size(*size1, long_side)
     raw = np.array([[0.0, 0], [size0[0] / 3, size0[1] / 2], [40.5, 7.25]])
     truth = oriented(matrix, size0)
     moved = warp(raw, truth)
     if not np.isfinite(moved).all() or abs(moved).max() > 1e4:
         return
     scaled = scale_homography(truth, size0, working0, size1, working1)
-    expected = to_working(moved, size1, working1)
-    np.testing.assert_allclose(warp(to_working(raw, size0, working0).astype(float), scaled), expected, atol=5e-3)
+    expected = to_matched(moved, size1, working1)
+    np.testing.assert_allclose(warp(to_matched(raw, size0, working0).astype(float), scaled), expected, atol=5e-3)
 
 
 def test_a_photo_and_its_half_are_the_same_at_one_size() -> None:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from astr_cli.errors import AstrError
-from astr_cli.evaluate.benchmark import EvaluateError, Outcome
+from astr_cli.evaluate.benchmark import EvaluateError, PairOutcome
 from astr_cli.evaluate.disparity_folder import DisparityFolder
 from astr_cli.evaluate.homography import corners, warp
 from astr_cli.evaluate.homography_folder import HomographyFolder
@@ -185,7 +185,7 @@ def test_only_known_and_free_disparity_counts(stereo: DisparityFolder) -> None:
     points1 = points0 - np.stack((10 + points0[:, 0] / 20, np.zeros(len(points0))), axis=1)
     wrong = points0[:, 0] > 200
     points1[wrong] += [0, 5]
-    outcome: Outcome[Any] = stereo.score("l.png", "r.png", as_matches(points0, points1), 320)
+    outcome: PairOutcome[Any] = stereo.score("l.png", "r.png", as_matches(points0, points1), 320)
     free = points0[:, 0] < 269.5
     assert (np.isfinite(outcome.errors) == free).all()
     result = outcome.result

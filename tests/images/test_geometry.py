@@ -1,4 +1,4 @@
-"""Sizes, points and intrinsics between raw and working pixels."""
+"""Sizes, points and intrinsics between raw and matched pixels."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from astr_cli.images.geometry import resize, scale_intrinsics, to_original, to_working, working_size
+from astr_cli.images.geometry import matched_size, resize, scale_intrinsics, to_matched, to_original
 
 SIDES = st.integers(1, 12000)
 SIZES = st.tuples(SIDES, SIDES)
@@ -28,12 +28,12 @@ LONG_SIDES = st.integers(32, 4000)
     ],
 )
 def test_working_size_of_known_photos(image: tuple[int, int], long_side: int, expected: tuple[int, int]) -> None:
-    assert working_size(*image, long_side) == expected
+    assert matched_size(*image, long_side) == expected
 
 
 @given(SIZES, LONG_SIDES)
 def test_working_size_keeps_its_promises(image: tuple[int, int], long_side: int) -> None:
-    size = working_size(*image, long_side)
+    size = matched_size(*image, long_side)
     scale = min(1.0, (long_side // 32 * 32) / max(image))
     for side, raw in zip(size, image, strict=True):
         assert side % 32 == 0
@@ -45,7 +45,7 @@ def test_working_size_keeps_its_promises(image: tuple[int, int], long_side: int)
 @pytest.mark.parametrize("sizes", [(0, 10, 640), (10, -1, 640), (10, 10, 0)])
 def test_working_size_refuses_what_is_not_positive(sizes: tuple[int, int, int]) -> None:
     with pytest.raises(ValueError, match="must be positive"):
-        working_size(*sizes)
+        matched_size(*sizes)
 
 
 @given(
@@ -54,9 +54,9 @@ def test_working_size_refuses_what_is_not_positive(sizes: tuple[int, int, int]) 
     hnp.arrays(np.float32, st.tuples(st.integers(0, 20), st.just(2)), elements=st.floats(0, 1, width=32)),
 )
 def test_points_come_back(original: tuple[int, int], long_side: int, unit: np.ndarray) -> None:
-    working = working_size(*original, long_side)
+    working = matched_size(*original, long_side)
     points = (unit * np.array(original, np.float32) - 0.5).astype(np.float32)
-    back = to_original(to_working(points, original, working), original, working)
+    back = to_original(to_matched(points, original, working), original, working)
     assert back.shape == points.shape
     assert back.dtype == np.float32
     # A float32 of 12000 is exact to 5e-4; a shrunk coordinate loses that times the factor.
@@ -65,18 +65,18 @@ def test_points_come_back(original: tuple[int, int], long_side: int, unit: np.nd
 
 @given(SIZES, LONG_SIDES)
 def test_corners_and_centre_of_the_image_stay_in_place(original: tuple[int, int], long_side: int) -> None:
-    working = working_size(*original, long_side)
+    working = matched_size(*original, long_side)
     for share in (0.0, 0.5, 1.0):  # of the image's extent, which begins half a pixel before the first centre
         raw = np.array([[original[0] * share - 0.5, original[1] * share - 0.5]])
         expected = np.array([[working[0] * share - 0.5, working[1] * share - 0.5]])
-        np.testing.assert_allclose(to_working(raw, original, working), expected, atol=1e-3)
+        np.testing.assert_allclose(to_matched(raw, original, working), expected, atol=1e-3)
 
 
 @given(SIZES, LONG_SIDES, st.tuples(st.floats(-1, 1), st.floats(-1, 1), st.floats(1, 9)))
 def test_scaled_intrinsics_project_to_scaled_points(
     original: tuple[int, int], long_side: int, point: tuple[float, float, float]
 ) -> None:
-    working = working_size(*original, long_side)
+    working = matched_size(*original, long_side)
     w, h = original
     matrix = np.array([[1.1 * w, 0, w / 2 - 0.3], [0, 1.2 * w, h / 2 - 0.7], [0, 0, 1]])
     raw = matrix @ np.array(point)
@@ -87,7 +87,7 @@ def test_scaled_intrinsics_project_to_scaled_points(
 
 @pytest.mark.parametrize(("old", "new"), [((192, 128), (96, 64)), ((190, 130), (96, 64)), ((60, 50), (96, 64))])
 def test_resize_moves_pixels_as_points(old: tuple[int, int], new: tuple[int, int]) -> None:
-    """The centre of a smooth blob, measured in the resized image, lies where `to_working` says."""
+    """The centre of a smooth blob, measured in the resized image, lies where `to_matched` says."""
     centre = np.array([old[0] * 0.45, old[1] * 0.55])
     x, y = np.meshgrid(np.arange(old[0]), np.arange(old[1]))
     blob = np.exp(-((x - centre[0]) ** 2 + (y - centre[1]) ** 2) / (2 * (old[1] / 14) ** 2))
@@ -97,7 +97,7 @@ def test_resize_moves_pixels_as_points(old: tuple[int, int], new: tuple[int, int
     assert small.min() >= 0 and small.max() <= 1
     x, y = np.meshgrid(np.arange(new[0]), np.arange(new[1]))
     measured = np.array([(small * x).sum(), (small * y).sum()]) / small.sum()
-    np.testing.assert_allclose(measured, to_working(centre, old, new)[0], atol=0.02)
+    np.testing.assert_allclose(measured, to_matched(centre, old, new)[0], atol=0.02)
 
 
 def test_resize_to_the_same_size_only_scales_the_values() -> None:

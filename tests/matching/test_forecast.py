@@ -8,12 +8,12 @@ import pytest
 
 from astr_cli.cli.app import run
 from astr_cli.errors import Interrupted, Stopped
-from astr_cli.matching.photos.geometry import make_view
+from astr_cli.matching.photos.geometry import photo_geometry
 from astr_cli.matching.run.events import Event, PairDone, Started, StopRequested
 from astr_cli.matching.run.feature_cache import feature_bytes
 from astr_cli.matching.run.forecast import Forecast, forecast, sampled, view_bytes
 from astr_cli.matching.run.match import match_pairs
-from astr_cli.matching.run.plan import Batch
+from astr_cli.matching.run.plan import PairBatch
 from astr_cli.model.astr import Astr
 from astr_cli.model.config import PRESETS
 from astr_cli.pairs.reading import Pair
@@ -32,7 +32,7 @@ def test_backbone_runs_are_those_of_the_run(scene, memory: int) -> None:
 def test_bytes_of_features(preset: str) -> None:
     import torch
 
-    view = make_view((160, 96), 160, None)
+    view = photo_geometry((160, 96), 160, None)
     with torch.inference_mode():
         features = Astr(PRESETS[preset]).extract(torch.rand(1, 1, 96, 160))
     assert view_bytes(view, PRESETS[preset]) == feature_bytes(features)
@@ -63,10 +63,10 @@ def test_a_batch_of_several_pairs_takes_its_time(scene) -> None:
 
 def test_a_sample_is_whole_rounds_of_the_lanes() -> None:
     pairs = [Pair(f"a{index}", f"b{index}", index) for index in range(100)]
-    plan = [Batch(tuple(pairs[start : start + 8])) for start in range(0, 100, 8)]
+    plan = [PairBatch(tuple(pairs[start : start + 8])) for start in range(0, 100, 8)]
     counts = {(8, 1): 2, (17, 1): 3, (5, 2): 4, (40, 2): 6, (1, 4): 8, (90, 4): 12, (100, 4): 13, (0, 2): 0}
-    for (wanted, lanes), count in counts.items():
-        assert sampled(plan, wanted, lanes) == plan[:count]
+    for (wanted, jobs), count in counts.items():
+        assert sampled(plan, wanted, jobs) == plan[:count]
 
 
 def test_the_command(scene, capsys: pytest.CaptureFixture[str]) -> None:

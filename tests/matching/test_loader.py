@@ -10,7 +10,7 @@ from PIL import Image
 
 from astr_cli.images.errors import ImageError
 from astr_cli.images.info import ImageInfo, read_info
-from astr_cli.matching.photos.geometry import View
+from astr_cli.matching.photos.geometry import PhotoGeometry
 from astr_cli.matching.photos.loader import Loader, changed, load_image
 
 WORKING = (96, 64)
@@ -22,7 +22,7 @@ def infos(tmp_path: Path, make_photos) -> dict[str, ImageInfo]:
 
 
 def loader(infos: dict[str, ImageInfo], workers: int = 1) -> Loader:
-    return Loader(infos, dict.fromkeys(infos, View((160, 128), WORKING, None)), workers)
+    return Loader(infos, dict.fromkeys(infos, PhotoGeometry((160, 128), WORKING, None)), workers)
 
 
 def test_images_come_resized_in_any_order(infos: dict[str, ImageInfo]) -> None:

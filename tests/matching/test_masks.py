@@ -9,7 +9,7 @@ from PIL import ExifTags, Image
 
 from astr_cli.images.errors import ImageError
 from astr_cli.images.info import read_info
-from astr_cli.matching.photos.geometry import make_view
+from astr_cli.matching.photos.geometry import photo_geometry
 from astr_cli.matching.photos.loader import load_mask
 from astr_cli.matching.run.match import match_pairs
 from astr_cli.store.matches_file import MatchesFile
@@ -76,10 +76,10 @@ def test_the_model_sees_the_mask_upright(scene, mask: np.ndarray, code: int) -> 
     path = scene.root / "masks" / "photo.png"
     write_mask(path, mask)
     info = replace(read_info(scene.root, scene.names[0]), orientation=code)
-    view = make_view(info.size, 96, None, code)
+    view = photo_geometry(info.size, 96, None, code)
     seen, packed = load_mask(info, path, view)
-    assert seen.shape == view.working[::-1]
-    x, y = np.meshgrid(np.arange(3, view.working[0], 7), np.arange(3, view.working[1], 7))
+    assert seen.shape == view.matched[::-1]
+    x, y = np.meshgrid(np.arange(3, view.matched[0], 7), np.arange(3, view.matched[1], 7))
     working = np.stack([x.ravel(), y.ravel()], axis=1)
     raw = view.to_raw(working.astype(np.float32))
     # Away from the mask's borders, where shrinking decides.

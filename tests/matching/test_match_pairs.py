@@ -10,7 +10,7 @@ import torch
 from PIL import ExifTags, Image
 
 from astr_cli.errors import AstrError
-from astr_cli.matching.resources.cores import Split, fitting
+from astr_cli.matching.resources.cores import CoreSplit, fitting
 from astr_cli.matching.run.events import Event, Notice, PairDone, Started, Writing
 from astr_cli.matching.run.match import match_pairs
 from astr_cli.store.errors import JournalMismatch, StoreError
@@ -32,7 +32,7 @@ def test_output_holds_every_pair_in_original_pixels(scene, recorder) -> None:
             for points, reference in ((found.keypoints0, 0), (found.keypoints1, 1)):
                 assert points.min() >= -0.5
                 assert (points <= np.array([159.5, 127.5])).all()
-                # A reference point is the centre of a cell of 8 working pixels: 96 x 64 of them stand for 160 x 128.
+                # A reference point is the centre of a cell of 8 matched pixels: 96 x 64 of them stand for 160 x 128.
                 cells = ((points[found.reference == reference] + 0.5) * [96 / 160, 64 / 128] - 4) / 8
                 np.testing.assert_allclose(cells, np.rint(cells), atol=1e-4)
             half = len(found) // 2
@@ -274,7 +274,7 @@ def test_relative_root_is_stored_as_given(scene, monkeypatch: pytest.MonkeyPatch
 
 
 def test_large_photos_leave_room_for_fewer_lanes() -> None:
-    split = Split(4, 2)
+    split = CoreSplit(4, 2)
     assert fitting(split, 640 * 480, 32) == split
-    assert fitting(split, 2048 * 2048, 128) == Split(1, 2)
-    assert fitting(split, 10**9, 128) == Split(1, 2)
+    assert fitting(split, 2048 * 2048, 128) == CoreSplit(1, 2)
+    assert fitting(split, 10**9, 128) == CoreSplit(1, 2)

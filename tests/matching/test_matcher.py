@@ -70,7 +70,7 @@ def test_intrinsics_default_to_exif_for_paths(scene, weights, monkeypatch: pytes
     matcher.match(path, scene.root / scene.names[1])
     assert seen[0].view1.intrinsics is None
     focal = 35 / 43.27 * np.hypot(160, 128)
-    width, height = seen[0].view0.working
+    width, height = seen[0].view0.matched
     expected = [[focal * width / 160, 0, (width - 1) / 2], [0, focal * height / 128, (height - 1) / 2], [0, 0, 1]]
     np.testing.assert_allclose(seen[0].view0.intrinsics, expected, atol=1e-9)
     matcher.match(path, scene.root / scene.names[1], intrinsics0=np.diag([100.0, 100.0, 1.0]))

@@ -21,7 +21,7 @@ pytestmark = [
 ]
 
 
-def epipolar_errors(name0: str, name1: str, points0: np.ndarray, points1: np.ndarray) -> np.ndarray:
+def symmetric_epipolar_errors(name0: str, name1: str, points0: np.ndarray, points1: np.ndarray) -> np.ndarray:
     """Distance of each point from the other's true epipolar line, mean of both sides, in original pixels."""
     cameras = json.loads((SCENE / "gt.json").read_text())["images"]
     (k0, r0, t0), (k1, r1, t1) = ([np.array(cameras[name][key]) for key in "KRt"] for name in (name0, name1))
@@ -50,7 +50,8 @@ def test_full_size_lowers_the_epipolar_error(tmp_path: Path) -> None:
         found = matched(tmp_path, f"{tiles}.h5", SCENE / "images", tiles=tiles, cameras="none")
         assert min(map(len, found)) >= 200
         errors = [
-            epipolar_errors(*names, each.keypoints0, each.keypoints1) for names, each in zip(pairs, found, strict=True)
+            symmetric_epipolar_errors(*names, each.keypoints0, each.keypoints1)
+            for names, each in zip(pairs, found, strict=True)
         ]
         medians.append(np.median(np.concatenate(errors)))
     assert medians[1] <= medians[0] / 1.6
@@ -69,7 +70,7 @@ def test_turned_photos_match_as_upright_ones(tmp_path: Path) -> None:
         x, y = each.keypoints1.T
         upright = {0: (x, y), 1: (width - 1 - y, x), 2: (width - 1 - x, height - 1 - y), 3: (y, height - 1 - x)}
         points1 = np.stack(upright[quarters], axis=1)
-        medians.append(np.median(epipolar_errors("0003.jpg", "0005.jpg", each.keypoints0, points1)))
+        medians.append(np.median(symmetric_epipolar_errors("0003.jpg", "0005.jpg", each.keypoints0, points1)))
     assert len(found[0]) >= 200
     for each, median in zip(found[1:], medians[1:], strict=True):
         assert len(each) >= 0.95 * len(found[0])

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from astr_cli.matching.run.plan import Batch, make_plan, unfinished
+from astr_cli.matching.run.plan import PairBatch, make_plan, unfinished
 from astr_cli.pairs.reading import Pair
 
 WIDE, TALL = (160, 128), (128, 160)
@@ -29,7 +29,7 @@ def misses(pairs: list[Pair], room: int) -> int:
     return missed
 
 
-def flat(plan: list[Batch]) -> list[Pair]:
+def flat(plan: list[PairBatch]) -> list[Pair]:
     return [pair for batch in plan for pair in batch.pairs]
 
 
@@ -74,4 +74,4 @@ def test_resuming_recomputes_whole_batches_of_the_full_plan() -> None:
 
 
 def test_batch_names_each_image_once() -> None:
-    assert Batch((Pair("a", "b", 1), Pair("a", "c", 2))).names() == ("a", "b", "c")
+    assert PairBatch((Pair("a", "b", 1), Pair("a", "c", 2))).names() == ("a", "b", "c")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from astr_cli.matching.photos.geometry import make_view
+from astr_cli.matching.photos.geometry import photo_geometry
 from astr_cli.matching.resources.compute import MatchOptions
 from astr_cli.matching.run.match import match_pairs
 from astr_cli.matching.tiles.geometry import Window, level_size, spans
@@ -93,7 +93,7 @@ def test_again_gives_the_same_bytes_and_rows_in_order(photos: Path) -> None:
 def test_points_come_back_through_levels_windows_and_turns(
     code: int, size: tuple[int, int], level: int, share: tuple[float, float], origin: tuple[int, int]
 ) -> None:
-    view = make_view(size, 640, None, code)
+    view = photo_geometry(size, 640, None, code)
     upright = size[::-1] if code >= 5 else size
     width, height = level_size(upright, level)
     photo = Sized(np.empty((height, width), np.uint8), None, view)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from astr_cli.scenes.box_building import no_grid
 from astr_cli.scenes.boxes import Boxes, Hits, cast, clearance, in_sight, yaw
-from astr_cli.scenes.faces import CHANCES, Grid, enter_grid, face_frame, pick
+from astr_cli.scenes.faces import CHANCES, Grid, enter_grid, face_hits, pick
 from astr_cli.scenes.geometry import Cameras, Rays, ScenePair, intrinsics_matrix, look_at, pixel_grid, pixel_rays
 from astr_cli.scenes.overlap import cast_shares, overlap, shares
 from astr_cli.scenes.tiles import make_tiles, sample_tiles
@@ -102,7 +102,7 @@ def look_into(recess: float, at: tuple[float, float], camera_x: float) -> tuple[
     direction = torch.tensor([[at[0] - camera_x, 0.0, 4.0]]) / 4
     rays = Rays(origin[..., None], direction[..., None])
     hits = cast(boxes, rays)
-    frame = face_frame(boxes, Hits(hits.depth, hits.box), rays)
+    frame = face_hits(boxes, Hits(hits.depth, hits.box), rays)
     assert frame.face.item() == 4  # axis 2, negative side
     grid = Grid(*pick(windows(recess), frame.face))
     cell = enter_grid(grid, torch.ones(1, CHANCES), frame)

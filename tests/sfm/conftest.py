@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from astr_cli.images.geometry import working_size
-from astr_cli.sfm.tracks.match_rows import Frame, MatchRows
+from astr_cli.images.geometry import matched_size
+from astr_cli.sfm.tracks.match_rows import MatchedImage, MatchRows
 from astr_cli.store.types import MatchEntry, PairMatches
 from astr_cli.store.writer import write_matches
 
@@ -97,8 +97,8 @@ class Simulator:
     ) -> None:
         self.cameras, self.relief = cameras, relief
         self.noise, self.outliers, self.coarse, self.seed = noise, outliers, coarse, seed
-        self.working = [working_size(*camera.size, long_side) for camera in cameras]
-        self.scale = [np.array(w) / np.array(c.size) for w, c in zip(self.working, cameras, strict=True)]
+        self.matched = [matched_size(*camera.size, long_side) for camera in cameras]
+        self.scale = [np.array(w) / np.array(c.size) for w, c in zip(self.matched, cameras, strict=True)]
 
     def raw(self, image: int, points: np.ndarray) -> np.ndarray:
         return (points + 0.5) / self.scale[image] - 0.5
@@ -107,18 +107,18 @@ class Simulator:
         return (points + 0.5) * self.scale[image] - 0.5
 
     def transfer(self, a: int, b: int, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Working pixels of a -> working pixels of b, and how interesting the surface is there."""
+        """Matched pixels of a -> matched pixels of b, and how interesting the surface is there."""
         surface = self.relief.cast(self.cameras[a], self.raw(a, points))
         return self.shrunk(b, self.cameras[b].project(surface)), self.relief.interest(surface)
 
     def match(self, a: int, b: int) -> PairMatches:
         rng = np.random.default_rng([self.seed, a, b])
-        columns, rows = self.working[a][0] // CELL, self.working[a][1] // CELL
+        columns, rows = self.matched[a][0] // CELL, self.matched[a][1] // CELL
         grid = np.array(list(itertools.product(range(2, columns - 2), range(2, rows - 2))))
         centre0 = grid * CELL + (CELL - 1) / 2
         seen, interest = self.transfer(a, b, centre0)
         cell1 = np.floor((seen + 0.5) / CELL)
-        limit = np.array(self.working[b]) // CELL - 2
+        limit = np.array(self.matched[b]) // CELL - 2
         inside = ((cell1 >= 2) & (cell1 < limit)).all(1)
         centre1 = cell1 * CELL + (CELL - 1) / 2
         back, _ = self.transfer(b, a, centre1)
@@ -133,7 +133,7 @@ class Simulator:
     def _rows(
         self, a: int, b: int, rng: np.random.Generator, points0: np.ndarray, points1: np.ndarray, wish: np.ndarray
     ) -> PairMatches:
-        """points: (2, M, 2) working pixels, first with image a on its grid, then with image b."""
+        """points: (2, M, 2) matched pixels, first with image a on its grid, then with image b."""
         count = points0.shape[1]
         points1[0] += rng.normal(0, self.noise, (count, 2))
         points0[1] += rng.normal(0, self.noise, (count, 2))
@@ -173,7 +173,7 @@ class Scene:
 
     def rows(self) -> MatchRows:
         frames = tuple(
-            Frame(name, camera.size, working_size(*camera.size, self.long_side))
+            MatchedImage(name, camera.size, matched_size(*camera.size, self.long_side))
             for name, camera in zip(self.names, self.cameras, strict=True)
         )
         pair = np.repeat(np.arange(len(self.pairs)), [len(m) for m in self.matches]).astype(np.int32)

@@ -7,18 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from astr_cli.sfm.checks.report import Report
+from astr_cli.sfm.checks.report import FileReport
 from astr_cli.sfm.checks.worker import inspect
 from astr_cli.sfm.colmap import pycolmap
 
 PAIR = 2147483647
 
 
-def check(path: Path) -> Report:
-    return Report.from_record(inspect(str(path), [], lambda: None))
+def check(path: Path) -> FileReport:
+    return FileReport.from_record(inspect(str(path), [], lambda: None))
 
 
-def levels(report: Report) -> dict[str, str]:
+def levels(report: FileReport) -> dict[str, str]:
     return {finding.check: finding.level for finding in report.findings}
 
 
@@ -40,7 +40,7 @@ def database(tmp_path: Path) -> Path:
         rig_id = opened.write_rig(rig)
         for name in ("a.jpg", "x/b.jpg", "c.jpg"):
             image = opened.write_image(pycolmap.Image(name=name, camera_id=camera))
-            frame = pycolmap.Frame()
+            frame = pycolmap.MatchedImage()
             frame.rig_id = rig_id
             frame.add_data_id(pycolmap.data_t(sensor, image))
             opened.write_frame(frame)

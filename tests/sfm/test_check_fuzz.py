@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from astr_cli.sfm.checks.check import Inspector
-from astr_cli.sfm.checks.report import Report
+from astr_cli.sfm.checks.report import FileReport
 from astr_cli.sfm.colmap import pycolmap
 from astr_cli.sfm.exports.export import ExportOptions, export_matches
 from astr_cli.sfm.tracks.build import build_tracks
@@ -53,7 +53,7 @@ def inspector() -> Iterator[Inspector]:
         yield inspector
 
 
-def inspect(inspector: Inspector, path: Path, folder: Path) -> Report:
+def inspect(inspector: Inspector, path: Path, folder: Path) -> FileReport:
     """The report, which must be printable whatever the file holds; a bug of ours raises here."""
     report = inspector.inspect(path, [folder / name for name in FILES if "keypoints" in name or "features" in name])
     texts = [finding.text for finding in report.findings]

@@ -13,7 +13,7 @@ import pytest
 from astr_cli.cli.app import run
 from astr_cli.sfm.checks import check as run_module
 from astr_cli.sfm.checks.check import check_paths, companions
-from astr_cli.sfm.checks.report import Report
+from astr_cli.sfm.checks.report import FileReport
 from astr_cli.sfm.checks.worker import inspect
 from astr_cli.sfm.exports.export import ExportOptions, export_matches
 from astr_cli.store.types import MatchEntry, PairMatches
@@ -22,13 +22,15 @@ from astr_cli.store.writer import write_matches
 SIZE = (640, 512)  # 320 x 256 at half size, both multiples of 32
 
 
-def levels(report: Report) -> dict[str, str]:
+def levels(report: FileReport) -> dict[str, str]:
     return {finding.check: finding.level for finding in report.findings}
 
 
-def check(*paths: Path) -> Report:
+def check(*paths: Path) -> FileReport:
     """The report on the first of some files, made in this process: these are whole."""
-    return Report.from_record(inspect(str(paths[0]), [str(path) for path in companions(paths[0], paths)], lambda: None))
+    return FileReport.from_record(
+        inspect(str(paths[0]), [str(path) for path in companions(paths[0], paths)], lambda: None)
+    )
 
 
 def pixels(count: int, offset: float = 0.0, seed: int = 0) -> np.ndarray:

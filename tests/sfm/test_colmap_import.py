@@ -90,10 +90,10 @@ def test_matches_and_photos_are_found(workplace: Path, monkeypatch: pytest.Monke
     elsewhere = workplace / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.chdir(workplace)
-    # In the working folder, the photos beside them.
+    # In the current folder, the photos beside them.
     summary = import_matches(ImportOptions(elsewhere / "a.db"))
     assert (summary.matches, summary.images_root) == (Path("matches.h5"), Path("photos"))
-    # Beside the database, the photos from the working folder.
+    # Beside the database, the photos from the current folder.
     shutil.move(workplace / "matches.h5", elsewhere)
     summary = import_matches(ImportOptions(elsewhere / "b.db"))
     assert summary.matches == elsewhere / "matches.h5"

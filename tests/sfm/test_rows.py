@@ -23,7 +23,7 @@ def read(path: Path, min_score: float = 0.0) -> Any:
 
 def test_rows_are_what_was_written(scene: Any, tmp_path: Path) -> None:
     rows, expected = read(scene.write(tmp_path / "m.h5")), scene.rows()
-    assert [(f.name, f.size) for f in rows.frames] == [(f.name, f.size) for f in expected.frames]
+    assert [(f.name, f.size) for f in rows.images] == [(f.name, f.size) for f in expected.images]
     for name in ("keypoints0", "keypoints1", "scores", "reference"):
         assert (getattr(rows, name) == getattr(expected, name)).all()
     assert (rows.pairs[rows.pair] == expected.pairs[expected.pair]).all()
@@ -33,11 +33,11 @@ def test_weak_matches_are_left_out(tmp_path: Path) -> None:
     write_matches(tmp_path / "m.h5", [("long_side", "64")], [MatchEntry("a", "b", (64, 64), (96, 64), MATCHES)])
     assert len(read(tmp_path / "m.h5")) == 2
     assert read(tmp_path / "m.h5", 0.5).scores.tolist() == [np.float32(0.9)]
-    frames = read(tmp_path / "m.h5").frames
-    assert [frame.working for frame in frames] == [(64, 64), (64, 32)]
+    images = read(tmp_path / "m.h5").images
+    assert [matched.matched for matched in images] == [(64, 64), (64, 32)]
     tiled = [("long_side", "64"), ("tiles", "true")]
     write_matches(tmp_path / "t.h5", tiled, [MatchEntry("a", "b", (64, 64), (96, 64), MATCHES)])
-    assert [frame.working for frame in read(tmp_path / "t.h5").frames] == [(64, 64), (96, 64)]
+    assert [matched.matched for matched in read(tmp_path / "t.h5").images] == [(64, 64), (96, 64)]
 
 
 @pytest.mark.parametrize(

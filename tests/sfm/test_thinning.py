@@ -13,12 +13,12 @@ from astr_cli.sfm.tracks.thinning import spread, thin_tracks
 
 def test_nothing_asked_nothing_changed(scene: Any) -> None:
     tracks = build_tracks(scene.rows())
-    assert thin_tracks(tracks, scene.rows().frames) is tracks
+    assert thin_tracks(tracks, scene.rows().images) is tracks
 
 
 def test_up_to_so_many_an_image_and_whole_tracks(scene: Any) -> None:
     rows = scene.rows()
-    before, tracks = build_tracks(rows), thin_tracks(build_tracks(rows), rows.frames, most=200)
+    before, tracks = build_tracks(rows), thin_tracks(build_tracks(rows), rows.images, most=200)
     counts = np.diff(tracks.offsets)
     assert np.diff(before.offsets).min() > 300 and counts.max() <= 200 and counts.min() > 100
     assert tracks.lengths.min() >= 2
@@ -38,7 +38,7 @@ def test_up_to_so_many_an_image_and_whole_tracks(scene: Any) -> None:
 def test_every_match_of_a_kept_track_stays_a_match(scene: Any) -> None:
     """The same keypoints, pair for pair, as in the tracks before."""
     rows = scene.rows()
-    before, tracks = build_tracks(rows), thin_tracks(build_tracks(rows), rows.frames, shortest=4)
+    before, tracks = build_tracks(rows), thin_tracks(build_tracks(rows), rows.images, shortest=4)
     assert 200 < len(tracks.lengths) < len(before.lengths) and tracks.lengths.min() >= 4
     for (image0, image1), old, new in zip(
         rows.pairs, pair_matches(before, rows), pair_matches(tracks, rows), strict=True

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from astr_cli.sfm.tracks.build import build_tracks
-from astr_cli.sfm.tracks.match_rows import Frame, MatchRows
+from astr_cli.sfm.tracks.match_rows import MatchedImage, MatchRows
 from astr_cli.sfm.tracks.pair_matches import pair_matches
 
 SIZE, WORKING = (1280, 640), (640, 320)  # a factor of 2
@@ -21,7 +21,7 @@ def make_rows(images: int, matches: list[tuple[int, int, tuple[float, float], tu
     points = np.array([[match[2], match[3]] for match in matches], np.float64).reshape(-1, 2, 2)
     original = ((points + 0.5) * 2 - 0.5).astype(np.float32)
     return MatchRows(
-        frames=tuple(Frame(f"{number}.jpg", SIZE, WORKING) for number in range(images)),
+        images=tuple(MatchedImage(f"{number}.jpg", SIZE, WORKING) for number in range(images)),
         pairs=np.array(pairs, np.int32),
         pair=np.array([pairs.index(match[:2]) for match in matches], np.int32),
         keypoints0=original[:, 0],
@@ -32,7 +32,7 @@ def make_rows(images: int, matches: list[tuple[int, int, tuple[float, float], tu
 
 
 def members(tracks: Any) -> set[frozenset[tuple[int, float, float]]]:
-    """Every track as a set of (image, x, y) in working pixels, rounded to 0.001."""
+    """Every track as a set of (image, x, y) in matched pixels, rounded to 0.001."""
     working = (tracks.keypoints.astype(np.float64) + 0.5) / 2 - 0.5
     result = []
     for track in range(len(tracks.lengths)):
@@ -84,7 +84,7 @@ def test_overlapping_stars_become_one_track() -> None:
 
 
 def test_the_radius_is_of_working_pixels() -> None:
-    # 0.9 px at working size are 1.8 px of the photo.
+    # 0.9 px at matched size are 1.8 px of the photo.
     assert len(members(build_tracks(chain(0.9, 2), radius=1.0))) == 1
     assert len(members(build_tracks(chain(1.1, 2), radius=1.0))) == 2
 
@@ -165,7 +165,7 @@ def test_match_lists_equal_a_plain_loop(seed: int) -> None:
     rows = random_rows(seed)
     tracks = build_tracks(rows, 1.0)
     index = {}
-    for image in range(len(rows.frames)):
+    for image in range(len(rows.images)):
         for number in range(int(tracks.offsets[image]), int(tracks.offsets[image + 1])):
             index[int(tracks.track[number]), image] = number - int(tracks.offsets[image])
     expected: list[set[tuple[int, int]]] = [set() for _ in rows.pairs]
@@ -182,7 +182,7 @@ def test_match_lists_equal_a_plain_loop(seed: int) -> None:
 def test_pairs_without_matches_get_empty_lists() -> None:
     rows = make_rows(3, [(0, 1, (35.5, 35.5), (50.0, 60.0), 0, 0.9)])
     rows = MatchRows(
-        rows.frames, np.array([(2, 0), (0, 1), (1, 2)], np.int32), rows.pair + 1, *list(vars(rows).values())[3:]
+        rows.images, np.array([(2, 0), (0, 1), (1, 2)], np.int32), rows.pair + 1, *list(vars(rows).values())[3:]
     )
     found = pair_matches(build_tracks(rows), rows)
     assert [len(matches) for matches in found] == [0, 1, 0]
@@ -195,7 +195,7 @@ def test_equal_input_gives_equal_tracks_whatever_the_order_of_pairs(scene: Any) 
     assert (first.keypoints == again.keypoints).all()
     order = np.random.default_rng(0).permutation(len(rows))
     shuffled = MatchRows(
-        rows.frames, rows.pairs, *(getattr(rows, name)[order] for name in list(rows.__dataclass_fields__)[2:])
+        rows.images, rows.pairs, *(getattr(rows, name)[order] for name in list(rows.__dataclass_fields__)[2:])
     )
     assert (build_tracks(shuffled).keypoints == first.keypoints).all()
 
@@ -229,7 +229,7 @@ def reprojection_errors(tracks: Any, cameras: Any) -> np.ndarray:
 def test_no_matches_give_no_tracks(radius: float) -> None:
     empty = np.zeros((0, 2), np.float32)
     rows = MatchRows(
-        (Frame("a", SIZE, WORKING), Frame("b", SIZE, WORKING)),
+        (MatchedImage("a", SIZE, WORKING), MatchedImage("b", SIZE, WORKING)),
         np.array([(0, 1)], np.int32),
         np.zeros(0, np.int32),
         empty,

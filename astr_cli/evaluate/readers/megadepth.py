@@ -19,7 +19,7 @@ from astr_cli.evaluate.readers.photos import photo_root
 KEYS = ("image_paths", "intrinsics", "poses", "pair_infos")
 
 
-class Camera(NamedTuple):
+class MegaDepthCamera(NamedTuple):
     """A photo of an index file, and that file."""
 
     source: Path
@@ -29,7 +29,7 @@ class Camera(NamedTuple):
 
 def read_megadepth(folder: Path, name: str) -> PoseFolder | None:
     """The pairs of all index files of a folder; None where it has none. Raises EvaluateError with the file."""
-    cameras: dict[str, Camera] = {}
+    cameras: dict[str, MegaDepthCamera] = {}
     names: dict[frozenset[str], tuple[str, str]] = {}  # scenes are cut into files by overlap: a pair may come twice
     for path in sorted(folder.glob("*.npz")):
         content = read_npz(path) if has_arrays(path, *KEYS) else {}
@@ -51,7 +51,7 @@ def read_megadepth(folder: Path, name: str) -> PoseFolder | None:
     return found
 
 
-def _pairs(content: dict[str, Any], path: Path, cameras: dict[str, Camera]) -> list[tuple[str, str]]:
+def _pairs(content: dict[str, Any], path: Path, cameras: dict[str, MegaDepthCamera]) -> list[tuple[str, str]]:
     """The pairs of a file; the cameras of their photos go into `cameras`."""
     found = []
     for row, info in enumerate(content["pair_infos"]):
@@ -64,14 +64,14 @@ def _pairs(content: dict[str, Any], path: Path, cameras: dict[str, Camera]) -> l
     return found
 
 
-def _camera(content: dict[str, Any], index: int, path: Path, cameras: dict[str, Camera]) -> str:
+def _camera(content: dict[str, Any], index: int, path: Path, cameras: dict[str, MegaDepthCamera]) -> str:
     """Puts the camera of photo `index` into `cameras` and returns its name."""
     name = content["image_paths"][index]
     if index < 0 or not isinstance(name, str):
         raise ValueError
     intrinsics = np.asarray(content["intrinsics"][index], np.float64).reshape(3, 3)
     pose = np.asarray(content["poses"][index], np.float64).reshape(4, 4)
-    known = cameras.setdefault(name, Camera(path, intrinsics, pose))
+    known = cameras.setdefault(name, MegaDepthCamera(path, intrinsics, pose))
     if not (np.allclose(known.intrinsics, intrinsics) and np.allclose(known.pose, pose)):
         raise EvaluateError(f"{path}: {name} has another camera in {known.source}; keep such files in two folders")
     return name

@@ -1,4 +1,4 @@
-"""The geometry of every image: raw size, working size, and its intrinsics from EXIF or from a COLMAP camera."""
+"""The geometry of every image: raw size, matched size, and its intrinsics from EXIF or from a COLMAP camera."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,34 +7,34 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from astr_cli.images.geometry import scale_intrinsics, to_original, working_size
+from astr_cli.images.geometry import matched_size, scale_intrinsics, to_original
 from astr_cli.images.info import ImageInfo
 from astr_cli.images.upright import UPRIGHT, to_raw, turn_intrinsics, turned, upright_size
 from astr_cli.store.cameras import CameraBook, read_cameras
 
 
-class View(NamedTuple):
+class PhotoGeometry(NamedTuple):
     """An image as the model sees it."""
 
     size: tuple[int, int]
     """(w, h) of the raw photo."""
-    working: tuple[int, int]
+    matched: tuple[int, int]
     """(w, h) of the upright photo after resizing, multiples of 32."""
     intrinsics: npt.NDArray[np.float64] | None
-    """(3, 3) in working pixels, centre of the top-left pixel at (0, 0); None when unknown."""
+    """(3, 3) in matched pixels, centre of the top-left pixel at (0, 0); None when unknown."""
     orientation: int = UPRIGHT
     """EXIF's code of what makes the raw photo upright, or stand as its partner does."""
 
     def to_raw(self, points: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Working pixels (M, 2) to raw ones."""
-        upright = to_original(points, upright_size(self.size, self.orientation), self.working)
+        """Matched pixels (M, 2) to raw ones."""
+        upright = to_original(points, upright_size(self.size, self.orientation), self.matched)
         return to_raw(upright, self.size, self.orientation).astype(np.float32)
 
-    def turned(self, quarters: int) -> "View":
+    def turned(self, quarters: int) -> "PhotoGeometry":
         """The same photo turned clockwise by quarter turns."""
         code = turned(UPRIGHT, quarters)
-        known = None if self.intrinsics is None else turn_intrinsics(self.intrinsics, self.working, code)
-        return View(self.size, upright_size(self.working, code), known, turned(self.orientation, quarters))
+        known = None if self.intrinsics is None else turn_intrinsics(self.intrinsics, self.matched, code)
+        return PhotoGeometry(self.size, upright_size(self.matched, code), known, turned(self.orientation, quarters))
 
 
 class CameraSource(NamedTuple):
@@ -59,34 +59,34 @@ def read_camera_source(cameras: str) -> CameraSource:
     return CameraSource(f"colmap {book.fingerprint}", book)
 
 
-def make_views(
+def photo_geometries(
     infos: Mapping[str, ImageInfo], source: CameraSource, long_side: int, exif_orientation: bool = True
-) -> dict[str, View]:
-    """The `View` of each image, made upright by its EXIF orientation or left as it is stored.
+) -> dict[str, PhotoGeometry]:
+    """The `PhotoGeometry` of each image, made upright by its EXIF orientation or left as it is stored.
 
     Raises CamerasError for a photo that does not fit its camera.
     """
     return {
-        name: make_view(
+        name: photo_geometry(
             info.size, long_side, source.intrinsics(info), info.orientation if exif_orientation else UPRIGHT
         )
         for name, info in infos.items()
     }
 
 
-def make_view(
+def photo_geometry(
     size: tuple[int, int],
     long_side: int,
     intrinsics: npt.NDArray[np.float64] | None,
     orientation: int = UPRIGHT,
-) -> View:
-    """The `View` of an image of `size` (w, h) whose raw intrinsics (3, 3) are known, or None."""
+) -> PhotoGeometry:
+    """The `PhotoGeometry` of an image of `size` (w, h) whose raw intrinsics (3, 3) are known, or None."""
     upright = upright_size(size, orientation)
-    working = working_size(*upright, long_side)
+    matched = matched_size(*upright, long_side)
     if intrinsics is None:
-        return View(size, working, None, orientation)
+        return PhotoGeometry(size, matched, None, orientation)
     standing = turn_intrinsics(intrinsics, size, orientation)
-    return View(size, working, scale_intrinsics(standing, upright, working), orientation)
+    return PhotoGeometry(size, matched, scale_intrinsics(standing, upright, matched), orientation)
 
 
 def exif_intrinsics(info: ImageInfo) -> npt.NDArray[np.float64] | None:

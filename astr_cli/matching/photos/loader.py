@@ -16,14 +16,14 @@ from astr_cli.images.geometry import resize
 from astr_cli.images.info import ImageInfo
 from astr_cli.images.masks import PackedMask, read_mask, shrink_mask
 from astr_cli.images.upright import UPRIGHT, turn_pixels
-from astr_cli.matching.photos.geometry import View
+from astr_cli.matching.photos.geometry import PhotoGeometry
 from astr_cli.matching.resources.stopwatch import Stopwatch
 
 Gray = npt.NDArray[np.float32]  # (h, w) in [0, 1]
 
 
 class Photo(NamedTuple):
-    """What the model is given of a photo, upright and of its working size."""
+    """What the model is given of a photo, upright and of its matched size."""
 
     gray: Gray
     mask: npt.NDArray[np.bool_] | None
@@ -32,8 +32,8 @@ class Photo(NamedTuple):
     """The same on the raw grid."""
 
 
-def load_image(info: ImageInfo, working: tuple[int, int], orientation: int = UPRIGHT) -> Gray:
-    """Decodes a photo, turns it upright and resizes it to `working` (w, h); (h, w) float32 in [0, 1].
+def load_image(info: ImageInfo, matched: tuple[int, int], orientation: int = UPRIGHT) -> Gray:
+    """Decodes a photo, turns it upright and resizes it to `matched` (w, h); (h, w) float32 in [0, 1].
 
     Raises ImageError when it vanished, cannot be decoded, or is no longer the file that `info` describes.
     """
@@ -43,13 +43,13 @@ def load_image(info: ImageInfo, working: tuple[int, int], orientation: int = UPR
     if gray.shape != (info.height, info.width):
         shown = f"{gray.shape[1]}x{gray.shape[0]}"
         raise ImageError(f"{info.path}: its header says {info.width}x{info.height} but it decodes to {shown}")
-    return resize(np.ascontiguousarray(turn_pixels(gray, orientation)), working)
+    return resize(np.ascontiguousarray(turn_pixels(gray, orientation)), matched)
 
 
-def load_mask(info: ImageInfo, mask: Path | None, view: View) -> tuple[npt.NDArray[np.bool_], PackedMask]:
+def load_mask(info: ImageInfo, mask: Path | None, view: PhotoGeometry) -> tuple[npt.NDArray[np.bool_], PackedMask]:
     """A photo's mask as the model sees it, (h, w), and on the raw grid; all True without a file. Raises ImageError."""
     raw = read_mask(mask, info)
-    return shrink_mask(np.ascontiguousarray(turn_pixels(raw, view.orientation)), view.working), PackedMask.of(raw)
+    return shrink_mask(np.ascontiguousarray(turn_pixels(raw, view.orientation)), view.matched), PackedMask.of(raw)
 
 
 def changed(info: ImageInfo) -> bool:
@@ -67,7 +67,7 @@ class Loader:
     def __init__(
         self,
         infos: Mapping[str, ImageInfo],
-        views: Mapping[str, View],
+        views: Mapping[str, PhotoGeometry],
         workers: int,
         masks: Mapping[str, Path] | None = None,
         stopwatch: Stopwatch | None = None,
@@ -108,7 +108,7 @@ class Loader:
     def _load(self, name: str) -> Photo:
         info, view = self._infos[name], self._views[name]
         with nullcontext() if self._stopwatch is None else self._stopwatch.time("decode"):
-            gray = load_image(info, view.working, view.orientation)
+            gray = load_image(info, view.matched, view.orientation)
             if self._masks is None:
                 return Photo(gray, None, None)
             return Photo(gray, *load_mask(info, self._masks.get(name), view))

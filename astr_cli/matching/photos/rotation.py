@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
-from astr_cli.images.geometry import working_size
+from astr_cli.images.geometry import matched_size
 from astr_cli.matching.photos.loader import Photo
 
 PROBE_SIDE = 256
@@ -34,7 +34,7 @@ class Wanted(NamedTuple):
         gray = np.rot90(photo.gray, -self.quarters)
         mask = None if photo.mask is None else np.rot90(photo.mask, -self.quarters)
         if self.small:
-            size = working_size(gray.shape[1], gray.shape[0], PROBE_SIDE)
+            size = matched_size(gray.shape[1], gray.shape[0], PROBE_SIDE)
             shrunk = cv2.resize(np.ascontiguousarray(gray), size, interpolation=cv2.INTER_AREA)
             gray = np.asarray(shrunk, np.float32)
             if mask is not None:

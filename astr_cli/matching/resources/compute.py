@@ -98,7 +98,7 @@ class MatchOptions:
 
     @property
     def root(self) -> Path:
-        """The image root: as given, else the folder of the pairs file, else (standard input) the working folder."""
+        """The image root: as given, else the folder of the pairs file, else (standard input) the current folder."""
         return self.pairs.parent if self.images is None else self.images
 
     def settings(self) -> MatchSettings:
@@ -130,7 +130,7 @@ def resolve_compute(options: MatchOptions) -> Compute:
         options.long_side or (832 if gpu else 640),
         # Turned pairs are matched one by one, as their sizes are not known before.
         1 if options.rotate == "auto" else options.batch or (8 if gpu else 1),
-        options.jobs or split.lanes,
+        options.jobs or split.jobs,
         split.threads,
     )
 

@@ -1,7 +1,7 @@
 """How the cores of a CPU are shared out: several pairs at once, each by a few threads.
 
 On a CPU two pairs side by side, one thread each, are done sooner than one after the other by two threads: the many
-small steps of a pair wait for the slowest thread at their ends. A GPU has two lanes: while one waits for the scale
+small steps of a pair wait for the slowest thread at their ends. A GPU has two jobs: while one waits for the scale
 ratios, which are found on the CPU, the other keeps it busy.
 """
 
@@ -14,38 +14,38 @@ import torch
 
 T = TypeVar("T")
 P = ParamSpec("P")
-GPU_LANES = 2
-MOST_LANES = 4  # memory grows with them
+GPU_JOBS = 2
+MOST_JOBS = 4  # memory grows with them
 ROOM = 2 << 30  # extra bytes that parallel batches may use beyond one batch
 MAPS = 5  # largest backbone maps alive at once
 
 
-class Split(NamedTuple):
+class CoreSplit(NamedTuple):
     """How many pairs a device computes at once, and with how many threads each."""
 
-    lanes: int
+    jobs: int
     """Pairs at once."""
     threads: int
     """torch's threads for each pair. They decide the last bits, so they depend on the number of cores only."""
 
 
-def split_cores(device: torch.device) -> Split:
-    """Shares all of torch's threads out among lanes."""
+def split_cores(device: torch.device) -> CoreSplit:
+    """Shares all of torch's threads out among jobs."""
     cores = torch.get_num_threads()
     if device.type != "cpu":
-        return Split(GPU_LANES, max(1, cores // GPU_LANES))
-    lanes = min(cores, MOST_LANES)
-    return Split(lanes, cores // lanes)
+        return CoreSplit(GPU_JOBS, max(1, cores // GPU_JOBS))
+    jobs = min(cores, MOST_JOBS)
+    return CoreSplit(jobs, cores // jobs)
 
 
-def fitting(split: Split, pixels: int, channels: int) -> Split:
-    """As many lanes as fit in ROOM, but no more than `split` has.
+def fitting(split: CoreSplit, pixels: int, channels: int) -> CoreSplit:
+    """As many jobs as fit in ROOM, but no more than `split` has.
 
-    Images have `pixels` working pixels, and their half-size maps `channels` channels. The threads of a lane stay the
+    Images have `pixels` matched pixels, and their half-size maps `channels` channels. The threads of a job stay the
     same, and with them every bit.
     """
     each = max(1, MAPS * channels * pixels)  # a quarter of the pixels, in four bytes
-    return split._replace(lanes=max(1, min(split.lanes, ROOM // each)))
+    return split._replace(jobs=max(1, min(split.jobs, ROOM // each)))
 
 
 @contextmanager
@@ -62,16 +62,16 @@ def use_threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-class Lanes:
+class JobPool:
     """Threads that each compute one image or one batch at a time.
 
-    torch's number of threads belongs to each thread: the lanes have theirs from their start to their end, so that
+    torch's number of threads belongs to each thread: the jobs have theirs from their start to their end, so that
     nobody sets it while another one computes.
     """
 
-    def __init__(self, split: Split) -> None:
+    def __init__(self, split: CoreSplit) -> None:
         self._before = torch.get_num_threads()
-        self._pool = ThreadPoolExecutor(split.lanes, "astr-lane", torch.set_num_threads, (split.threads,))
+        self._pool = ThreadPoolExecutor(split.jobs, "astr-job", torch.set_num_threads, (split.threads,))
 
     def close(self) -> None:
         """Drops what was not begun and waits for the rest."""
@@ -79,5 +79,5 @@ class Lanes:
         torch.set_num_threads(self._before)  # MKL's number is shared by all threads
 
     def submit(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
-        """Starts `work` as soon as a lane is free."""
+        """Starts `work` as soon as a job is free."""
         return self._pool.submit(work, *args, **kwargs)

@@ -12,13 +12,13 @@ from astr_cli.images.errors import ImageError
 from astr_cli.images.masks import PackedMask
 from astr_cli.matching.photos.loader import Loader, Photo
 from astr_cli.matching.photos.rotation import Wanted, best_quarters, count_upright
-from astr_cli.matching.resources.cores import Lanes
+from astr_cli.matching.resources.cores import JobPool
 from astr_cli.matching.resources.memory import is_out_of_memory
 from astr_cli.matching.run.events import FailedPair, Listener, Notice, PairFailed
 from astr_cli.matching.run.feature_cache import FeatureCache
 from astr_cli.matching.run.model_runner import PairInput, Runner, defect
-from astr_cli.matching.run.plan import Batch, unfinished
-from astr_cli.matching.run.prepare import Job
+from astr_cli.matching.run.plan import PairBatch, unfinished
+from astr_cli.matching.run.prepare import PreparedRun
 from astr_cli.matching.tiles.matcher import TileMatcher
 from astr_cli.model.backbone import Features
 from astr_cli.pairs.reading import Pair
@@ -46,12 +46,12 @@ class Engine:
 
     def __init__(
         self,
-        job: Job,
+        job: PreparedRun,
         done: Container[tuple[str, str]],
         runner: Runner,
         cache: FeatureCache,
         loader: Loader,
-        lanes: Lanes,
+        jobs: JobPool,
         listener: Listener,
     ) -> None:
         self.failed: list[FailedPair] = []
@@ -60,7 +60,7 @@ class Engine:
         self._runner = runner
         self._cache = cache
         self._loader = loader
-        self._lanes = lanes
+        self._lanes = jobs
         self._listener = listener
         self._broken: dict[str, str] = {}  # image -> why it could not be read
         self._masks: dict[str, PackedMask] = {}  # of the images read so far
@@ -86,7 +86,7 @@ class Engine:
             given = [each or stand_in for each in inputs]
             work = partial(self._match, batch.pairs, given)
             self._in_work.append(_InWork(batch.pairs, inputs, work, self._lanes.submit(work), self._backed_off))
-            # One more than there are lanes, so that none waits while its last matches are written.
+            # One more than there are jobs, so that none waits while its last matches are written.
             while len(self._in_work) > (self._at_once if self._at_once > 1 else 0):
                 yield self._finished(self._in_work.popleft())
         while self._in_work:
@@ -105,7 +105,7 @@ class Engine:
                 sound.append((pair, matches))
         return sound
 
-    def _prefetch(self, batches: Sequence[Batch], position: int) -> None:
+    def _prefetch(self, batches: Sequence[PairBatch], position: int) -> None:
         for batch in islice(batches, position, position + LOOK_AHEAD):
             if self._loader.full():
                 return
@@ -119,7 +119,7 @@ class Engine:
         """
         return any(Wanted(name, quarters) in self._cache for quarters in range(4))
 
-    def _inputs(self, batch: Batch) -> list[PairInput | None]:
+    def _inputs(self, batch: PairBatch) -> list[PairInput | None]:
         """The features of each pair of a batch; None for a pair that failed."""
         photos: dict[str, Photo] = {}
         wanted = [(Wanted(pair.name0), Wanted(pair.name1, self._quarters(pair, photos))) for pair in batch.pairs]

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from astr_cli.matching.photos.geometry import View
+from astr_cli.matching.photos.geometry import PhotoGeometry
 from astr_cli.matching.resources.compute import MatchOptions
 from astr_cli.matching.resources.memory import default_cache_bytes
 from astr_cli.matching.resume import expected_bytes
 from astr_cli.matching.run.events import Event, Listener, PairDone, Started
 from astr_cli.matching.run.match import ignore, match_and_discard
-from astr_cli.matching.run.plan import Batch
+from astr_cli.matching.run.plan import PairBatch
 from astr_cli.matching.run.prepare import prepare
 from astr_cli.model.config import AstrConfig
 from astr_cli.pairs.reading import format_pair
@@ -83,14 +83,14 @@ def forecast(options: MatchOptions, sample: int, listener: Listener = ignore) ->
     )
 
 
-def view_bytes(view: View, config: AstrConfig, precision: str = "fp32") -> int:
+def view_bytes(view: PhotoGeometry, config: AstrConfig, precision: str = "fp32") -> int:
     """What the features of a photo take."""
-    pixels = view.working[0] * view.working[1]
+    pixels = view.matched[0] * view.matched[1]
     numbers = config.channels * (pixels // 1024 + pixels // 64) + config.fine_map * (pixels // 4)
     return numbers * (2 if precision == "bf16" else 4)
 
 
-def count_backbone_runs(plan: Sequence[Batch], sizes: Mapping[str, int], room: int) -> int:
+def count_backbone_runs(plan: Sequence[PairBatch], sizes: Mapping[str, int], room: int) -> int:
     """How often the feature cache will miss."""
     held: OrderedDict[str, int] = OrderedDict()
     used = runs = 0
@@ -110,17 +110,17 @@ def count_backbone_runs(plan: Sequence[Batch], sizes: Mapping[str, int], room: i
     return runs
 
 
-def sampled(plan: Sequence[Batch], pairs: int, lanes: int) -> Sequence[Batch]:
-    """The first batches of a plan, for a look: with `pairs` pairs at least, and as many for each lane, two or more.
+def sampled(plan: Sequence[PairBatch], pairs: int, jobs: int) -> Sequence[PairBatch]:
+    """The first batches of a plan, for a look: with `pairs` pairs at least, and as many for each job, two or more.
 
     The pairs of a batch are done at one instant, and so are, nearly, the batches in work at the same time: a part of
-    them has no time of its own. The second round finds all lanes busy, as those of a long run are.
+    them has no time of its own. The second round finds all jobs busy, as those of a long run are.
     """
     count = held = 0
     while count < len(plan) and held < pairs:
         held += len(plan[count].pairs)
         count += 1
-    return plan[: lanes * max(2, -(-count // lanes))] if pairs > 0 else []
+    return plan[: jobs * max(2, -(-count // jobs))] if pairs > 0 else []
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class _Measured:
     memory: int | None = None
 
 
-def _measure(options: MatchOptions, batches: Sequence[Batch], listener: Listener) -> _Measured:
+def _measure(options: MatchOptions, batches: Sequence[PairBatch], listener: Listener) -> _Measured:
     """Matches these batches; the first one twice, as the first time something waits for all that is begun once."""
     if not batches:
         return _Measured()
@@ -146,7 +146,7 @@ def _measure(options: MatchOptions, batches: Sequence[Batch], listener: Listener
 
 
 def _match_once(
-    options: MatchOptions, batches: Sequence[Batch], listener: Listener
+    options: MatchOptions, batches: Sequence[PairBatch], listener: Listener
 ) -> tuple[float, list[tuple[float, PairDone]]]:
     """The times in seconds at which weights were loaded, and at which each pair was done."""
     begin = [0.0]

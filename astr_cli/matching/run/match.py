@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from astr_cli.errors import AstrError, Interrupted, Stopped
 from astr_cli.matching.photos.loader import Loader, changed
 from astr_cli.matching.resources.compute import MatchOptions
-from astr_cli.matching.resources.cores import Lanes, Split, fitting
+from astr_cli.matching.resources.cores import CoreSplit, JobPool, fitting
 from astr_cli.matching.resources.memory import default_cache_bytes, used_bytes
 from astr_cli.matching.resources.signals import StopFlag, stop_on_signals
 from astr_cli.matching.resources.stopwatch import Stopwatch
@@ -32,7 +32,7 @@ from astr_cli.matching.run.events import (
 from astr_cli.matching.run.feature_cache import FeatureCache
 from astr_cli.matching.run.model_runner import Runner
 from astr_cli.matching.run.plan import unfinished
-from astr_cli.matching.run.prepare import Job, prepare
+from astr_cli.matching.run.prepare import PreparedRun, prepare
 from astr_cli.store.journal import Journal
 from astr_cli.store.matches_file import MatchesFile
 
@@ -110,7 +110,9 @@ class Progress:
     failed: list[FailedPair] = field(default_factory=list)
 
 
-def _match_all(job: Job, journal: Journal, listener: Listener, stop: StopFlag, stopwatch: Stopwatch | None) -> Progress:
+def _match_all(
+    job: PreparedRun, journal: Journal, listener: Listener, stop: StopFlag, stopwatch: Stopwatch | None
+) -> Progress:
     """Matches what is not in the journal, and puts it there."""
     done = journal.completed()
     lost = find_losses(job, journal.unlisted(names_of(pair) for pair in job.pairs))
@@ -130,9 +132,9 @@ def _match_all(job: Job, journal: Journal, listener: Listener, stop: StopFlag, s
     listener(_started(job, progress.reused, cache.capacity))
     with (
         closing(Loader(job.infos, job.views, job.options.workers, job.masks, stopwatch)) as loader,
-        closing(Lanes(_split(job))) as lanes,
+        closing(JobPool(_split(job))) as jobs,
     ):
-        engine = Engine(job, done, runner, cache, loader, lanes, listener)
+        engine = Engine(job, done, runner, cache, loader, jobs, listener)
         _stop_if_asked(job, progress, stop)
         for results in engine.run():
             progress.cache_hits, progress.cache_misses = cache.hits, cache.misses
@@ -148,17 +150,17 @@ def _match_all(job: Job, journal: Journal, listener: Listener, stop: StopFlag, s
     return progress
 
 
-def _split(job: Job) -> Split:
-    """The lanes that the largest photos leave room for."""
-    largest = max(view.working[0] * view.working[1] for view in job.views.values())
-    return fitting(Split(job.compute.jobs, job.compute.threads), largest, job.weights.model.config.stem)
+def _split(job: PreparedRun) -> CoreSplit:
+    """The jobs that the largest photos leave room for."""
+    largest = max(view.matched[0] * view.matched[1] for view in job.views.values())
+    return fitting(CoreSplit(job.compute.jobs, job.compute.threads), largest, job.weights.model.config.stem)
 
 
 def _timing(stopwatch: Stopwatch | None, stage: str) -> AbstractContextManager[None]:
     return nullcontext() if stopwatch is None else stopwatch.time(stage)
 
 
-def _stop_if_asked(job: Job, progress: Progress, stop: StopFlag) -> None:
+def _stop_if_asked(job: PreparedRun, progress: Progress, stop: StopFlag) -> None:
     finished = progress.reused + progress.matched
     if stop.requested and finished < len(job.pairs):
         command = "the same command without --overwrite" if job.options.overwrite else "the same command"
@@ -167,7 +169,7 @@ def _stop_if_asked(job: Job, progress: Progress, stop: StopFlag) -> None:
         )
 
 
-def _changed_meanwhile(job: Job, failed: Sequence[FailedPair], listener: Listener) -> list[FailedPair]:
+def _changed_meanwhile(job: PreparedRun, failed: Sequence[FailedPair], listener: Listener) -> list[FailedPair]:
     """The pairs of photos that were written to after they had been listed: their matches may be of either version."""
     altered = {name for name, info in job.infos.items() if info.path.exists() and changed(info)}
     known = {(pair.name0, pair.name1) for pair in failed}
@@ -180,7 +182,7 @@ def _changed_meanwhile(job: Job, failed: Sequence[FailedPair], listener: Listene
     return found
 
 
-def _check_disk(job: Job, journal: Journal, left: int) -> None:
+def _check_disk(job: PreparedRun, journal: Journal, left: int) -> None:
     """Refuses to start on a disk that is obviously too small."""
     expected = expected_bytes(job, left)
     free = shutil.disk_usage(job.options.out.parent).free
@@ -193,7 +195,7 @@ def _check_disk(job: Job, journal: Journal, left: int) -> None:
         )
 
 
-def _started(job: Job, reused: int, cache_bytes: int) -> Started:
+def _started(job: PreparedRun, reused: int, cache_bytes: int) -> Started:
     names = {name for pair in job.pairs for name in names_of(pair)}  # without those of pairs that --skip-bad leaves out
     return Started(
         images=len(names),
@@ -211,7 +213,7 @@ def _started(job: Job, reused: int, cache_bytes: int) -> Started:
     )
 
 
-def _pair_done(job: Job, names: Names, matches: int, finished: int, progress: Progress) -> PairDone:
+def _pair_done(job: PreparedRun, names: Names, matches: int, finished: int, progress: Progress) -> PairDone:
     return PairDone(
         name0=names[0],
         name1=names[1],
@@ -224,7 +226,7 @@ def _pair_done(job: Job, names: Names, matches: int, finished: int, progress: Pr
     )
 
 
-def _summary(job: Job, progress: Progress, started: float) -> MatchSummary:
+def _summary(job: PreparedRun, progress: Progress, started: float) -> MatchSummary:
     failed = job.skipped + tuple(progress.failed)
     return MatchSummary(
         out=job.options.out,
@@ -244,7 +246,7 @@ def _summary(job: Job, progress: Progress, started: float) -> MatchSummary:
     )
 
 
-def _few_matches(job: Job, failed: Container[Names]) -> tuple[FewMatches, ...]:
+def _few_matches(job: PreparedRun, failed: Container[Names]) -> tuple[FewMatches, ...]:
     """Also of pairs that an earlier run matched: hence from the file."""
     with MatchesFile(job.options.out) as file:
         counts = ((*names, file.count(*names)) for pair in job.pairs if (names := names_of(pair)) not in failed)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from astr_cli.images.masks import PackedMask
-from astr_cli.matching.photos.geometry import View
+from astr_cli.matching.photos.geometry import PhotoGeometry
 from astr_cli.matching.resources.compute import Precision
 from astr_cli.matching.resources.cores import use_threads
 from astr_cli.model.astr import Astr, MatchSettings, RawMatches
@@ -25,8 +25,8 @@ class PairInput(NamedTuple):
 
     features0: Features
     features1: Features
-    view0: View
-    view1: View
+    view0: PhotoGeometry
+    view1: PhotoGeometry
     mask0: PackedMask | None = None
     mask1: PackedMask | None = None
 
@@ -68,7 +68,7 @@ class Runner:
             return self._model.extract(image, valid)
 
     def match(self, batch: Sequence[PairInput]) -> list[PairMatches]:
-        """Matches of pairs whose working sizes agree, in the pixels of the raw photos."""
+        """Matches of pairs whose matched sizes agree, in the pixels of the raw photos."""
         with self._computing():
             raw = self._model.match(
                 _stack([pair.features0 for pair in batch]),
@@ -80,7 +80,7 @@ class Runner:
             return [_to_original(matches, pair) for matches, pair in zip(raw, batch, strict=True)]
 
     def coarse_points(self, features0: Features, features1: Features) -> npt.NDArray[np.float64]:
-        """One pair's coarse matches, (2, M, 2): the centres of their cells in working pixels of both images."""
+        """One pair's coarse matches, (2, M, 2): the centres of their cells in matched pixels of both images."""
         with self._computing():
             found = self._model.coarse(features0, features1, self._settings)[1][0]
             sides = ((found.cells0, features0), (found.cells1, features1))
@@ -148,7 +148,7 @@ def _stack(features: Sequence[Features]) -> Features:
     )
 
 
-def _intrinsics(views: Sequence[View]) -> Tensor | None:
+def _intrinsics(views: Sequence[PhotoGeometry]) -> Tensor | None:
     """(B, 3, 3) float64, a matrix of NaN for an unknown camera; None when all are unknown."""
     if all(view.intrinsics is None for view in views):
         return None
@@ -170,7 +170,7 @@ def _to_original(raw: RawMatches, pair: PairInput) -> PairMatches:
     return matches.where(keep)
 
 
-def defect(matches: PairMatches, view0: View, view1: View) -> str | None:
+def defect(matches: PairMatches, view0: PhotoGeometry, view1: PhotoGeometry) -> str | None:
     """What makes matches unfit to be stored: a number that is not finite, a point outside of its photo; else None."""
     if not np.isfinite(matches.scores).all():
         return "the model gave a score that is not finite"

@@ -1,6 +1,6 @@
 """From a list of pairs to batches: in an order that keeps features cached, and the same on every run.
 
-A batch holds pairs whose two working sizes agree, so that their features stack. Batches are cut from the FULL sorted
+A batch holds pairs whose two matched sizes agree, so that their features stack. Batches are cut from the FULL sorted
 list, never from what is left to do: small matrix products change in their last bits with their row count, so a resumed
 run has to compute the batches that an uninterrupted one would have. (Another pairs file is another plan: with
 `--batch 1`, the default on a CPU, a pair's bytes do not depend on it; with larger batches they agree within 1e-3 px.)
@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 from astr_cli.pairs.reading import Pair
 
-Size = tuple[int, int]  # (width, height) in working pixels
+Size = tuple[int, int]  # (width, height) in matched pixels
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Pairs that are matched together; `pairs[i].name0` all have one working size, and so have all `name1`."""
+class PairBatch:
+    """Pairs that are matched together; `pairs[i].name0` all have one matched size, and so have all `name1`."""
 
     pairs: tuple[Pair, ...]
 
@@ -25,23 +25,23 @@ class Batch:
         return tuple(dict.fromkeys(name for pair in self.pairs for name in (pair.name0, pair.name1)))
 
 
-def make_plan(pairs: Sequence[Pair], sizes: Mapping[str, Size], batch: int) -> list[Batch]:
+def make_plan(pairs: Sequence[Pair], sizes: Mapping[str, Size], batch: int) -> list[PairBatch]:
     """Cuts `pairs` into batches of at most `batch` pairs of equal (size0, size1), in a cache-friendly order.
 
-    `sizes` gives each image's working size. The order does not depend on how much memory there is.
+    `sizes` gives each image's matched size. The order does not depend on how much memory there is.
     """
-    full: list[Batch] = []
+    full: list[PairBatch] = []
     filling: dict[tuple[Size, Size], list[Pair]] = {}
     for pair in _local_order(pairs):
         shape = (sizes[pair.name0], sizes[pair.name1])
         group = filling.setdefault(shape, [])
         group.append(pair)
         if len(group) == batch:
-            full.append(Batch(tuple(filling.pop(shape))))
-    return full + [Batch(tuple(group)) for group in filling.values()]
+            full.append(PairBatch(tuple(filling.pop(shape))))
+    return full + [PairBatch(tuple(group)) for group in filling.values()]
 
 
-def unfinished(plan: Sequence[Batch], done: Container[tuple[str, str]]) -> list[Batch]:
+def unfinished(plan: Sequence[PairBatch], done: Container[tuple[str, str]]) -> list[PairBatch]:
     """The batches with any pair whose names are not in `done`; each is to be computed whole."""
     return [batch for batch in plan if any((pair.name0, pair.name1) not in done for pair in batch.pairs)]
 

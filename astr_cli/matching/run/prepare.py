@@ -8,16 +8,16 @@ from astr_cli.errors import AstrError
 from astr_cli.images.catalogue import Catalogue, catalogue
 from astr_cli.images.info import ImageInfo
 from astr_cli.images.masks import find_masks
-from astr_cli.matching.photos.geometry import CameraSource, View, make_views, read_camera_source
+from astr_cli.matching.photos.geometry import CameraSource, PhotoGeometry, photo_geometries, read_camera_source
 from astr_cli.matching.resources.compute import Compute, MatchOptions, resolve_compute
 from astr_cli.matching.run.events import FailedPair, Listener, Notice
-from astr_cli.matching.run.plan import Batch, make_plan
+from astr_cli.matching.run.plan import PairBatch, make_plan
 from astr_cli.model.checkpoint import LoadedWeights, load_weights
 from astr_cli.pairs.reading import Pair, PairList, read_pairs
 from astr_cli.resources import weights_path
 
 
-class Job(NamedTuple):
+class PreparedRun(NamedTuple):
     """A run whose every input was found good."""
 
     options: MatchOptions
@@ -29,14 +29,14 @@ class Job(NamedTuple):
     """The pairs that `--skip-bad` left out."""
     cameras: CameraSource
     infos: Mapping[str, ImageInfo]
-    views: Mapping[str, View]
+    views: Mapping[str, PhotoGeometry]
     masks: Mapping[str, Path] | None
     """The mask of each photo that has one; None: nothing is masked."""
-    plan: list[Batch]
+    plan: list[PairBatch]
     """All pairs, whether an earlier run did them or not."""
 
 
-def prepare(options: MatchOptions, listener: Listener) -> Job:
+def prepare(options: MatchOptions, listener: Listener) -> PreparedRun:
     """Reads pairs, image headers, cameras and weights.
 
     Raises an AstrError (exit code 2) for whatever DESIGN's table says a run must not start with.
@@ -52,11 +52,11 @@ def prepare(options: MatchOptions, listener: Listener) -> Job:
     if not pairs:
         raise AstrError(f"{_shown(options)}: no pair is left without its bad images; the first: {skipped[0].reason}")
     cameras = read_camera_source(options.cameras)
-    views = make_views(found.infos, cameras, compute.long_side, options.rotate != "none")
+    views = photo_geometries(found.infos, cameras, compute.long_side, options.rotate != "none")
     masks = None if options.masks is None else find_masks(options.masks, list(found.infos))
     weights = load_weights(weights_path(options.weights))
-    plan = make_plan(pairs, {name: view.working for name, view in views.items()}, compute.batch)
-    return Job(options, compute, weights, pairs, tuple(skipped), cameras, found.infos, views, masks, plan)
+    plan = make_plan(pairs, {name: view.matched for name, view in views.items()}, compute.batch)
+    return PreparedRun(options, compute, weights, pairs, tuple(skipped), cameras, found.infos, views, masks, plan)
 
 
 def _skip(pair: Pair, errors: Mapping[str, str]) -> FailedPair | None:

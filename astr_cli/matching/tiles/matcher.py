@@ -10,11 +10,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from astr_cli.images.geometry import scale_intrinsics, to_working
+from astr_cli.images.geometry import scale_intrinsics, to_matched
 from astr_cli.images.info import ImageInfo
 from astr_cli.images.masks import PackedMask
 from astr_cli.images.upright import to_raw, to_upright, upright_size
-from astr_cli.matching.photos.geometry import View
+from astr_cli.matching.photos.geometry import PhotoGeometry
 from astr_cli.matching.run.model_runner import PairInput, Runner
 from astr_cli.matching.tiles.geometry import Tile, Window, levels_for, tiles, window_around
 from astr_cli.matching.tiles.pyramid import Pyramids
@@ -30,7 +30,7 @@ class Sized(NamedTuple):
 
     pixels: npt.NDArray[np.uint8]  # (h, w)
     mask: npt.NDArray[np.bool_] | None
-    view: View  # of the small pass
+    view: PhotoGeometry  # of the small pass
 
     @property
     def size(self) -> tuple[int, int]:
@@ -45,9 +45,9 @@ class Sized(NamedTuple):
     def from_raw(self, points: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """Raw pixels (M, 2) to pixels of this level."""
         upright = to_upright(points, self.view.size, self.view.orientation)
-        return to_working(upright, self.full, self.size).astype(np.float64)
+        return to_matched(upright, self.full, self.size).astype(np.float64)
 
-    def window(self, where: Window) -> "tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_] | None, View]":
+    def window(self, where: Window) -> "tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_] | None, PhotoGeometry]":
         """Grey (h, w) in [0, 1] and mask of a part, the border repeated beyond the edges, and how to come back."""
         rows = np.arange(where.y, where.y + where.height).clip(0, self.size[1] - 1)
         columns = np.arange(where.x, where.x + where.width).clip(0, self.size[0] - 1)
@@ -55,15 +55,15 @@ class Sized(NamedTuple):
         gray = self.pixels[part].astype(np.float32) / np.float32(255)
         known = None
         if self.view.intrinsics is not None:
-            known = scale_intrinsics(self.view.intrinsics, self.view.working, self.size)
+            known = scale_intrinsics(self.view.intrinsics, self.view.matched, self.size)
             known[:2, 2] -= where.x, where.y
         # A view of its own "photo", the window: what comes back are the window's pixels.
-        view = View((where.width, where.height), (where.width, where.height), known)
+        view = PhotoGeometry((where.width, where.height), (where.width, where.height), known)
         return gray, None if self.mask is None else self.mask[part], view
 
     def to_raw(self, points: npt.NDArray[np.float32], where: Window) -> npt.NDArray[np.float32]:
         """Pixels (M, 2) of a window to raw ones."""
-        upright = to_working(points.astype(np.float64) + (where.x, where.y), self.size, self.full)
+        upright = to_matched(points.astype(np.float64) + (where.x, where.y), self.size, self.full)
         return to_raw(upright, self.view.size, self.view.orientation).astype(np.float32)
 
 
@@ -85,7 +85,7 @@ class TileMatcher:
         photo1 = self._sized(info1, pair.view1, pair.mask1, levels[1])
         return merged(list(self._tiles(photo0, photo1, pair, small)), self._settings.max_matches)
 
-    def _sized(self, info: ImageInfo, view: View, packed: PackedMask | None, level: int) -> Sized:
+    def _sized(self, info: ImageInfo, view: PhotoGeometry, packed: PackedMask | None, level: int) -> Sized:
         return Sized(*self._pyramids.get(info, packed, view.orientation, level), view)
 
     def _tiles(self, photo0: Sized, photo1: Sized, pair: PairInput, small: PairMatches) -> Iterator[PairMatches]:
@@ -118,16 +118,16 @@ class TileMatcher:
         )
 
 
-def size_ratio(small: PairMatches, view0: View, view1: View) -> float:
+def size_ratio(small: PairMatches, view0: PhotoGeometry, view1: PhotoGeometry) -> float:
     """Size of a thing in image1 over its size in image0, both photos at full size: the median over the matches."""
     rows = small.reference == 0
     sides = []
     for view, points in ((view0, small.keypoints0), (view1, small.keypoints1)):
         upright = to_upright(points[rows], view.size, view.orientation)
-        sides.append(to_working(upright, upright_size(view.size, view.orientation), view.working).astype(np.float64))
+        sides.append(to_matched(upright, upright_size(view.size, view.orientation), view.matched).astype(np.float64))
     local = affine_ratios(*sides)
     known = local[np.isfinite(local) & (local > 0)]
-    factors = [max(view.size) / max(view.working) for view in (view0, view1)]
+    factors = [max(view.size) / max(view.matched) for view in (view0, view1)]
     return float(np.median(known) if len(known) else 1.0) * factors[1] / factors[0]
 
 

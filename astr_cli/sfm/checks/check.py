@@ -12,28 +12,28 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
-from astr_cli.sfm.checks.report import Report
+from astr_cli.sfm.checks.report import FileReport
 
 PATIENCE = 120.0  # seconds without a sign of life after which a file is given up
 SUFFIXES = frozenset({".h5", ".hdf5", ".db", ".sqlite", ".sqlite3"})
 START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from astr_cli.sfm.checks.worker import main; main()"
 
 
-def check_paths(paths: Sequence[Path]) -> list[Report]:
+def check_paths(paths: Sequence[Path]) -> list[FileReport]:
     """Checks files, and the HDF5 files and databases that lie in folders; a report for each.
 
     Nothing is changed, and no file, however damaged, does more than be reported as unreadable.
     """
     files: list[Path] = []
-    reports: dict[Path, Report] = {}
+    reports: dict[Path, FileReport] = {}
     for path in paths:
         inside = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES) if path.is_dir() else [path]
         files += inside
         if not inside:
             files.append(path)
-            reports[path] = Report(str(path), unreadable="there is no HDF5 file and no database in this folder")
+            reports[path] = FileReport(str(path), unreadable="there is no HDF5 file and no database in this folder")
         elif not path.exists():
-            reports[path] = Report(str(path), unreadable="no such file")
+            reports[path] = FileReport(str(path), unreadable="no such file")
     with Inspector() as inspector:
         for file in dict.fromkeys(files):
             if file not in reports:
@@ -57,7 +57,7 @@ class Inspector:
         self._process: subprocess.Popen[str] | None = None
         self._hung = False
 
-    def inspect(self, file: Path, others: Sequence[Path] = ()) -> Report:
+    def inspect(self, file: Path, others: Sequence[Path] = ()) -> FileReport:
         """The report on one file. Raises RuntimeError for a bug of ours."""
         request = json.dumps({"path": str(file), "others": [str(other) for other in others]})
         for _ in range(2):  # a process may die of something else, such as the memory of the machine
@@ -66,12 +66,12 @@ class Inspector:
                 record = json.loads(answer)
                 if "bug" in record:
                     raise RuntimeError(f"checking {file}: {record['bug']}")
-                return Report.from_record(record)
+                return FileReport.from_record(record)
             end = self._end()
             if self._hung:
                 end = f"{self._patience:g} s without a sign of life"
                 break
-        return Report(str(file), unreadable=f"damaged: it ends the process that reads it ({end}); make it again")
+        return FileReport(str(file), unreadable=f"damaged: it ends the process that reads it ({end}); make it again")
 
     def _ask(self, request: str) -> str | None:
         """The answer to a request, or None when the process died of it or was ended for its silence."""

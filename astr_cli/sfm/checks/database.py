@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from astr_cli.sfm.checks.frames import check_frames, columns_of
 from astr_cli.sfm.checks.graph import PairCount, check_graph, check_names
 from astr_cli.sfm.checks.points import check_indices, check_keypoints, judge, report_suspicion
-from astr_cli.sfm.checks.report import Findings, Report, UnreadableError, names_of
+from astr_cli.sfm.checks.report import FileReport, Findings, UnreadableError, names_of
 from astr_cli.wording import first_line
 
 PAIR_BASE = 2147483647  # pair_id = lower image id * this + higher image id
@@ -38,7 +38,7 @@ class Images(NamedTuple):
         return self.names.get(number, f"image {number}")
 
 
-def check_database(path: Path, alive: Callable[[], None]) -> Report:
+def check_database(path: Path, alive: Callable[[], None]) -> FileReport:
     """Checks one database; nothing is changed. Raises UnreadableError."""
     found = Findings()
     # SQLite asks now and then, so a long integrity check is not taken for a hang.
@@ -64,7 +64,7 @@ def _open(path: Path, found: Findings) -> sqlite3.Connection:
     return connection
 
 
-def _check(path: Path, connection: sqlite3.Connection, found: Findings) -> Report:
+def _check(path: Path, connection: sqlite3.Connection, found: Findings) -> FileReport:
     tables = {str(name) for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     missing = [name for name in NEEDED if name not in tables]
     if missing:
@@ -85,7 +85,7 @@ def _check(path: Path, connection: sqlite3.Connection, found: Findings) -> Repor
     if verified and all(pair.matches < MAPPED_FROM for pair in verified):
         found.add("warning", "not-mappable")
     matches = sum(pair.matches for pair in matched or verified)
-    return Report(str(path), "COLMAP database", len(images.names), len(matched or verified), matches, found.list())
+    return FileReport(str(path), "COLMAP database", len(images.names), len(matched or verified), matches, found.list())
 
 
 def _images(connection: sqlite3.Connection, found: Findings) -> Images:

@@ -32,7 +32,7 @@ class Leaf(NamedTuple):
     type: str  # numpy's kind of its type: f, i, u, ...
 
 
-class Layout:
+class HDF5Leaves:
     """An open HDF5 file and its datasets. `alive` is called now and then while it is looked through."""
 
     def __init__(self, path: Path, alive: Callable[[], None]) -> None:

@@ -9,25 +9,25 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from astr_cli.images.geometry import working_size
+from astr_cli.images.geometry import matched_size
 from astr_cli.sfm.checks.graph import PairCount, check_graph, check_names
-from astr_cli.sfm.checks.hdf5 import FEATURES, Kind, Layout, Leaf
+from astr_cli.sfm.checks.hdf5 import FEATURES, HDF5Leaves, Kind, Leaf
 from astr_cli.sfm.checks.points import check_indices, check_keypoints, judge, report_suspicion
-from astr_cli.sfm.checks.report import Findings, Report, UnreadableError, names_of
+from astr_cli.sfm.checks.report import FileReport, Findings, UnreadableError, names_of
 from astr_cli.store.errors import StoreError
 from astr_cli.store.matches_file import DAMAGE, MatchesFile
 from astr_cli.store.types import StoredPair
 from astr_cli.wording import first_line
 
 Counts = dict[str, int]  # keypoints by image
-CELL = 8  # working pixels
+CELL = 8  # matched pixels
 NEAR = 0.1  # original pixels from the centre of a cell, of a point that is on it
 
 
-def check_hdf5(path: Path, others: Iterable[Path], alive: Callable[[], None]) -> Report:
+def check_hdf5(path: Path, others: Iterable[Path], alive: Callable[[], None]) -> FileReport:
     """Checks one file. others: where its keypoints may lie. Raises UnreadableError."""
     found = Findings()
-    with closing(Layout(path, alive)) as layout:
+    with closing(HDF5Leaves(path, alive)) as layout:
         for broken in layout.broken:
             found.add("error", "damaged", broken)
         if layout.kind == "astr matches":
@@ -42,10 +42,10 @@ def check_hdf5(path: Path, others: Iterable[Path], alive: Callable[[], None]) ->
             names = {name for pair in counted for name in pair[:2]} if known is None else set(known)
             check_graph(found, names, counted, "warning")
             images, pairs, matches = len(names), len(counted), sum(pair.matches for pair in counted)
-    return Report(str(path), layout.kind, images, pairs, matches, found.list())
+    return FileReport(str(path), layout.kind, images, pairs, matches, found.list())
 
 
-def _check_ours(layout: Layout, found: Findings) -> tuple[int, int, int]:
+def _check_ours(layout: HDF5Leaves, found: Findings) -> tuple[int, int, int]:
     """matches.h5 of astr; images, pairs and matches."""
     counted, odd = [], set()
     sizes: dict[str, tuple[int, int]] = {}
@@ -97,7 +97,7 @@ def _beside_cells(points: NDArray[np.float32], size: tuple[int, int], long_side:
     """Whether points (M, 2) that shall be centres of cells are so only once half a pixel is added or taken away."""
     if not len(points) or long_side < 1:
         return False
-    scale = np.array(working_size(*size, long_side)) / np.array(size)
+    scale = np.array(matched_size(*size, long_side)) / np.array(size)
 
     def on_cells(shift: float) -> float:
         cells = ((points.astype(np.float64) + shift + 0.5) * scale - CELL / 2) / CELL
@@ -106,7 +106,7 @@ def _beside_cells(points: NDArray[np.float32], size: tuple[int, int], long_side:
     return on_cells(0.0) < 0.5 and max(on_cells(0.5), on_cells(-0.5)) > 0.9
 
 
-def _check_features(layout: Layout, found: Findings) -> Counts:
+def _check_features(layout: HDF5Leaves, found: Findings) -> Counts:
     """A file of keypoints; how many each image has."""
     counts = {}
     groups = layout.groups()
@@ -129,7 +129,7 @@ def _check_features(layout: Layout, found: Findings) -> Counts:
     return counts
 
 
-def _keypoint_leaves(layout: Layout) -> dict[str, Leaf]:
+def _keypoint_leaves(layout: HDF5Leaves) -> dict[str, Leaf]:
     if layout.kind == "imc keypoints":
         return {"/".join(leaf.path): leaf for leaf in layout.leaves}
     return {"/".join(leaf.path[:-1]): leaf for leaf in layout.leaves if leaf.path[-1] == "keypoints"}
@@ -140,7 +140,7 @@ def _find_keypoints(others: Iterable[Path], wanted: Sequence[Kind], alive: Calla
     found: dict[Kind, Counts] = {}
     for path in others:
         try:
-            with closing(Layout(path, alive)) as layout:
+            with closing(HDF5Leaves(path, alive)) as layout:
                 if layout.kind in wanted and layout.kind not in found:
                     leaves = _keypoint_leaves(layout).items()
                     found[layout.kind] = {name: leaf.shape[0] for name, leaf in leaves if leaf.shape}
@@ -151,7 +151,7 @@ def _find_keypoints(others: Iterable[Path], wanted: Sequence[Kind], alive: Calla
     return next((found[kind] for kind in wanted if kind in found), None)
 
 
-def _check_hloc(layout: Layout, found: Findings, counts: Counts | None) -> list[PairCount]:
+def _check_hloc(layout: HDF5Leaves, found: Findings, counts: Counts | None) -> list[PairCount]:
     """hloc's matches, before (keypoints0, ...) or after (matches0, ...) its assignment; the pairs."""
     names = {name.replace("/", "-"): name for name in counts or ()}
     assigned = any(leaf.path[-1] == "matches0" for leaf in layout.leaves)
@@ -185,7 +185,7 @@ def _hloc_names(path: tuple[str, ...], known: dict[str, str]) -> tuple[str, str]
     return (key, key) if found is None else (key[:found], key[found + 1 :])
 
 
-def _assigned(layout: Layout, found: Findings, pair: str, members: dict[str, Leaf], rows: list[int | None]) -> int:
+def _assigned(layout: HDF5Leaves, found: Findings, pair: str, members: dict[str, Leaf], rows: list[int | None]) -> int:
     matches0 = _read(layout, found, members["matches0"])
     if matches0 is None:
         return 0
@@ -204,7 +204,7 @@ def _assigned(layout: Layout, found: Findings, pair: str, members: dict[str, Lea
     return len(index)
 
 
-def _unassigned(layout: Layout, found: Findings, pair: str, members: dict[str, Leaf]) -> int:
+def _unassigned(layout: HDF5Leaves, found: Findings, pair: str, members: dict[str, Leaf]) -> int:
     shapes = []
     for name in ("keypoints0", "keypoints1"):
         points = _read(layout, found, members[name]) if name in members else np.zeros(0)
@@ -218,7 +218,7 @@ def _unassigned(layout: Layout, found: Findings, pair: str, members: dict[str, L
     return shapes[0]
 
 
-def _check_imc(layout: Layout, found: Findings, counts: Counts | None) -> list[PairCount]:
+def _check_imc(layout: HDF5Leaves, found: Findings, counts: Counts | None) -> list[PairCount]:
     """matches.h5 of kornia and Kaggle: NAME0/NAME1 -> (M, 2) indices; the pairs."""
     if counts is None:
         found.add("note", "no-keypoints")
@@ -253,7 +253,7 @@ def _check_known(found: Findings, pair: tuple[str, str], counts: Counts) -> None
             found.add("error", "unknown-image", f"{name} in {names_of(*pair)}")
 
 
-def _read(layout: Layout, found: Findings, leaf: Leaf) -> NDArray[np.generic] | None:
+def _read(layout: HDF5Leaves, found: Findings, leaf: Leaf) -> NDArray[np.generic] | None:
     try:
         return layout.read(leaf)
     except DAMAGE as error:

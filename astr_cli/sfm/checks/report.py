@@ -58,7 +58,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Report:
+class FileReport:
     """All that was found in one file."""
 
     path: str
@@ -79,10 +79,10 @@ class Report:
         return asdict(self)
 
     @staticmethod
-    def from_record(record: Mapping[str, Any]) -> Report:
+    def from_record(record: Mapping[str, Any]) -> FileReport:
         """The report that `record` made."""
         findings = (Finding(**{**each, "examples": tuple(each["examples"])}) for each in record["findings"])
-        return Report(**{**record, "findings": tuple(findings)})
+        return FileReport(**{**record, "findings": tuple(findings)})
 
 
 class Findings:

@@ -15,7 +15,7 @@ from typing import Any
 
 from astr_cli.sfm.checks.database import check_database
 from astr_cli.sfm.checks.hdf5_layouts import check_hdf5
-from astr_cli.sfm.checks.report import Report, UnreadableError, printable
+from astr_cli.sfm.checks.report import FileReport, UnreadableError, printable
 from astr_cli.wording import first_line
 
 BEAT = 1.0  # seconds between two signs of life
@@ -53,15 +53,15 @@ def inspect(path: str, others: Sequence[str], alive: Callable[[], None]) -> dict
     try:
         report = check_file(Path(path), map(Path, others), alive)
     except UnreadableError as error:
-        report = Report(path, unreadable=printable(str(error)))
+        report = FileReport(path, unreadable=printable(str(error)))
     except MemoryError:
-        report = Report(path, unreadable="reading it takes more memory than there is")
+        report = FileReport(path, unreadable="reading it takes more memory than there is")
     except Exception as error:
         return {"bug": f"{type(error).__name__}: {printable(first_line(error))}"}
     return report.record()
 
 
-def check_file(path: Path, others: Iterable[Path], alive: Callable[[], None]) -> Report:
+def check_file(path: Path, others: Iterable[Path], alive: Callable[[], None]) -> FileReport:
     """Checks one file of whatever kind. Raises UnreadableError."""
     if not path.is_file():
         raise UnreadableError("is not a file")

@@ -13,7 +13,7 @@ from astr_cli.errors import AstrError
 from astr_cli.images.catalogue import catalogue
 from astr_cli.sfm import colmap
 from astr_cli.sfm.database.atomic import read_only
-from astr_cli.sfm.tracks.match_rows import Frame
+from astr_cli.sfm.tracks.match_rows import MatchedImage
 from astr_cli.store.camera_models import MODELS, problem_of_camera
 from astr_cli.store.cameras import Camera, read_cameras
 
@@ -57,18 +57,18 @@ def _check_params(model: str, text: str) -> None:
         raise CameraOptionError(f"--camera-params {text}: {problem}; --camera-model chooses another model")
 
 
-def check_known(frames: Sequence[Frame], options: CameraOptions) -> None:
+def check_known(images: Sequence[MatchedImage], options: CameraOptions) -> None:
     """Raises CamerasError or CameraOptionError where `import_images` would, for the known cameras."""
-    if frames:
-        _known_groups(frames, options.known)
+    if images:
+        _known_groups(images, options.known)
 
 
-def import_images(database: Path, root: Path, frames: Sequence[Frame], options: CameraOptions) -> list[str]:
+def import_images(database: Path, root: Path, images: Sequence[MatchedImage], options: CameraOptions) -> list[str]:
     """Writes cameras, rigs, frames, images and pose priors; returns warnings, a line each.
 
     Raises CamerasError: the known cameras are unusable; AstrError: COLMAP cannot read one of the photos.
     """
-    groups, unknown = _known_groups(frames, options.known)
+    groups, unknown = _known_groups(images, options.known)
     for camera, names in groups:
         _import(database, root, names, "single", camera.model, ",".join(repr(value) for value in camera.params))
     params = options.params or ""
@@ -80,26 +80,28 @@ def import_images(database: Path, root: Path, frames: Sequence[Frame], options: 
     if not groups or not unknown:
         return []
     return [
-        f"{options.known}: has no camera for {len(unknown)} of {len(frames)} photos (the first: {unknown[0]}); "
+        f"{options.known}: has no camera for {len(unknown)} of {len(images)} photos (the first: {unknown[0]}); "
         "theirs come from EXIF or a guess"
     ]
 
 
-def _known_groups(frames: Sequence[Frame], known: Path | None) -> tuple[list[tuple[Camera, list[str]]], list[str]]:
+def _known_groups(
+    images: Sequence[MatchedImage], known: Path | None
+) -> tuple[list[tuple[Camera, list[str]]], list[str]]:
     """The photos of each known camera, and the photos without one."""
     if known is None:
-        return [], [frame.name for frame in frames]
+        return [], [matched.name for matched in images]
     book = read_cameras(known)
-    cameras = [book.for_image(frame.name, *frame.size) for frame in frames]
+    cameras = [book.for_image(matched.name, *matched.size) for matched in images]
     if not any(cameras):
         raise CameraOptionError(f"{known}: has no camera for any of the photos; are names and sizes the same?")
     groups: dict[Camera, list[str]] = {}
     unknown = []
-    for frame, camera in zip(frames, cameras, strict=True):
+    for matched, camera in zip(images, cameras, strict=True):
         if camera is None:
-            unknown.append(frame.name)
+            unknown.append(matched.name)
         else:
-            groups.setdefault(camera, []).append(frame.name)
+            groups.setdefault(camera, []).append(matched.name)
     return list(groups.items()), unknown
 
 
@@ -149,24 +151,24 @@ def _rig_of(connection: sqlite3.Connection, camera: int) -> int:
     return int(found[0])
 
 
-def image_ids(database: Path, root: Path, frames: Sequence[Frame]) -> list[int]:
+def image_ids(database: Path, root: Path, images: Sequence[MatchedImage]) -> list[int]:
     """COLMAP's id of every image. Raises AstrError for a photo that COLMAP could not take."""
     with closing(read_only(database)) as connection:
         query = "SELECT name, image_id, width, height FROM images JOIN cameras USING (camera_id)"
         found = {name: (number, (width, height)) for name, number, width, height in connection.execute(query)}
-    for frame in frames:
-        if frame.name not in found:
+    for matched in images:
+        if matched.name not in found:
             raise AstrError(
-                f"{root / frame.name}: COLMAP cannot take this photo (its format, or another size than the others of "
+                f"{root / matched.name}: COLMAP cannot take this photo (its format, or another size than the others of "
                 "its camera); convert it to JPEG or PNG, or try --camera-mode per-image"
             )
-        width, height = found[frame.name][1]
-        if (width, height) != frame.size:
+        width, height = found[matched.name][1]
+        if (width, height) != matched.size:
             raise AstrError(
-                f"{root / frame.name}: its camera in COLMAP is {width}x{height} where {frame.size[0]}x{frame.size[1]} "
-                "was matched; save the photo anew without EXIF rotation and match it again"
+                f"{root / matched.name}: its camera in COLMAP is {width}x{height}, but the photo was matched as "
+                f"{matched.size[0]}x{matched.size[1]}; save the photo without EXIF rotation and match it again"
             )
-    return [found[frame.name][0] for frame in frames]
+    return [found[matched.name][0] for matched in images]
 
 
 class Held(NamedTuple):

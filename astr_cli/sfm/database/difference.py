@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from astr_cli.sfm.database.atomic import DatabaseError, Target
 from astr_cli.sfm.database.contents import Existing, pair_id, pair_images
-from astr_cli.sfm.tracks.match_rows import Frame
+from astr_cli.sfm.tracks.match_rows import MatchedImage
 
 MODES = ("create", "append", "replace", "fail")
 
@@ -41,7 +41,9 @@ class Difference(NamedTuple):
     """Images with matches before, and none after."""
 
 
-def choose_mode(path: Path, mode: str | None, target: Target, existing: Existing, frames: Sequence[Frame]) -> str:
+def choose_mode(
+    path: Path, mode: str | None, target: Target, existing: Existing, images: Sequence[MatchedImage]
+) -> str:
     """create, append or replace, from the one asked for (None: whatever fits) and what is there.
 
     Raises DatabaseError, saying what to ask for instead.
@@ -52,15 +54,15 @@ def choose_mode(path: Path, mode: str | None, target: Target, existing: Existing
         return "create"
     if mode == "fail":
         raise DatabaseError(f"{path}: already holds {', '.join(target.tables[:3])}; choose another name or --mode")
-    missing = [frame.name for frame in frames if frame.name not in existing.images]
+    missing = [matched.name for matched in images if matched.name not in existing.images]
     if mode is None and missing:
-        held = len(frames) - len(missing)
+        held = len(images) - len(missing)
         some = f"; it has {min(existing.images)}" if existing.images and not held else ""
         raise DatabaseError(
-            f"{path}: already holds {len(existing.images)} images, but {held} of the {len(frames)} that were matched "
+            f"{path}: already holds {len(existing.images)} images, but {held} of the {len(images)} that were matched "
             f"(not {missing[0]}{some}): --mode append adds them, --mode create makes it anew and keeps a backup"
         )
-    _check_sizes(path, existing, frames)
+    _check_sizes(path, existing, images)
     for image in existing.images.values():
         points = existing.points.get(image.number)
         if points is not None and points.first + points.ours < points.rows:
@@ -71,13 +73,13 @@ def choose_mode(path: Path, mode: str | None, target: Target, existing: Existing
     return mode or "append"
 
 
-def _check_sizes(path: Path, existing: Existing, frames: Sequence[Frame]) -> None:
-    for frame in frames:
-        image = existing.images.get(frame.name)
-        if image is not None and image.size != frame.size:
-            (width, height), (w, h) = image.size, frame.size
+def _check_sizes(path: Path, existing: Existing, images: Sequence[MatchedImage]) -> None:
+    for matched in images:
+        image = existing.images.get(matched.name)
+        if image is not None and image.size != matched.size:
+            (width, height), (w, h) = image.size, matched.size
             raise DatabaseError(
-                f"{path}: the camera of {frame.name} is {width}x{height} there, but it was matched as {w}x{h}; "
+                f"{path}: the camera of {matched.name} is {width}x{height} there, but it was matched as {w}x{h}; "
                 "match the photos that the database was made of"
             )
 
@@ -85,13 +87,13 @@ def _check_sizes(path: Path, existing: Existing, frames: Sequence[Frame]) -> Non
 def difference(
     mode: str,
     existing: Existing,
-    frames: Sequence[Frame],
+    images: Sequence[MatchedImage],
     keypoints: int,
     pairs: NDArray[np.int32],
     counts: Sequence[int] | NDArray[np.int64],
 ) -> Difference:
     """What `mode` does in a database with so many keypoints, and so many matches of each of `pairs`."""
-    numbers = [existing.images[frame.name].number if frame.name in existing.images else 0 for frame in frames]
+    numbers = [existing.images[matched.name].number if matched.name in existing.images else 0 for matched in images]
     filled = [pair for pair, count in zip(pairs, counts, strict=True) if count]
     known = [numbers[a] and numbers[b] and pair_id(numbers[a], numbers[b]) in existing.foreign_pairs for a, b in filled]
     extended = sum(map(bool, known)) if mode == "append" else 0
@@ -100,7 +102,7 @@ def difference(
     return Difference(
         mode=mode,
         images_kept=len(existing.images),
-        images_added=tuple(frame.name for frame in frames if frame.name not in existing.images),
+        images_added=tuple(matched.name for matched in images if matched.name not in existing.images),
         keypoints_kept=sum(points.rows for points in existing.points.values()) - ours,
         keypoints_added=keypoints,
         keypoints_removed=ours,

@@ -36,15 +36,15 @@ class ImportOptions:
     database: Path
     """The database to make or to add to."""
     matches: Path | None = None
-    """None: matches.h5 beside the database, else in the working folder."""
+    """None: matches.h5 beside the database, else in the current folder."""
     images: Path | None = None
-    """None: the root stored in the matches file, from its folder, else from the working folder."""
+    """None: the root stored in the matches file, from its folder, else from the current folder."""
     cameras: CameraOptions = field(default_factory=CameraOptions)
     """For images that the database does not have; the cameras of the others are kept."""
     min_score: float = 0.0
     """Matches below this are left out."""
     merge_radius: float = MERGE_RADIUS
-    """Stars this close in an image, in working pixels, may become one track."""
+    """Stars this close in an image, in matched pixels, may become one track."""
     max_keypoints: int | None = None
     """Keep this many of an image's keypoints, spread over it; None: all."""
     min_track: int = 2
@@ -118,23 +118,25 @@ def import_matches(options: ImportOptions, tell: Callable[[str], None] = lambda 
         check_target(options.database, replace_ours=True)
     path = options.matches or find_matches(options.database)
     with MatchesFile(path) as file, closing(StoredRows(file, options.min_score)) as rows:
-        root = options.images or find_root(path, file.attributes.get("images", ""), rows.frames[0].name)
-        check_photos(root, rows.frames, path)
+        root = options.images or find_root(path, file.attributes.get("images", ""), rows.images[0].name)
+        check_photos(root, rows.images, path)
         existing = read_existing(options.database) if target.tables else NOTHING
         wish = "create" if options.replace_ours else options.mode
-        mode = choose_mode(options.database, wish, target, existing, rows.frames)
-        outcome = Work(options, path, root, rows, mode, existing, tell).run()
+        mode = choose_mode(options.database, wish, target, existing, rows.images)
+        outcome = ImportSteps(options, path, root, rows, mode, existing, tell).run()
     return _summary(options, path, root, rows, outcome)
 
 
-def _summary(options: ImportOptions, matches: Path, root: Path, rows: StoredRows, outcome: Outcome) -> ImportSummary:
+def _summary(
+    options: ImportOptions, matches: Path, root: Path, rows: StoredRows, outcome: ImportOutcome
+) -> ImportSummary:
     tracks, notes = outcome.statistics, list(outcome.warnings)
     held = held_by(options.database) if not options.dry_run else Held(0, 0, 0, 0)
     if tracks.median <= 2:
         notes.append(
             "at least half of the tracks see two images only; more pairs, or photos taken closer to each other, help"
         )
-    sizes = {frame.size for frame in rows.frames}
+    sizes = {matched.size for matched in rows.images}
     guessed = options.cameras == CameraOptions() and options.poses is None and held.cameras and not held.known_focals
     if outcome.difference.mode == "create" and guessed and len(sizes) == 1:
         anew = "" if options.replace_ours else "--mode create "  # on a database that is there, cameras are kept
@@ -148,7 +150,7 @@ def _summary(options: ImportOptions, matches: Path, root: Path, rows: StoredRows
         database=options.database,
         matches=matches,
         images_root=root,
-        images=len(rows.frames),
+        images=len(rows.images),
         images_held=held.images,
         cameras=held.cameras,
         known_focals=held.known_focals,
@@ -172,7 +174,7 @@ SHARING = "2"  # of the rules by which photos share a camera; 1 gave photos of u
 SHOWN = 5  # images that a warning names
 
 
-class Outcome(NamedTuple):
+class ImportOutcome(NamedTuple):
     """What came of an import."""
 
     statistics: TrackStatistics
@@ -184,7 +186,7 @@ class Outcome(NamedTuple):
     posed: Path | None = None
 
 
-class Work:
+class ImportSteps:
     """One import. `run` does it."""
 
     def __init__(
@@ -197,10 +199,10 @@ class Work:
         existing: Existing,
         tell: Callable[[str], None],
     ) -> None:
-        """mode: create, append or replace. Raises PoseError: `options.poses` are of no use."""
+        """mode: create, append or replace. Raises KnownPosesError: `options.poses` are of no use."""
         self.options, self.matches, self.root, self.rows = options, matches, root, rows
         self.mode, self.existing, self.tell = mode, existing, tell
-        self.poses = KnownPoses(options.poses, [frame.name for frame in rows.frames]) if options.poses else None
+        self.poses = KnownPoses(options.poses, [matched.name for matched in rows.images]) if options.poses else None
         self.cameras = options.cameras
         if options.poses is not None and self.cameras.known is None:
             self.cameras = replace(self.cameras, known=options.poses)
@@ -219,7 +221,7 @@ class Work:
         """What decides which cameras a new database gets."""
         return f"{SHARING} {self.cameras!r}"
 
-    def run(self) -> Outcome:
+    def run(self) -> ImportOutcome:
         """Writes what is missing, or nothing."""
         done = self._done()
         outcome = self._write() if done is None else self._complete(done)
@@ -232,7 +234,7 @@ class Work:
         """The figures of an import that wrote the same and is still whole; None without one."""
         existing, notes = self.existing, self.existing.notes
         statistics = TrackStatistics.parse(notes.get("statistics", ""))
-        names = {frame.name for frame in self.rows.frames}
+        names = {matched.name for matched in self.rows.images}
         whole = (
             statistics is not None
             and all(notes.get(name) == value for name, value in self.identity.items())
@@ -247,16 +249,16 @@ class Work:
             whole = whole and not existing.foreign and existing.geometries <= existing.pairs
         return statistics if whole else None
 
-    def _complete(self, statistics: TrackStatistics) -> Outcome:
+    def _complete(self, statistics: TrackStatistics) -> ImportOutcome:
         """Verifies what is not yet verified, or was in another way."""
         database = self.options.database
-        numbers = [self.existing.images[frame.name].number for frame in self.rows.frames]
+        numbers = [self.existing.images[matched.name].number for matched in self.rows.images]
         pairs = {pair_id(numbers[a], numbers[b]) for a, b in self.rows.pairs} & self.existing.pairs
         verified_by = self.existing.notes.get("verified", "")
         missing = pairs if verified_by not in ("", self.verification) else pairs - self.existing.geometries
         if not self.options.verify:
             missing = set()
-        outcome = Outcome(statistics, unchanged(self.mode, self.existing, len(missing)), Verified(0, 0))
+        outcome = ImportOutcome(statistics, unchanged(self.mode, self.existing, len(missing)), Verified(0, 0))
         if self.options.dry_run:
             return outcome
         if not missing:
@@ -270,12 +272,12 @@ class Work:
             model = self._verify(part, pairs)
         return outcome._replace(changed=True, backup=backup, posed=self._write_poses(model))
 
-    def _write(self) -> Outcome:
+    def _write(self) -> ImportOutcome:
         options, database = self.options, self.options.database
         existing = NOTHING if self.mode == "create" else self.existing
-        check_known([frame for frame in self.rows.frames if frame.name not in existing.images], self.cameras)
+        check_known([matched for matched in self.rows.images if matched.name not in existing.images], self.cameras)
         self.tell(
-            f"{self.matches}: {counted(len(self.rows.frames), 'image')}, {counted(len(self.rows.pairs), 'pair')}; "
+            f"{self.matches}: {counted(len(self.rows.images), 'image')}, {counted(len(self.rows.pairs), 'pair')}; "
             "building tracks"
         )
         tracks = build_tracks(self.rows, options.merge_radius)
@@ -283,13 +285,13 @@ class Work:
             raise AstrError(
                 f"{self.matches}: holds no match with a score of {options.min_score:g} or more; nothing to import"
             )
-        tracks = thin_tracks(tracks, self.rows.frames, options.max_keypoints, options.min_track)
+        tracks = thin_tracks(tracks, self.rows.images, options.max_keypoints, options.min_track)
         if not len(tracks.image):
             raise AstrError(f"{self.matches}: no track sees {options.min_track} images; take a smaller --min-track")
         lists = pair_matches(tracks, self.rows)
-        change = difference(self.mode, existing, self.rows.frames, len(tracks.image), self.rows.pairs, lists.counts())
+        change = difference(self.mode, existing, self.rows.images, len(tracks.image), self.rows.pairs, lists.counts())
         losing = _losing_warnings(self.matches, change)
-        outcome = Outcome(statistics_of(tracks, change.matches_added), change, Verified(0, 0), losing)
+        outcome = ImportOutcome(statistics_of(tracks, change.matches_added), change, Verified(0, 0), losing)
         if options.dry_run:
             return outcome
         keep = options.backup and not options.replace_ours and database.exists() and database.stat().st_size
@@ -305,9 +307,9 @@ class Work:
     def _fill(self, part: Path, tracks: Tracks, lists: PairLists, statistics: TrackStatistics, key: str) -> list[str]:
         """Images, keypoints, matches and what to know of them; returns warnings."""
         known = self.existing.images if self.mode != "create" else {}
-        new = [frame for frame in self.rows.frames if frame.name not in known]
+        new = [matched for matched in self.rows.images if matched.name not in known]
         warnings = import_images(part, self.root, new, self.cameras) if new else []
-        keypoints = [tracks.of_image(image) for image in range(len(self.rows.frames))]
+        keypoints = [tracks.of_image(image) for image in range(len(self.rows.images))]
         notes = {
             **self.identity,
             "mode": self.mode,
@@ -315,7 +317,7 @@ class Work:
             "statistics": statistics.text(),
             "verified": self.verification if self.options.verify else "",
         }
-        ids = image_ids(part, self.root, self.rows.frames)
+        ids = image_ids(part, self.root, self.rows.images)
         write_points(part, ids, keypoints, self.rows.pairs, lists, self.mode == "replace", notes, key)
         return warnings
 
@@ -335,7 +337,7 @@ class Work:
 
     def _pairs(self, database: Path) -> set[int]:
         """Pair ids of what was matched."""
-        ids = image_ids(database, self.root, self.rows.frames)
+        ids = image_ids(database, self.root, self.rows.images)
         return {pair_id(ids[a], ids[b]) for a, b in self.rows.pairs}
 
     @property
@@ -359,13 +361,13 @@ class Work:
 
     def _warnings(self) -> list[str]:
         notes = []
-        total = len(self.rows.frames)
+        total = len(self.rows.images)
         if self.poses is not None and len(self.poses.posed) < total:
             notes.append(
                 f"{self.poses.folder}: has poses for {len(self.poses.posed)} of {total} photos; pairs with the others "
                 "are verified without"
             )
-        kept = self.mode != "create" and all(frame.name in self.existing.images for frame in self.rows.frames)
+        kept = self.mode != "create" and all(matched.name in self.existing.images for matched in self.rows.images)
         if kept and self.options.cameras != CameraOptions():
             notes.append(
                 "the cameras that the database has are kept; --camera options are for new images only; "

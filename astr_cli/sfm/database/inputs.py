@@ -8,11 +8,11 @@ from pathlib import Path
 
 from astr_cli.errors import AstrError
 from astr_cli.images.catalogue import catalogue
-from astr_cli.sfm.tracks.match_rows import Frame
+from astr_cli.sfm.tracks.match_rows import MatchedImage
 
 
 def find_matches(database: Path) -> Path:
-    """matches.h5 beside the database, else in the working folder. Raises AstrError."""
+    """matches.h5 beside the database, else in the current folder. Raises AstrError."""
     beside = database.parent / "matches.h5"
     here = Path("matches.h5")
     for path in (beside, here):
@@ -23,7 +23,7 @@ def find_matches(database: Path) -> Path:
 
 
 def find_root(matches: Path, stored: str, first: str) -> Path:
-    """The image root: the stored one as seen from the matches file, else from the working folder. Raises AstrError."""
+    """The image root: the stored one as seen from the matches file, else from the current folder. Raises AstrError."""
     candidates = dict.fromkeys([(matches.parent.resolve() / stored).resolve(), Path(stored).resolve()])
     found = next((root for root in candidates if (root / first).is_file()), None)
     if found is None:
@@ -33,17 +33,17 @@ def find_root(matches: Path, stored: str, first: str) -> Path:
     return found.relative_to(here) if found.is_relative_to(here) else found
 
 
-def check_photos(root: Path, frames: Sequence[Frame], matches: Path) -> None:
+def check_photos(root: Path, images: Sequence[MatchedImage], matches: Path) -> None:
     """Raises AstrError unless every photo is there, with the size it was matched at."""
-    found = catalogue(root, (frame.name for frame in frames))
+    found = catalogue(root, (matched.name for matched in images))
     if found.errors:
         raise AstrError(f"{matches}: {found.complaint()}")
-    for frame in frames:
-        size = found.infos[frame.name].size
-        if size != frame.size:
+    for matched in images:
+        size = found.infos[matched.name].size
+        if size != matched.size:
             raise AstrError(
-                f"{root / frame.name}: is {size[0]}x{size[1]}, but was matched as {frame.size[0]}x{frame.size[1]}; "
-                "match it again"
+                f"{root / matched.name}: is {size[0]}x{size[1]}, but was matched as "
+                f"{matched.size[0]}x{matched.size[1]}; match it again"
             )
 
 

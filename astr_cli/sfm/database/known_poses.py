@@ -22,7 +22,7 @@ MODEL_FILES = frozenset(
 )
 
 
-class PoseError(AstrError):
+class KnownPosesError(AstrError):
     """Known poses that do not fit."""
 
 
@@ -30,24 +30,24 @@ class KnownPoses:
     """The posed images of a COLMAP model folder."""
 
     def __init__(self, folder: Path, names: Sequence[str]) -> None:
-        """Raises PoseError: not a model that can be read, fewer than two of `names` in it."""
+        """Raises KnownPosesError: not a model that can be read, fewer than two of `names` in it."""
         read_cameras(folder)  # refuses what is no model in our own words
         try:
             with quiet(errors=False):
                 self._model = pycolmap.Reconstruction(str(folder))
         except (RuntimeError, ValueError, IndexError) as error:
-            raise PoseError(f"{folder}: not a COLMAP model that can be read ({first_line(error)})") from None
+            raise KnownPosesError(f"{folder}: not a COLMAP model that can be read ({first_line(error)})") from None
         self.folder = folder
         self._images = {image.name: image for image in self._model.images.values() if image.has_pose}
         self.posed = tuple(name for name in names if name in self._images)
         if len(self.posed) < 2:
             some = f"; it has {min(self._images)}" if self._images else ""
-            raise PoseError(f"{folder}: has poses for {len(self.posed)} of the {len(names)} images{some}")
+            raise KnownPosesError(f"{folder}: has poses for {len(self.posed)} of the {len(names)} images{some}")
 
     def for_database(self, database: Path, name: str) -> Any:
         """A pycolmap.Reconstruction without points, with the numbers, rigs and frames of `database`, called `name`.
 
-        Raises PoseError: a camera has another model there, or one camera there is several in the model.
+        Raises KnownPosesError: a camera has another model there, or one camera there is several in the model.
         """
         model = pycolmap.Reconstruction()
         with open_database(database) as opened:
@@ -84,12 +84,12 @@ class KnownPoses:
             number = images[name].camera_id
             camera, there = self._model.cameras[self._images[name].camera_id], cameras[number]
             if (camera.model, camera.width, camera.height) != (there.model, there.width, there.height):
-                raise PoseError(
+                raise KnownPosesError(
                     f"{self.folder}: the camera of {name} is {_camera_text(camera)} where {database} has "
                     f"{_camera_text(there)}; cameras there are kept: take --mode create, or poses made with it"
                 )
             if number in known and list(known[number].params) != list(camera.params):
-                raise PoseError(
+                raise KnownPosesError(
                     f"{self.folder}: {name} has another camera than the other images of camera {number} in "
                     f"{database}; take --mode create"
                 )
@@ -124,9 +124,9 @@ def cameras_of(model: Any, database: Path) -> Iterator[None]:
 
 
 def write_model(model: Any, folder: Path) -> None:
-    """Writes a model in place of an older one. Raises PoseError: something else lies there."""
+    """Writes a model in place of an older one. Raises KnownPosesError: something else lies there."""
     if folder.exists() and not (folder.is_dir() and all(path.name in MODEL_FILES for path in folder.iterdir())):
-        raise PoseError(f"{folder}: holds something other than a COLMAP model; move it out of the way")
+        raise KnownPosesError(f"{folder}: holds something other than a COLMAP model; move it out of the way")
     with tempfile.TemporaryDirectory(prefix=".posed-", dir=folder.parent) as scratch:
         made = Path(scratch) / folder.name
         made.mkdir()

@@ -9,7 +9,7 @@ from astr_cli.errors import AstrError
 from astr_cli.sfm import colmap
 from astr_cli.sfm.database.atomic import new_database
 from astr_cli.sfm.database.cameras import CameraOptions, import_images
-from astr_cli.sfm.tracks.match_rows import Frame
+from astr_cli.sfm.tracks.match_rows import MatchedImage
 
 SEED = 0
 
@@ -17,7 +17,7 @@ SEED = 0
 def sift_database(
     database: Path,
     photos: Path,
-    frames: Sequence[Frame],
+    images: Sequence[MatchedImage],
     pairs: Sequence[tuple[str, str]],
     cameras: CameraOptions,
     side: int,
@@ -27,14 +27,14 @@ def sift_database(
     side: the greatest width or height that photos are extracted at, in pixels. Raises AstrError for names with blanks,
     which COLMAP's list of pairs cannot hold.
     """
-    odd = next((frame.name for frame in frames if len(frame.name.split()) != 1), None)
+    odd = next((matched.name for matched in images if len(matched.name.split()) != 1), None)
     if odd is not None:
         raise AstrError(f"{photos / odd}: COLMAP's list of pairs cannot hold a name with blanks; rename the photo")
     listed = database.with_name(f".{database.name}.pairs.txt")
     try:
         listed.write_text("".join(f"{name0} {name1}\n" for name0, name1 in pairs), encoding="utf-8")
         with new_database(database) as part:
-            import_images(part, photos, frames, cameras)
-            colmap.match_sift(part, photos, [frame.name for frame in frames], listed, side, SEED)
+            import_images(part, photos, images, cameras)
+            colmap.match_sift(part, photos, [matched.name for matched in images], listed, side, SEED)
     finally:
         listed.unlink(missing_ok=True)

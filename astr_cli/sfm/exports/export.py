@@ -31,7 +31,7 @@ class ExportOptions:
     min_score: float = 0.0
     """Matches below this are left out."""
     merge_radius: float = MERGE_RADIUS
-    """Matches this close in an image, in working pixels, may become one track."""
+    """Matches this close in an image, in matched pixels, may become one track."""
     overwrite: bool = False
     """Replace files of an earlier export."""
 
@@ -79,7 +79,7 @@ def export_matches(options: ExportOptions) -> ExportSummary:
         format=options.format,
         files=tuple(file.as_posix() for file in files),
         images_root=root,
-        images=len(tracked.frames),
+        images=len(tracked.images),
         keypoints=sum(map(len, tracked.keypoints)),
         pairs=len(tracked.pairs),
         matches=sum(map(len, tracked.matches)),
@@ -107,6 +107,6 @@ def _check_targets(options: ExportOptions, files: list[Path]) -> None:
 
 
 def _stored_root(matches: Path, stored: str) -> Path:
-    """The image root as seen from the matches file where there is such a folder, else from the working folder."""
+    """The image root as seen from the matches file where there is such a folder, else from the current folder."""
     beside = matches.parent / stored
     return beside if beside.is_dir() else Path(stored)

@@ -26,11 +26,11 @@ def write_hloc(tracked: Tracked, folder: Path) -> None:
     `matching_scores0` (K,) float16. pairs.txt: the pairs.
     """
     with _new_file(folder / "features.h5") as file:
-        for frame, keypoints, scores in zip(tracked.frames, tracked.keypoints, tracked.scores, strict=True):
-            group = file.create_group(frame.name)
+        for matched, keypoints, scores in zip(tracked.images, tracked.keypoints, tracked.scores, strict=True):
+            group = file.create_group(matched.name)
             _write(group, "keypoints", keypoints)
             _write(group, "scores", scores)
-            _write(group, "image_size", np.array(frame.size, np.int32))
+            _write(group, "image_size", np.array(matched.size, np.int32))
     with _new_file(folder / "matches.h5") as file:
         for pair, matches in zip(tracked.pairs, tracked.matches, strict=True):
             scores0, scores1 = tracked.scores[pair[0]], tracked.scores[pair[1]]
@@ -50,8 +50,8 @@ def write_imc(tracked: Tracked, folder: Path) -> None:
     int32 keypoint indices.
     """
     with _new_file(folder / "keypoints.h5") as file:
-        for frame, keypoints in zip(tracked.frames, tracked.keypoints, strict=True):
-            _write(file, frame.name, keypoints)
+        for matched, keypoints in zip(tracked.images, tracked.keypoints, strict=True):
+            _write(file, matched.name, keypoints)
     with _new_file(folder / "matches.h5") as file:
         for pair, matches in zip(tracked.pairs, tracked.matches, strict=True):
             name0, name1 = tracked.names(pair)

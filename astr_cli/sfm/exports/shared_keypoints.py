@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from astr_cli.errors import AstrError
 from astr_cli.sfm.tracks.build import MERGE_RADIUS, build_tracks
-from astr_cli.sfm.tracks.match_rows import Frame, read_rows
+from astr_cli.sfm.tracks.match_rows import MatchedImage, read_rows
 from astr_cli.sfm.tracks.pair_matches import pair_matches
 from astr_cli.store.matches_file import MatchesFile
 
@@ -20,16 +20,16 @@ from astr_cli.store.matches_file import MatchesFile
 class Tracked:
     """N images and P pairs of them."""
 
-    frames: tuple[Frame, ...]  # by name
+    images: tuple[MatchedImage, ...]  # by name
     keypoints: tuple[NDArray[np.float32], ...]  # N of (K, 2): ORIGINAL pixels, centre of the top-left pixel at (0, 0)
     scores: tuple[NDArray[np.float32], ...]  # N of (K,)
-    pairs: tuple[tuple[int, int], ...]  # P of indices into frames
+    pairs: tuple[tuple[int, int], ...]  # P of indices into images
     matches: Sequence[NDArray[np.uint32]]  # P of (M, 2): indices into the keypoints of the two
     images_root: str  # as the matches file has it
 
     def names(self, pair: tuple[int, int]) -> tuple[str, str]:
         """The names of a pair's two images."""
-        return self.frames[pair[0]].name, self.frames[pair[1]].name
+        return self.images[pair[0]].name, self.images[pair[1]].name
 
 
 def read_tracked(path: Path, min_score: float = 0.0, merge_radius: float = MERGE_RADIUS) -> Tracked:
@@ -44,9 +44,9 @@ def read_tracked(path: Path, min_score: float = 0.0, merge_radius: float = MERGE
     if not len(rows):
         raise AstrError(f"{path}: holds no match with a score of {min_score:g} or more; nothing to export")
     tracks = build_tracks(rows, merge_radius)
-    count = len(rows.frames)
+    count = len(rows.images)
     return Tracked(
-        frames=rows.frames,
+        images=rows.images,
         keypoints=tuple(tracks.of_image(image) for image in range(count)),
         scores=tuple(np.split(tracks.scores, tracks.offsets[1:-1])),
         pairs=tuple((int(a), int(b)) for a, b in rows.pairs),

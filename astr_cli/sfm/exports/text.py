@@ -28,8 +28,8 @@ def write_colmap(tracked: Tracked, folder: Path) -> None:
     """
     _refuse_spaces(tracked)
     zeros = " 0" * DESCRIPTOR
-    for frame, keypoints in zip(tracked.frames, tracked.keypoints, strict=True):
-        path = folder / "keypoints" / f"{frame.name}.txt"
+    for matched, keypoints in zip(tracked.images, tracked.keypoints, strict=True):
+        path = folder / "keypoints" / f"{matched.name}.txt"
         path.parent.mkdir(parents=True, exist_ok=True)
         lines = [f"{len(keypoints)} {DESCRIPTOR}"]
         lines += [f"{x:.4f} {y:.4f} 1 0{zeros}" for x, y in (keypoints.astype(np.float64) + 0.5).tolist()]
@@ -49,10 +49,10 @@ def write_openmvg(tracked: Tracked, folder: Path, root: Path) -> None:
     """
     _refuse_spaces(tracked)
     stems: dict[str, str] = {}
-    for frame in tracked.frames:
-        other = stems.setdefault(PurePosixPath(frame.name).stem, frame.name)
-        if other != frame.name:
-            raise AstrError(f"{other} and {frame.name} would share one .feat file in OpenMVG; rename one of them")
+    for matched in tracked.images:
+        other = stems.setdefault(PurePosixPath(matched.name).stem, matched.name)
+        if other != matched.name:
+            raise AstrError(f"{other} and {matched.name} would share one .feat file in OpenMVG; rename one of them")
     for (stem, _), keypoints in zip(stems.items(), tracked.keypoints, strict=True):
         _write_lines(folder / f"{stem}.feat", [f"{x:.4f} {y:.4f} 1 0" for x, y in keypoints.tolist()])
         count = np.array([len(keypoints)], "<u8").tobytes()
@@ -72,15 +72,15 @@ def _sfm_data(tracked: Tracked, root: Path) -> dict[str, object]:
     """OpenMVG's scene: a camera for each size and focal length, shared by the images that have them."""
     cameras: dict[tuple[int, int, float], int] = {}
     views: list[object] = []
-    for number, frame in enumerate(tracked.frames):
-        focal = _exif_focal(root, frame.name) or GUESSED_FOCAL * max(frame.size)
-        camera = cameras.setdefault((*frame.size, round(focal, 6)), len(cameras))
-        path = PurePosixPath(frame.name)
+    for number, matched in enumerate(tracked.images):
+        focal = _exif_focal(root, matched.name) or GUESSED_FOCAL * max(matched.size)
+        camera = cameras.setdefault((*matched.size, round(focal, 6)), len(cameras))
+        path = PurePosixPath(matched.name)
         view = {
             "local_path": "" if path.parent == PurePosixPath() else str(path.parent),
             "filename": path.name,
-            "width": frame.size[0],
-            "height": frame.size[1],
+            "width": matched.size[0],
+            "height": matched.size[1],
             "id_view": number,
             "id_intrinsic": camera,
             "id_pose": number,
@@ -115,9 +115,9 @@ def _exif_focal(root: Path, name: str) -> float | None:
 
 
 def _refuse_spaces(tracked: Tracked) -> None:
-    for frame in tracked.frames:
-        if len(frame.name.split()) != 1:
-            raise AstrError(f"'{frame.name}': names with spaces cannot be written in this format; rename the photo")
+    for matched in tracked.images:
+        if len(matched.name.split()) != 1:
+            raise AstrError(f"'{matched.name}': names with spaces cannot be written in this format; rename the photo")
 
 
 def _index_lines(matches: NDArray[np.uint32]) -> Iterator[str]:

@@ -98,7 +98,7 @@ class _Rays:
         first, second = self._model.image(image0), self._model.image(image1)
         moved = second.cam_from_world() * first.cam_from_world().inverse()
         focal = 0.5 * (first.camera.mean_focal_length() + second.camera.mean_focal_length())
-        errors = epipolar_errors(
+        errors = sampson_errors(
             self._rays(image0)[matches[:, 0]], self._rays(image1)[matches[:, 1]], np.asarray(moved.matrix())
         )
         return float((errors * focal < AGREEING).mean())
@@ -112,7 +112,7 @@ class _Rays:
         return self._of_image[image]
 
 
-def epipolar_errors(rays0: Floats, rays1: Floats, moved: Floats) -> Floats:
+def sampson_errors(rays0: Floats, rays1: Floats, moved: Floats) -> Floats:
     """(M,) Sampson distances of (M, 2) rays at depth 1, in units of that plane; moved: (3, 4), camera 0 to camera 1."""
     x, y, z = moved[:, 3]
     essential = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]]) @ moved[:, :3]

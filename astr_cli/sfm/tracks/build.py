@@ -27,7 +27,7 @@ from astr_cli.sfm.tracks.observations import (
     sort_by_image,
 )
 
-# Working pixels. Larger radii join more (median track on simulated scenes: the same up to 2) but blur the points.
+# Matched pixels. Larger radii join more (median track on simulated scenes: the same up to 2) but blur the points.
 MERGE_RADIUS = 1.0
 
 
@@ -60,7 +60,7 @@ class Tracks:
 def build_tracks(rows: PairRows | MatchRows, radius: float = MERGE_RADIUS) -> Tracks:
     """Joins all matches into tracks with at most one keypoint per image.
 
-    radius: how far apart, in working pixels, two stars may lie in an image and still be taken for one point; 0 keeps
+    radius: how far apart, in matched pixels, two stars may lie in an image and still be taken for one point; 0 keeps
     every star as it is.
     """
     if isinstance(rows, MatchRows):
@@ -68,7 +68,7 @@ def build_tracks(rows: PairRows | MatchRows, radius: float = MERGE_RADIUS) -> Tr
         tracks = build_tracks(ordered, radius)
         tracks.of_row[ordered.order] = tracks.of_row.copy()
         return tracks
-    scale = scales(rows.frames)
+    scale = scales(rows.images)
     stars, of_row = _stars(rows, scale)
     give_back()
     borders = np.concatenate([[0], np.cumsum([len(part) for part in of_row])])

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from astr_cli.images.geometry import working_size
+from astr_cli.images.geometry import matched_size
 from astr_cli.store.errors import StoreError
 from astr_cli.store.matches_file import MatchesFile
 from astr_cli.store.types import PairMatches, StoredPair
@@ -21,24 +21,24 @@ WAITING = 2_000_000  # matches in memory at a time, 42 MB
 
 
 @dataclass(frozen=True)
-class Frame:
+class MatchedImage:
     """One image: its name, its raw size and the size that the matcher saw, both (width, height) in pixels."""
 
     name: str
     size: tuple[int, int]
-    working: tuple[int, int]
+    matched: tuple[int, int]
 
 
 class PairRows(Protocol):
     """Images, pairs of them, and the matches of a pair when asked for; the same each time."""
 
     @property
-    def frames(self) -> tuple[Frame, ...]:
+    def images(self) -> tuple[MatchedImage, ...]:
         """Sorted by name."""
 
     @property
     def pairs(self) -> NDArray[np.int32]:
-        """(P, 2) indices into frames."""
+        """(P, 2) indices into images."""
 
     def read(self, pair: int) -> PairMatches:
         """The matches of a pair, by its index."""
@@ -48,11 +48,11 @@ class PairRows(Protocol):
 class MatchRows:
     """Every match of every pair; keypoints in ORIGINAL pixels, the centre of the top-left pixel at (0, 0)."""
 
-    frames: tuple[Frame, ...]  # sorted by name
-    pairs: NDArray[np.int32]  # (P, 2) indices into frames
+    images: tuple[MatchedImage, ...]  # sorted by name
+    pairs: NDArray[np.int32]  # (P, 2) indices into images
     pair: NDArray[np.int32]  # (R,) index into pairs, rising
-    keypoints0: NDArray[np.float32]  # (R, 2) in frames[pairs[pair, 0]]
-    keypoints1: NDArray[np.float32]  # (R, 2) in frames[pairs[pair, 1]]
+    keypoints0: NDArray[np.float32]  # (R, 2) in images[pairs[pair, 0]]
+    keypoints1: NDArray[np.float32]  # (R, 2) in images[pairs[pair, 1]]
     scores: NDArray[np.float32]  # (R,)
     reference: NDArray[np.uint8]  # (R,) which of the two keypoints is the centre of a cell
 
@@ -74,8 +74,8 @@ class SortedRows:
     borders: NDArray[np.int64]  # (P + 1,) pair p has order[borders[p]:borders[p + 1]]
 
     @property
-    def frames(self) -> tuple[Frame, ...]:
-        return self.rows.frames
+    def images(self) -> tuple[MatchedImage, ...]:
+        return self.rows.images
 
     @property
     def pairs(self) -> NDArray[np.int32]:
@@ -101,8 +101,8 @@ class StoredRows:
         self._file: MatchesFile | None = None
         if not self._stored:
             raise StoreError(f"{file.path}: holds no pairs; match some with astr match")
-        self.frames = _frames(file, self._stored)
-        index = {frame.name: number for number, frame in enumerate(self.frames)}
+        self.images = _matched_images(file, self._stored)
+        index = {matched.name: number for number, matched in enumerate(self.images)}
         self.pairs = np.array([(index[pair.name0], index[pair.name1]) for pair in self._stored], np.int32)
 
     def read(self, pair: int) -> PairMatches:
@@ -153,11 +153,11 @@ def _stamp(path: Path) -> tuple[int, int]:
     return status.st_mtime_ns, status.st_size
 
 
-def scales(frames: Sequence[Frame]) -> NDArray[np.float64]:
-    """(N, 2) working pixels per original pixel, x and y, of each image."""
-    sizes = np.array([frame.size for frame in frames], np.float64).reshape(-1, 2)
-    working = np.array([frame.working for frame in frames], np.float64).reshape(-1, 2)
-    return working / sizes
+def scales(images: Sequence[MatchedImage]) -> NDArray[np.float64]:
+    """(N, 2) matched pixels per original pixel, x and y, of each image."""
+    sizes = np.array([matched.size for matched in images], np.float64).reshape(-1, 2)
+    matched = np.array([matched.matched for matched in images], np.float64).reshape(-1, 2)
+    return matched / sizes
 
 
 def read_rows(file: MatchesFile, min_score: float = 0.0) -> MatchRows:
@@ -168,10 +168,10 @@ def read_rows(file: MatchesFile, min_score: float = 0.0) -> MatchRows:
             matches = stored.read(number)
             arrays = (matches.keypoints0, matches.keypoints1, matches.scores, matches.reference)
             parts.append((np.full(len(matches), number, np.int32), *arrays))
-    return MatchRows(stored.frames, stored.pairs, *(np.concatenate(column) for column in zip(*parts, strict=True)))
+    return MatchRows(stored.images, stored.pairs, *(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def _frames(file: MatchesFile, stored: Sequence[StoredPair]) -> tuple[Frame, ...]:
+def _matched_images(file: MatchesFile, stored: Sequence[StoredPair]) -> tuple[MatchedImage, ...]:
     text = file.attributes.get("long_side", "")
     if not text.isdecimal() or int(text) < 1:
         raise StoreError(f"{file.path}: the attribute long_side is '{text}', not a number; make it with astr match")
@@ -186,6 +186,6 @@ def _frames(file: MatchesFile, stored: Sequence[StoredPair]) -> tuple[Frame, ...
     # Tiles match at full size, so a pixel of the matched photo is one of the photo.
     tiled = file.attributes.get("tiles") == "true"
     return tuple(
-        Frame(name, sizes[name], sizes[name] if tiled else working_size(*sizes[name], int(text)))
+        MatchedImage(name, sizes[name], sizes[name] if tiled else matched_size(*sizes[name], int(text)))
         for name in sorted(sizes)
     )

@@ -27,7 +27,7 @@ MEETINGS = 4_000_000  # of two stars in an image, held before those of the same 
 
 
 def merge_stars(stars: Observations, radius: float) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
-    """Joins stars within `radius` (working pixels), in place: there is no room for them twice.
+    """Joins stars within `radius` (matched pixels), in place: there is no room for them twice.
 
     stars: sorted by (group, image); afterwards those of them that the result, (O,) booleans, marks are the joined
     groups, in no order. Also returns the group of every star. A group's position in an image is the mean of its stars':
@@ -132,7 +132,7 @@ def _families(first: NDArray[np.int32], second: NDArray[np.int32], starts: Ints)
 
 
 class Table(NamedTuple):
-    """Observations sorted by (group, image) with what joining needs to know of them; positions in working pixels."""
+    """Observations sorted by (group, image) with what joining needs to know of them; positions in matched pixels."""
 
     group: Ints  # (O,) 0..G-1, every group at least once
     image: NDArray[np.int32]  # (O,)

@@ -20,7 +20,7 @@ def give_back() -> None:
 
 
 class Observations(NamedTuple):
-    """At most one of a group in an image; positions in working pixels."""
+    """At most one of a group in an image; positions in matched pixels."""
 
     group: NDArray[np.int32]  # (O,) 0..G-1, every group at least once
     image: NDArray[np.int32]  # (O,)

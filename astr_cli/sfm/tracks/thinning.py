@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astr_cli.sfm.tracks.build import Tracks
-from astr_cli.sfm.tracks.match_rows import Frame
+from astr_cli.sfm.tracks.match_rows import MatchedImage
 
 CELLS = 256  # that an image is cut into, at most; each gives its best keypoint before any gives its second
 
 
-def thin_tracks(tracks: Tracks, frames: tuple[Frame, ...], most: int | None = None, shortest: int = 2) -> Tracks:
+def thin_tracks(tracks: Tracks, images: tuple[MatchedImage, ...], most: int | None = None, shortest: int = 2) -> Tracks:
     """Leaves out tracks of fewer than `shortest` images, then keeps up to `most` keypoints an image.
 
     The keypoints of tracks that the images before have kept go first, then those of long tracks, then those of a high
@@ -26,13 +26,13 @@ def thin_tracks(tracks: Tracks, frames: tuple[Frame, ...], most: int | None = No
     kept = tracks.lengths[tracks.track] >= shortest
     if most is not None:
         lengths, taken = tracks.lengths, np.zeros(len(tracks.lengths), bool)
-        for image, frame in enumerate(frames):
+        for image, matched in enumerate(images):
             rows = np.arange(tracks.offsets[image], tracks.offsets[image + 1])
             rows = rows[kept[rows]]
             if len(rows) > most:
                 track = tracks.track[rows]
                 worth = taken[track], lengths[track], tracks.scores[rows]
-                order = spread(tracks.keypoints[rows], frame.size, most, *worth)
+                order = spread(tracks.keypoints[rows], matched.size, most, *worth)
                 kept[rows[order[most:]]] = False
                 rows = rows[order[:most]]
             taken[tracks.track[rows]] = True
