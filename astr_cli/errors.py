@@ -1,4 +1,4 @@
-"""What can go wrong for a user, each with the exit code of DESIGN.md's table.
+"""What can go wrong for a user, each with its exit code (docs/design.md, Errors).
 
 An `AstrError` carries one line that says which file, what is wrong and what to do. Everything else that reaches the
 command line is a bug and exits with 1.

@@ -81,7 +81,7 @@ def main() -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Runs one command line and returns its exit code (DESIGN's table); an error is one line on stderr."""
+    """Runs one command line and returns its exit code (docs/design.md, Errors); an error is one line on stderr."""
     try:
         code = app(args=list(arguments), prog_name="astr", standalone_mode=False)
     except AstrError as error:

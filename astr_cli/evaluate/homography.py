@@ -5,7 +5,7 @@ import numpy as np
 from astr_cli.evaluate.metrics import Array
 from astr_cli.images.geometry import scale_intrinsics
 
-CORNER_THRESHOLDS = (3.0, 5.0, 10.0)  # pixels of the matched size (ASTR.md, section 8)
+CORNER_THRESHOLDS = (3.0, 5.0, 10.0)  # pixels of the matched size (docs/model.md, Evaluation)
 PIXELS = 3.0  # RANSAC's inlier threshold, and what counts as a right match, in pixels of the matched size
 CONFIDENCE = 0.99999
 MAX_ITERATIONS = 10_000

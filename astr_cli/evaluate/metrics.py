@@ -1,6 +1,6 @@
 """How far an estimated relative pose is from the true one, and how many matches obey the true one.
 
-Definitions are those of SuperGlue's and LoFTR's evaluation, see DESIGN.md, "Numbers".
+Definitions are those of SuperGlue's and LoFTR's evaluation (docs/design.md, Numbers).
 """
 
 import math

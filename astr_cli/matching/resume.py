@@ -15,8 +15,8 @@ from astr_cli.store.run_info import ImageStamp, RunInfo
 
 Names: TypeAlias = tuple[str, str]
 
-# Sizes of a pair's rows and of what HDF5 adds to them (FORMATS), and the share of cells that match in an easy pair
-# (0.59 of them in the mean of fountain-P11's nearest pairs).
+# Sizes of a pair's rows and of what HDF5 adds to them (docs/formats.md, Size), and the share of cells that match in an
+# easy pair (0.59 of them in the mean of fountain-P11's nearest pairs).
 _ROW_BYTES = 21
 _PAIR_BYTES = 3000
 _MATCHED_CELLS = 0.6

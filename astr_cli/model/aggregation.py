@@ -1,4 +1,5 @@
-"""The spot-guided aggregation module (paper figure 2): two levels of cross attention that exchange what they know."""
+"""The spot-guided aggregation module (paper section 3.2, figure 2; docs/model.md, Aggregation): two levels of cross
+attention that exchange what they know."""
 
 from collections.abc import Callable
 from functools import partial
@@ -104,6 +105,7 @@ class Aggregation(nn.Module):
         super().__init__()
         self.config = config
         c, heads = config.channels, config.heads
+        # NOTE the paper's rounds share no weights (docs/model.md, Presets).
         sets = 1 if config.shared_rounds else config.rounds
         self.first32 = CrossLayer(c, heads)
         self.first8 = CrossLayer(c, heads)
@@ -168,7 +170,7 @@ class Aggregation(nn.Module):
         return layer(maps[0], others[0], masks[0]), layer(maps[1], others[1], masks[1])
 
     def matching(self, x0: Tensor, x1: Tensor, mask0: Tensor | None, mask1: Tensor | None, index: int) -> DualSoftmax:
-        """Matching matrix `index`: dual softmax of f.f / (C T)."""
+        """Matching matrix `index`: dual softmax of f.f / (C T), T learned (docs/model.md, Temperatures)."""
         scale = (-self.log_temperature[index]).exp() / x0.shape[1]
         flat0 = None if mask0 is None else mask0.flatten(1)
         flat1 = None if mask1 is None else mask1.flatten(1)

@@ -30,6 +30,7 @@ class RawMatches(NamedTuple):
     """Matches of one pair in matched pixels, centre of the top-left pixel at (0, 0).
 
     All rows with `reference` 0 (score falling, ties by cell), then those with 1; both from the same coarse matches.
+    NOTE the paper gives the former only (docs/model.md, Both ways).
     """
 
     keypoints0: Tensor  # (M, 2) float32

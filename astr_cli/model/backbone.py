@@ -1,4 +1,5 @@
-"""Grey-scale ResNet-FPN down to 1/32 (supplement 2.3): two coarse maps for aggregation, one fine map."""
+"""Grey-scale ResNet-FPN down to 1/32 (supplement 2.3; docs/model.md, Backbone): two coarse maps for aggregation, one
+fine map."""
 
 from itertools import pairwise
 from typing import NamedTuple
@@ -96,6 +97,7 @@ class Backbone(nn.Module):
 
     def forward(self, images: Tensor, masks: Tensor | None = None) -> Features:
         """images (B, 1, H, W) in [0, 1], masks (B, H, W) bool: see `Features` for what comes out."""
+        # NOTE the paper has no masks: here they hold from the first pixel on (docs/model.md, Masks).
         if masks is not None:
             images = images * masks[:, None]
         levels = mask_pyramid(masks)

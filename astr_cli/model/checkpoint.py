@@ -1,8 +1,8 @@
 """Weights on disk: safetensors only, nothing is ever unpickled, every byte is under a checksum.
 
-An exported file holds the folded network (fp16; norms, biases of folded norms and temperatures in fp32), and beside
-each folded convolution what is needed to unfold it again when training goes on from it. The header holds the config,
-the training position and a checksum over all of it.
+An exported file (docs/model.md, Weights) holds the folded network (fp16; norms, biases of folded norms and temperatures
+in fp32), and beside each folded convolution what is needed to unfold it again when training resumes from it. The header
+holds the config, the training position and a checksum over all of it.
 """
 
 import dataclasses

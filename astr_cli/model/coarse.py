@@ -1,4 +1,5 @@
-"""Coarse matches: mutual nearest cells of the final matching matrix above a threshold, away from the border."""
+"""Coarse matches: mutual nearest cells of the final matching matrix above a threshold, away from the border (paper
+section 3.2; docs/model.md, Coarse matches)."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,5 @@
-"""The fine stage: one point of each coarse match moves inside a window that adaptive scaling has sized."""
+"""The fine stage (paper section 3.3; docs/model.md, Fine stage): one point of each coarse match moves inside a window
+that adaptive scaling has sized."""
 
 from typing import NamedTuple
 
@@ -16,7 +17,8 @@ from astr_cli.model.layers import join_heads, linear_attention, split_heads
 BLOCK, GPU_BLOCK = 64, 2048
 
 # NOTE the paper takes the expectation over the whole window; a second peak or a floor of the heat map pulls that to the
-# window's centre. Here it is taken again under a Gaussian about itself, a few times, and so settles on one peak.
+# window's centre. Here it is taken again under a Gaussian about itself, a few times, and so settles on one peak
+# (docs/model.md, Peak).
 PEAK_SIGMA = 0.6  # half-widths of the window
 PEAK_ROUNDS = 3
 
@@ -89,7 +91,8 @@ class Correction(nn.Module):
     """Corrects a peak by how each token of one window correlates with each of the other's.
 
     NOTE the paper, as LoFTR, asks the middle token of the reference window alone. All of them together see how the two
-    patches lie on each other, as least squares matching does, and a peak between tokens is no longer pulled to them.
+    patches lie on each other, as least squares matching does, and a peak between tokens is no longer pulled to them
+    (docs/model.md, Correction).
     """
 
     def __init__(self, tokens: int, hidden: int) -> None:
@@ -124,7 +127,10 @@ class FineStage(nn.Module):
         self.correction = Correction(config.fine_tokens**2, config.fine_hidden)
 
     def forward(self, maps: FineMaps, windows: Windows, one_way: bool = False) -> Refined:
-        """Locate every match in both images; `one_way` spares the closer look into image0."""
+        """Locate every match in both images; `one_way` spares the closer look into image0.
+
+        NOTE the paper locates it in one image and looks once (docs/model.md, Both ways, Closer look).
+        """
         scale0, scale1 = window_scales(windows.ratios)
         middle = torch.zeros_like(windows.points0)
         tokens0, tokens1 = self.look(maps, windows, 1.0)
@@ -204,7 +210,8 @@ def expect(log_heat: Tensor, places: Tensor) -> Tensor:
 def window_scales(ratios: Tensor) -> tuple[Tensor, Tensor]:
     """Window sizes over the plain window's, never below 1: the truth may lie anywhere within +-4 px (section 3.3).
 
-    ratio = size in image1 over size in image0, so the window of the image that shows things larger is widened.
+    ratio = size in image1 over size in image0, so the window of the image that shows things larger is widened
+    (docs/model.md, Windows).
     """
     return (1.0 / ratios).clamp(min=1.0), ratios.clamp(min=1.0)
 

@@ -24,7 +24,7 @@ def both(
 
 
 class ConvNorm(nn.Module):
-    """Convolution without bias and BatchNorm; after folding (exported weights) one convolution with bias."""
+    """Convolution without bias and BatchNorm; after folding (docs/model.md, Weights) one convolution with bias."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, folded: bool = False) -> None:
         super().__init__()

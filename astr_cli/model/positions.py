@@ -1,4 +1,4 @@
-"""Normalised positional encoding (supplement 2.2, equations 3 and 4)."""
+"""Normalised positional encoding (supplement 2.2, equations 3 and 4; docs/model.md, Positions)."""
 
 import math
 
@@ -18,7 +18,8 @@ def positional_encoding(
     ys = _axis(height, stride, train_side, device)[:, None, None]
     xs = _axis(width, stride, train_side, device)[None, :, None]
     k = torch.arange(channels // 4, device=device, dtype=torch.float32)
-    # NOTE the supplement prints 10000^(-2k/d); LoFTR's corrected code computes this, the same range for k < d/4.
+    # NOTE the supplement prints 10000^(-2k/d); LoFTR's corrected code computes this, the same range for k < d/4
+    # (docs/model.md, Positions).
     frequency = torch.exp(-math.log(10000.0) * 4 * k / channels)
     x, y = xs * frequency, ys * frequency
     parts = torch.stack(torch.broadcast_tensors(x.sin(), x.cos(), y.sin(), y.cos()), dim=-1)

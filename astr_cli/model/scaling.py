@@ -1,7 +1,8 @@
 """Adaptive scaling (paper section 3.3): how much larger a thing appears in image1 than in image0, match by match.
 
-Three ways, tried in this order: two-view geometry when both intrinsics are known, the affine map of each match's
-neighbourhood, and 1.
+Three ways, tried in this order: two-view geometry when both intrinsics are known, as in the paper; the affine map of
+each match's neighbourhood; 1. NOTE the last two, and the focal lengths in the first, are not in the paper
+(docs/model.md, Scale ratios).
 """
 
 import cv2
@@ -47,7 +48,10 @@ def scale_ratios(
 def geometric_ratios(
     points0: np.ndarray, points1: np.ndarray, intrinsics0: np.ndarray, intrinsics1: np.ndarray, focal_ratio: bool
 ) -> np.ndarray:
-    """(f1 / f0) * (depth0 / depth1) from the relative pose; NaN where the geometry says nothing."""
+    """(f1 / f0) * (depth0 / depth1) from the relative pose; NaN where the geometry says nothing.
+
+    NOTE the paper's ratio has no focal lengths (docs/model.md, Scale ratios); `focal_ratio` False leaves them out.
+    """
     unknown = np.full(len(points0), np.nan)
     if len(points0) < MIN_INLIERS:
         return unknown
@@ -83,7 +87,10 @@ def depth_ratios(rays0: np.ndarray, rays1: np.ndarray, rotation: np.ndarray, tra
 
 
 def affine_ratios(points0: np.ndarray, points1: np.ndarray) -> np.ndarray:
-    """sqrt |det| of the affine map that fits each match and its nearest neighbours; NaN where too few are near."""
+    """sqrt |det| of the affine map that fits each match and its nearest neighbours; NaN where too few are near.
+
+    NOTE for photos without intrinsics, which the paper does not treat (docs/model.md, Scale ratios).
+    """
     count = len(points0)
     if count < MIN_NEIGHBOURS:
         return np.full(count, np.nan)

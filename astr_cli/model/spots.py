@@ -1,4 +1,5 @@
-"""Choosing the spots (paper section 3.2): where in the other image a cell, helped by its neighbours, should look."""
+"""Choosing the spots (paper section 3.2; docs/model.md, Spots): where in the other image a cell, helped by its
+neighbours, should look."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,5 @@
-"""Attention in which each query has its own list of keys (paper section 3.2, supplement section 1), and its scores."""
+"""Attention in which each query has its own list of keys (paper section 3.2, supplement 1; docs/model.md, Sparse
+attention), and its scores."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""Which keys each query may see, in the three forms that the operator takes."""
+"""Which keys each query may see, in the three forms that the operator takes (docs/model.md, Sparse attention)."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

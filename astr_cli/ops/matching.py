@@ -1,4 +1,7 @@
-"""Dual softmax of two images' features: exact, and never with all of its N0 x N1 matrix in memory."""
+"""Dual softmax of two images' features: exact, and never with all of its N0 x N1 matrix in memory.
+
+NOTE supplement 1 sets entries of unrelated pixels to 0 in the spot layers (docs/model.md, Matching matrix).
+"""
 
 from dataclasses import dataclass
 from functools import cached_property

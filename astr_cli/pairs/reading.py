@@ -43,7 +43,7 @@ class PairList:
 
 
 def pair_key(name0: str, name1: str) -> str:
-    """hloc's key of a pair (FORMATS 2.1): "/" in the names becomes "-", the two are joined by "/"."""
+    """hloc's key of a pair (docs/formats.md, Pair keys): "/" in the names becomes "-", the two are joined by "/"."""
     return f"{name0.replace('/', '-')}/{name1.replace('/', '-')}"
 
 

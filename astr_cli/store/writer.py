@@ -16,7 +16,7 @@ FORMAT = "astr-matches-1"
 
 
 def pair_group(name0: str, name1: str) -> str:
-    """The HDF5 group of a pair: hloc's key (FORMATS 2.1)."""
+    """The HDF5 group of a pair: hloc's key (docs/formats.md, Pair keys)."""
     return f"{name0.replace('/', '-')}/{name1.replace('/', '-')}"
 
 

@@ -14,7 +14,7 @@ Change = tuple[str, int | float | str]
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Recipe of a run. Where it departs from the paper (ASTR, CVPR 2023) the comment says why."""
+    """Recipe of a run. Where it departs from the paper (ASTR, CVPR 2023) the comment says why, docs/model.md more."""
 
     preset: str = "astr-small"
     seed: int = 1

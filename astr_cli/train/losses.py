@@ -1,4 +1,7 @@
-"""Losses and what a run is judged by (paper section 3.4; sampling from supplement 2.1)."""
+"""Losses and what a run is judged by (paper section 3.4; sampling from supplement 2.1).
+
+Where they differ from the paper's: docs/model.md, Coarse and spot loss, Fine loss.
+"""
 
 import math
 from typing import NamedTuple
@@ -62,7 +65,10 @@ def matrix_loss(
     alone: tuple[tuple[Tensor, ...], tuple[Tensor, ...]],  # pairs and cells of both images
     config: TrainConfig,
 ) -> Tensor:
-    """Focal negative log likelihood at the chosen true matches, plus the cells that are known to be alone."""
+    """Focal negative log likelihood at the chosen true matches, plus the cells that are known to be alone.
+
+    NOTE without LoFTR's alpha, and with a weight of its own for the latter (docs/model.md, Coarse and spot loss).
+    """
     best0, best1 = matching.best()
     (alone0, cells0), (alone1, cells1) = alone
     # One look-up for all: each costs a gradient of the whole matrix's size.
@@ -87,7 +93,10 @@ def fine_loss(
     config: TrainConfig,
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
-    """Loss of the offsets and of the heat maps, both ways; and the median error in px."""
+    """Loss of the offsets and of the heat maps, both ways; and the median error in px.
+
+    NOTE on true matches alone, never on those that the network finds (docs/model.md, Fine loss).
+    """
     cells = aggregated.matching.rows.numel()
     count = min(len(truth.batch), max(config.fine_least, int(config.fine_share * cells)))
     chosen = torch.randperm(len(truth.batch), generator=generator)[:count].sort().values.to(truth.batch.device)
@@ -123,7 +132,8 @@ def location_loss(located: Located, true: Tensor, places: Tensor, config: TrainC
 def correction_loss(located: Located, true: Tensor) -> Tensor:
     """Length of the error of corrected offsets, in half-widths of the window, rounded off below a tenth.
 
-    True offsets (M, 2) beyond the window do not count: no correction reaches them.
+    True offsets (M, 2) beyond the window do not count: no correction reaches them. NOTE not in the paper
+    (docs/model.md, Fine loss).
     """
     goal = (true - located.start) / located.reach
     inside = (goal.abs() < 1).all(dim=1)
@@ -141,7 +151,10 @@ def offset_loss(found: Tensor, true: Tensor, log_heat: Tensor, places: Tensor) -
 
 
 def heat_loss(log_heat: Tensor, true: Tensor, places: Tensor) -> Tensor:
-    """Cross entropy of heat maps (M, tokens) with true offsets (M, 2), each shared out to the tokens near it."""
+    """Cross entropy of heat maps (M, tokens) with true offsets (M, 2), each shared out to the tokens near it.
+
+    NOTE not in the paper (docs/model.md, Fine loss).
+    """
     spacing = 2.0 / (math.isqrt(len(places)) - 1)
     apart = (true[:, None] - places).abs() / spacing
     share = (1 - apart).clamp(min=0).prod(dim=2)
@@ -149,7 +162,7 @@ def heat_loss(log_heat: Tensor, true: Tensor, places: Tensor) -> Tensor:
 
 
 def jittered(ratios: Tensor, limit: float, config: TrainConfig, generator: torch.Generator) -> Tensor:
-    """True ratios as the model will see them: noisy, sometimes 1, within the limit."""
+    """True ratios as the model will see them: noisy, sometimes 1, within the limit (docs/model.md, Fine loss)."""
     noise = torch.randn(len(ratios), generator=generator).to(ratios.device)
     plain = torch.rand(len(ratios), generator=generator).to(ratios.device) < config.ratio_plain
     noisy = (ratios * (config.ratio_jitter * noise).exp()).clamp(1 / limit, limit)

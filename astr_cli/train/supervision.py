@@ -1,4 +1,5 @@
-"""Ground truth of a rendered pair, from depth, intrinsics and pose alone (LoFTR's way: warp 1/8 cell centres)."""
+"""Ground truth of a rendered pair, from depth, intrinsics and pose alone (LoFTR's way: warp 1/8 cell centres;
+docs/model.md, Truth)."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""`astr match` on bad input and bad luck: DESIGN's table of exit codes, row by row, one line each and no traceback."""
+"""`astr match` on bad input and bad luck: each exit code of docs/design.md (Errors), one line and no traceback."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""Properties of the whole network, on both presets (spec: figure 2 and section 3 of the paper)."""
+"""Properties of the whole network, on both presets (figure 2 and section 3 of the paper)."""
 
 import pytest
 import torch

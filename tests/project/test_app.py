@@ -1,4 +1,4 @@
-"""What becomes of an error on the command line: one line, and the exit code of DESIGN's table."""
+"""What becomes of an error on the command line: one line, and its exit code (docs/design.md, Errors)."""
 
 from __future__ import annotations
 

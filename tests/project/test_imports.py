@@ -1,4 +1,4 @@
-"""Imports run one way, and heavy libraries stay where DESIGN puts them."""
+"""Imports run one way, and heavy libraries stay where docs/design.md (Layout) puts them."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def part_of(parts: tuple[str, ...], package_root: Path) -> str:
 
 
 def violations(package_root: Path) -> list[str]:
-    """One line for each import that DESIGN's layout forbids."""
+    """One line for each import that the layout forbids."""
     found = []
     for path in sorted(package_root.rglob("*.py")):
         relative = path.relative_to(package_root)

@@ -1,6 +1,7 @@
 """`--rotate auto`: which quarter turn of the second photo makes a pair match, found out on small copies.
 
-A pair is decided by its own two photos: what else is in the list changes nothing.
+A pair is decided by its own two photos: what else is in the list changes nothing. NOTE not in the paper
+(docs/model.md, Around the model).
 """
 
 from collections.abc import Callable

@@ -42,7 +42,7 @@ def ignore(event: Event) -> None:
 
 
 def match_pairs(options: MatchOptions, listener: Listener = ignore, stopwatch: Stopwatch | None = None) -> MatchSummary:
-    """Matches the pairs of a file and writes matches.h5 (`MatchOptions` says from what, DESIGN's contracts how).
+    """Matches the pairs of a file as `MatchOptions` says, into matches.h5 (docs/design.md, matches.h5 and Journal).
 
     A `stopwatch` for the device that the options mean learns where the time goes.
 

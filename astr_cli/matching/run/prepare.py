@@ -39,7 +39,7 @@ class PreparedRun(NamedTuple):
 def prepare(options: MatchOptions, listener: Listener) -> PreparedRun:
     """Reads pairs, image headers, cameras and weights.
 
-    Raises an AstrError (exit code 2) for whatever DESIGN's table says a run must not start with.
+    Raises an AstrError (exit code 2) for whatever a run must not start with (docs/design.md, Errors).
     """
     compute = resolve_compute(options)
     listed = read_pairs(options.pairs)

@@ -2,6 +2,7 @@
 
 The small matches say which part of image1 a tile of image0 shows, and how much larger or smaller. Both are taken from
 the level of their photo's pyramid at which things look equally large. Rows count where they lie in their tile's core.
+NOTE not in the paper (docs/model.md, Around the model).
 """
 
 from collections.abc import Iterator

@@ -1,5 +1,5 @@
-"""The checks of a COLMAP database (FORMATS 2.3), by SQLite alone: COLMAP itself rewrites what it opens, and dies of bad
-indices.
+"""The checks of a COLMAP database (docs/formats.md, COLMAP databases), by SQLite alone: COLMAP itself rewrites what it
+opens, and dies of bad indices.
 """
 
 from __future__ import annotations

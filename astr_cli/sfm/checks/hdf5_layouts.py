@@ -1,4 +1,4 @@
-"""The checks of each HDF5 layout (FORMATS 2.1, 2.2)."""
+"""The checks of each HDF5 layout (docs/formats.md, Formats of other programs)."""
 
 from __future__ import annotations
 

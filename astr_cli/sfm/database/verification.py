@@ -37,9 +37,9 @@ def verify(
 ) -> None:
     """Verifies all pairs of the database that have no geometry yet.
 
-    None that it writes is undefined (FORMATS 2.3). pairs: the pair ids of a dense matcher, for which COLMAP's fewest
-    inliers are too few. model: a pycolmap.Reconstruction with the database's ids, to verify by its poses. `tell` gets
-    a line now and then. Stopped and called again, it goes on.
+    None that it writes is undefined (docs/formats.md, COLMAP databases). pairs: the pair ids of a dense matcher, for
+    which COLMAP's fewest inliers are too few. model: a pycolmap.Reconstruction with the database's ids, to verify by
+    its poses. `tell` gets a line now and then. Stopped and called again, it resumes.
     """
     before, empty = _geometries(database)
     with _progress(database, len(before), tell):

@@ -41,7 +41,7 @@ def align(points: NDArray[np.float64], targets: NDArray[np.float64]) -> Similari
 
 def centre_error(centres: NDArray[np.float64], truth: NDArray[np.float64]) -> float:
     """Largest distance of camera centres (M, 3) to true ones (M, 3) after similarity alignment, over the largest
-    distance of two true centres (DESIGN, Numbers). Raises ValueError as `align` does.
+    distance of two true centres (docs/design.md, Numbers). Raises ValueError as `align` does.
     """
     left = np.linalg.norm(align(centres, truth).apply(centres) - truth, axis=1)
     extent = np.linalg.norm(truth[:, None] - truth[None], axis=2).max()
