@@ -17,7 +17,7 @@ from astr_cli.cli.app import run
 from astr_cli.errors import AstrError
 from astr_cli.options.database import CameraOptions, ImportOptions, TrackOptions
 from astr_cli.sfm.colmap import pycolmap
-from astr_cli.sfm.database.cameras import CameraOptionError
+from astr_cli.sfm.database.cameras import CameraOptionError, check_camera_options
 from astr_cli.sfm.database.importing import import_matches
 from astr_cli.sfm.tracks.build import build_tracks
 
