@@ -89,7 +89,7 @@ def _train_process(request: TrainRequest, folder: Path, config: TrainConfig, ech
         torch.set_float32_matmul_precision("high")  # what is left in float32 has bf16 numbers for factors
     workers = workers_for(device) if request.workers is None else request.workers
     with _StopFlag() as stop:
-        loader = load_batches(batches, range(state.step, config.steps), workers)
+        loader = load_batches(batches, range(state.step * config.accumulate, config.steps * config.accumulate), workers)
         run(state, config, loader, device, lambda: stop.asked or time.monotonic() > deadline, listen)
     if first:
         save_run(folder, state, config)
