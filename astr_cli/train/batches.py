@@ -45,7 +45,7 @@ def make_scene(
         config.rgbd_share,
         config.megadepth_share,
     )
-    mix = SceneMix(*batch_size(config, step), shares, config.difficulty, config.light)
+    mix = SceneMix(*batch_size(config, step), shares, config.difficulty, config.light, config.hard_share, config.full_light_share)
     return mixed_scene(photos, recordings, mix, step_generator(config, step, 0, rank), device)
 
 

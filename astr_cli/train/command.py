@@ -85,8 +85,8 @@ def _train_process(request: TrainRequest, folder: Path, config: TrainConfig, ech
             echo(f"validation: {found}")
 
     batches = BatchSet(photos, request.rgbd, request.megadepth, config, device, process_rank())
-    if device.type == "cuda" and config.autocast:
-        torch.set_float32_matmul_precision("high")  # what is left in float32 has bf16 numbers for factors
+    if config.autocast:  # what is left in float32 has bf16 numbers for factors
+        torch.set_float32_matmul_precision("high" if device.type == "cuda" else "medium")
     workers = workers_for(device) if request.workers is None else request.workers
     with _StopFlag() as stop:
         loader = load_batches(batches, range(state.step * config.accumulate, config.steps * config.accumulate), workers)

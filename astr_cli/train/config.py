@@ -52,6 +52,8 @@ class TrainConfig:
     rgbd_share: float = SceneShares.rgbd
     megadepth_share: float = SceneShares.megadepth
     difficulty: float = 1.0  # of the views, drawn below this for each batch; the first hours learn faster at 0.6
+    hard_share: float = 0.0  # how often a batch is of scale ratios 2 to 4, and of planes at 60 to 75 degrees
+    full_light_share: float = 0.0  # how often light is at full strength
     light: float = 0.6  # strength of photometric changes, drawn below this for each image; at 1 much of it is noise
     ema: float = 0.999
     autocast: bool = True  # bf16 for convolutions and products
@@ -66,6 +68,7 @@ class TrainConfig:
         # Older files lack some.
         absent = {"megadepth_share": 0.0, "correction_weight": 0.0, "only_fine": False, "large_share": 0.0}
         absent |= {"accumulate": 1, "decay": 0, "frozen_norm": False, "only_matcher": False}
+        absent |= {"hard_share": 0.0, "full_light_share": 0.0}
         values = {**absent, **json.loads(text)}
         if "planes_share" not in values:  # written when there were planes and reliefs only
             rest = {"rooms_share": 0.0, "facades_share": 0.0, "rgbd_share": 0.0}
