@@ -48,16 +48,15 @@ def gather_gradients(
     for batch in batches:
         statistics = [buffer.clone() for buffer in model.buffers()]
         losses = forward(model, config, batch, generator)
-        gradients = torch.autograd.grad(losses.total, parameters, allow_unused=True)
-        if not _finite(losses.total, gradients):
+        gradients = finite_gradients(losses.total, parameters)
+        if gradients is None:
             for buffer, before in zip(model.buffers(), statistics, strict=True):
                 buffer.copy_(before)
             continue
         kept.append(_detached(losses))
         pairs += len(batch.image0)
         for total, gradient in zip(sums, gradients, strict=True):
-            if gradient is not None:
-                total.add_(gradient, alpha=len(batch.image0))
+            total.add_(gradient, alpha=len(batch.image0))
     for parameter, total in zip(parameters, sums, strict=True):
         parameter.grad = total.div_(max(pairs, 1))
     return Gathered(kept, len(batches) - len(kept))
@@ -75,9 +74,16 @@ def forward(model: Astr, config: TrainConfig, batch: Batch, generator: torch.Gen
         return batch_losses(model, (features0, features1), aggregated, batch.truth, config, generator)
 
 
-def _finite(loss: Tensor, gradients: tuple[Tensor | None, ...]) -> bool:
-    norms = torch._foreach_norm([gradient for gradient in gradients if gradient is not None])
-    return bool(torch.isfinite(torch.stack([loss.detach(), *norms])).all())
+def finite_gradients(loss: Tensor, parameters: list[nn.Parameter]) -> list[Tensor] | None:
+    """Gradients of a loss, zero where a parameter has no part in it; None when the loss or one of them is not finite.
+
+    A loss is asked first: torch's sampling of images crashes on the way back from points that are not numbers.
+    """
+    if not torch.isfinite(loss):
+        return None
+    found = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
+    norms = torch.stack(torch._foreach_norm(found))
+    return list(found) if torch.isfinite(norms).all() else None
 
 
 def _detached(losses: Losses) -> Losses:
