@@ -29,9 +29,7 @@ def render_planes(
     `difficulty` from 0 to 1 is how far apart the two views are, `hard` which of them (see `draw_views`).
     """
     extents = half_extents(photos)
-    views = draw_views(
-        len(photos), size, extents, generator, difficulty=difficulty, steepest=STEEPEST, hard=hard
-    )
+    views = draw_views(len(photos), size, extents, generator, difficulty=difficulty, steepest=STEEPEST, hard=hard)
     pyramid = build_pyramid(photos)
     cameras0, cameras1 = (Cameras(*(part.to(photos.device) for part in cameras)) for cameras in views)
     image0, depth0 = _render(pyramid, cameras0, extents, backgrounds(photos, size, generator))

@@ -27,9 +27,7 @@ def trained_parameters(model: Astr, config: TrainConfig) -> list[nn.Parameter]:
     if config.only_fine:
         return list(model.fine.parameters())
     return [
-        parameter
-        for name, parameter in model.named_parameters()
-        if not (config.only_matcher and name.startswith(FINE))
+        parameter for name, parameter in model.named_parameters() if not (config.only_matcher and name.startswith(FINE))
     ]
 
 

@@ -15,7 +15,6 @@ from astr_cli.model.astr import Astr
 from astr_cli.train.batches import Batch, step_generator
 from astr_cli.train.config import TrainConfig
 from astr_cli.train.gradients import Gathered, gather_gradients
-from astr_cli.train.losses import Losses
 from astr_cli.train.parallel import any_process, average_gradients, process_rank
 
 
@@ -113,13 +112,14 @@ def report(
     state: TrainState, gathered: Gathered, rate: float, gradient: Tensor, seconds: float, pairs: int
 ) -> StepReport:
     """The figures of a step that has just been taken: means over its batches, NaN where none is finite."""
-    rounds = state.model.config.rounds if state.model.config.spot_guided else 0
-    parts = [(l.total, l.coarse, l.spots, l.fine, l.accuracy, l.fine_error, *l.inside) for l in gathered.losses]
-    rows = [torch.stack(part).float() for part in parts] or [torch.full((6 + rounds,), torch.nan)]
-    *means, fine_error = torch.stack(rows).nanmean(dim=0)[:6].tolist()
-    inside = tuple(torch.stack(rows).nanmean(dim=0)[6:].tolist())
-    skipped = gathered.skipped
-    return StepReport(state.step, rate, *means, inside, fine_error, float(gradient), seconds, pairs, skipped)
+    config = state.model.config
+    parts = [(x.total, x.coarse, x.spots, x.fine, x.accuracy, x.fine_error, *x.inside) for x in gathered.losses]
+    rows = [torch.stack(part).float() for part in parts]
+    none = torch.full((1, 6 + config.rounds * config.spot_guided), torch.nan)
+    means = (torch.stack(rows) if rows else none).nanmean(dim=0).tolist()
+    loss, coarse, spots, fine, accuracy, fine_error, *inside = means
+    figures = (loss, coarse, spots, fine, accuracy, tuple(inside), fine_error, float(gradient))
+    return StepReport(state.step, rate, *figures, seconds, pairs, gathered.skipped)
 
 
 def run(

@@ -1,6 +1,7 @@
 """Steps made of several batches: their gradient, their stages, their schedule, and what is not finite."""
 
 import dataclasses
+import itertools
 import math
 from pathlib import Path
 
@@ -150,9 +151,7 @@ def spoilt(batch: Batch) -> Batch:
 
 
 @pytest.mark.parametrize("frozen", [True, False])
-def test_a_batch_that_is_not_finite_does_no_harm(
-    photos: PhotoSet, trained: Path, tmp_path: Path, frozen: bool
-) -> None:
+def test_a_batch_that_is_not_finite_does_no_harm(photos: PhotoSet, trained: Path, tmp_path: Path, frozen: bool) -> None:
     config = dataclasses.replace(FROZEN, frozen_norm=frozen)
     batches = [make_batch(photos, None, config, step, CPU) for step in range(2)]
     state = start_run(config, CPU, trained)
@@ -198,7 +197,7 @@ def test_the_rate_climbs_stays_and_falls_at_the_end() -> None:
     rates = [learning_rate(config, step, step - begun) for step in range(begun, 1001)]
     assert rates[:100] == pytest.approx([1e-3 * (k + 1) / 100 for k in range(100)])
     assert set(rates[100:500]) == {1e-3}
-    assert all(a > b for a, b in zip(rates[500:], rates[501:], strict=False))
+    assert all(a > b for a, b in itertools.pairwise(rates[500:]))
     assert rates[-1] == pytest.approx(1e-5)
     assert rates[600] == pytest.approx((1e-3 + 1e-5) / 2)
 
