@@ -64,7 +64,7 @@ def fresh_state(model: Astr, config: TrainConfig, step: int = 0, pairs: int = 0,
 def learning_rate(config: TrainConfig, step: int, warm: int) -> float:
     """Linear warm-up, `rate`, then a cosine to `last_rate` over the last `decay` steps (0: over all since a start).
 
-    A warm start, `warm` steps ago, begins anew.
+    A warm start, `warm` steps ago, starts it again.
     """
     length = config.decay or config.steps - (step - warm)
     share = min(max((length - (config.steps - step)) / max(length, 1), 0.0), 1.0)
