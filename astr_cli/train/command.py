@@ -118,7 +118,7 @@ def load_state(request: TrainRequest, config: TrainConfig, device: torch.device)
 def _config_to_resume(request: TrainRequest, folder: Path) -> TrainConfig:
     stored = read_config(folder)
     if stored.decay:  # a constant rate until then, so the end may move: the steps before it stay what they were
-        stored = stored.changed(tuple(change for change in request.changes if change[0] == "steps"))
+        stored = stored.changed(tuple(change for change in request.changes if change[0] in ("steps", "decay")))
     wanted = stored.changed(request.changes)
     if stored.differences(wanted):
         raise AstrError(

@@ -212,12 +212,12 @@ def test_without_a_decay_the_rate_falls_from_the_start() -> None:
 
 def test_the_end_of_a_constant_rate_can_be_moved(trained: Path, tmp_path: Path) -> None:
     """Not that of a cosine, whose past steps would have been others."""
-    request = TrainRequest(tmp_path, None, None, tmp_path, None, (("steps", 70),), None, 10, "cpu")
+    request = TrainRequest(tmp_path, None, None, tmp_path, None, (("steps", 70), ("decay", 30)), None, 10, "cpu")
     constant = dataclasses.replace(FROZEN, decay=10)
     save_run(tmp_path, start_run(constant, CPU, trained), constant)
-    assert check_request(request)[1] == dataclasses.replace(constant, steps=70)
+    assert check_request(request)[1] == dataclasses.replace(constant, steps=70, decay=30)
     with pytest.raises(AstrError, match=r"rate 0\.001 -> 0\.002"):
         check_request(dataclasses.replace(request, changes=(("steps", 70), ("rate", 0.002))))
     save_run(tmp_path, start_run(FROZEN, CPU, trained), FROZEN)
-    with pytest.raises(AstrError, match="steps 50 -> 70"):
+    with pytest.raises(AstrError, match="steps 50 -> 70, decay 0 -> 30"):
         check_request(request)
