@@ -6,16 +6,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from astr_cli.scenes.box_building import Solid, assemble, sunlight
+from astr_cli.scenes.box_rendering import BoxScene, render_box_scene
 from astr_cli.scenes.box_views import Proposal, choose_views, draw_focals, wished_ratios
 from astr_cli.scenes.faces import CHANCES
-from astr_cli.scenes.furnish import Solid, assemble, sunlight
 from astr_cli.scenes.geometry import ScenePair, uniform
 from astr_cli.scenes.patterns import noise
-from astr_cli.scenes.stage import Stage, render_stage
 from astr_cli.scenes.tiles import DIRT_SIDE, Palette, make_tiles
 
 
-class Layout(NamedTuple):
+class BoxLayout(NamedTuple):
     """What stands where in B scenes."""
 
     solids: list[Solid]  # the first is the room, where there is one
@@ -31,8 +31,8 @@ class Lens(NamedTuple):
     log_ratio: Tensor  # wished, of size in image1 over size in image0
 
 
-LayOut = Callable[[int, torch.Generator, Palette], Layout]
-Propose = Callable[[Layout, Lens, torch.Generator, float], Proposal]
+LayOut = Callable[[int, torch.Generator, Palette], BoxLayout]
+Propose = Callable[[BoxLayout, Lens, torch.Generator, float], Proposal]
 
 
 def render_boxes(
@@ -57,7 +57,7 @@ def render_boxes(
     dirt = noise(count, DIRT_SIDE, generator, device, finest=32)
     chances = uniform(generator, (count, CHANCES)).to(device)
     skies = _sky(count, size, generator, device), _sky(count, size, generator, device)
-    return render_stage(Stage(boxes, skin, grid, tiles, palette, dirt, chances), views, skies)
+    return render_box_scene(BoxScene(boxes, skin, grid, tiles, palette, dirt, chances), views, skies)
 
 
 def _sky(count: int, size: tuple[int, int], generator: torch.Generator, device: torch.device) -> Tensor:

@@ -5,10 +5,10 @@ import math
 import torch
 from torch import Tensor
 
-from astr_cli.scenes.box_scenes import Layout, Lens, render_boxes
+from astr_cli.scenes.box_building import Rhythm, Solid, covered_skin, either, photo_skin, solid, window_grid
+from astr_cli.scenes.box_scenes import BoxLayout, Lens, render_boxes
 from astr_cli.scenes.box_views import Proposal
 from astr_cli.scenes.faces import Skin
-from astr_cli.scenes.furnish import Rhythm, Solid, covered_skin, either, photo_skin, solid, window_grid
 from astr_cli.scenes.geometry import ScenePair, chance, uniform
 from astr_cli.scenes.tiles import Palette
 
@@ -28,7 +28,7 @@ def render_facades(
     return render_boxes(photos, size, generator, difficulty, _build, _propose, hard)
 
 
-def _build(count: int, generator: torch.Generator, palette: Palette) -> Layout:
+def _build(count: int, generator: torch.Generator, palette: Palette) -> BoxLayout:
     """The building's front is z = 0, looking towards -z; the ground is y = 0."""
     rhythm = _rhythm(count, generator)
     columns, storeys = (
@@ -53,7 +53,7 @@ def _build(count: int, generator: torch.Generator, palette: Palette) -> Layout:
     parts += _balconies(half, rhythm, foot, generator, palette)
     parts += [_sign(half, generator, palette) for _ in range(SIGNS)]
     parts += [*_neighbours(half, generator, palette), *_street(half, generator, palette)]
-    return Layout(parts, half, False)
+    return BoxLayout(parts, half, False)
 
 
 def _rhythm(count: int, generator: torch.Generator) -> Rhythm:
@@ -211,7 +211,7 @@ def _street(half: Tensor, generator: torch.Generator, palette: Palette) -> list[
     return made
 
 
-def _propose(layout: Layout, lens: Lens, generator: torch.Generator, difficulty: float) -> Proposal:
+def _propose(layout: BoxLayout, lens: Lens, generator: torch.Generator, difficulty: float) -> Proposal:
     """Views of places on the front, from the street or from the air, some straight, some along the wall."""
     shape = tuple(lens.focal0.shape)
     device = layout.half.device

@@ -5,15 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from astr_cli.scenes.geometry import (
-    Cameras,
-    ScenePair,
-    half_extents,
-    photo_axis,
-    pixel_grid,
-    pixel_rays,
-    relative_pose,
-)
+from astr_cli.scenes.geometry import Cameras, ScenePair, half_extents, photo_axis, pixel_grid, pixel_rays, relative_pose
 from astr_cli.scenes.texturing import Pyramid, backgrounds, build_pyramid, sample
 from astr_cli.scenes.views import draw_views
 

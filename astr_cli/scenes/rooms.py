@@ -5,10 +5,10 @@ import math
 import torch
 from torch import Tensor
 
-from astr_cli.scenes.box_scenes import Layout, Lens, render_boxes
+from astr_cli.scenes.box_building import Rhythm, Solid, covered_skin, either, photo_skin, solid, window_grid
+from astr_cli.scenes.box_scenes import BoxLayout, Lens, render_boxes
 from astr_cli.scenes.box_views import Proposal
 from astr_cli.scenes.faces import Skin
-from astr_cli.scenes.furnish import Rhythm, Solid, covered_skin, either, photo_skin, solid, window_grid
 from astr_cli.scenes.geometry import ScenePair, chance, uniform
 from astr_cli.scenes.tiles import Palette
 
@@ -28,7 +28,7 @@ def render_rooms(
     return render_boxes(photos, size, generator, difficulty, _furnish, _propose, hard)
 
 
-def _furnish(count: int, generator: torch.Generator, palette: Palette) -> Layout:
+def _furnish(count: int, generator: torch.Generator, palette: Palette) -> BoxLayout:
     half = torch.stack(
         (
             uniform(generator, (count,), 1.4, 3.2),
@@ -42,7 +42,7 @@ def _furnish(count: int, generator: torch.Generator, palette: Palette) -> Layout
     shelves = [_at_wall(half, generator, palette, poster=False) for _ in range(SHELVES)]
     posters = [_at_wall(half, generator, palette, poster=True) for _ in range(POSTERS)]
     solids = [_shell(half, generator, palette), *desks, *clutter, *shelves, *posters, _pillar(half, generator, palette)]
-    return Layout(solids, half, True)
+    return BoxLayout(solids, half, True)
 
 
 def _shell(half: Tensor, generator: torch.Generator, palette: Palette) -> Solid:
@@ -163,7 +163,7 @@ def _pillar(half: Tensor, generator: torch.Generator, palette: Palette) -> Solid
     return solid(generator, (x, wide), (0 * x, half[:, 1]), (z, wide), skin, present=present)
 
 
-def _propose(layout: Layout, lens: Lens, generator: torch.Generator, difficulty: float) -> Proposal:
+def _propose(layout: BoxLayout, lens: Lens, generator: torch.Generator, difficulty: float) -> Proposal:
     """Someone who walks around what he looks at, closer by the wished ratio, within the walls."""
     shape = tuple(lens.focal0.shape)
     device = layout.half.device

@@ -17,7 +17,7 @@ from astr_cli.train.scene_mix import SUBPIXEL, Mixed, Recordings, SceneMix, Scen
 from astr_cli.train.supervision import Supervision, supervise
 
 
-class Batch(NamedTuple):
+class TrainingBatch(NamedTuple):
     """What one step learns from."""
 
     image0: Tensor  # (B, 1, H, W) float32 in [0, 1]
@@ -25,12 +25,12 @@ class Batch(NamedTuple):
     truth: Supervision
     subpixel: bool  # whether the true offsets are exact enough for the fine stage
 
-    def to(self, device: torch.device) -> "Batch":
+    def to(self, device: torch.device) -> "TrainingBatch":
         """The same on `device`: to a GPU from pinned memory without waiting, from a GPU complete."""
         ahead = device.type == "cuda"
         truth = Supervision(*(part.to(device, non_blocking=ahead) for part in self.truth))
         image0, image1 = self.image0.to(device, non_blocking=ahead), self.image1.to(device, non_blocking=ahead)
-        return Batch(image0, image1, truth, self.subpixel)
+        return TrainingBatch(image0, image1, truth, self.subpixel)
 
 
 def make_scene(
@@ -65,14 +65,14 @@ def step_generator(config: TrainConfig, step: int, stream: int, rank: int) -> to
 
 def make_batch(
     photos: PhotoSet, recordings: Recordings | None, config: TrainConfig, step: int, device: torch.device, rank: int = 0
-) -> Batch:
+) -> TrainingBatch:
     """The scene of one step, as it is learnt from."""
     kind, scene = make_scene(photos, recordings, config, step, device, rank)
-    return Batch(scene.image0, scene.image1, supervise(scene), kind in SUBPIXEL)
+    return TrainingBatch(scene.image0, scene.image1, supervise(scene), kind in SUBPIXEL)
 
 
 @dataclass
-class BatchSet(Dataset[Batch]):
+class BatchSet(Dataset[TrainingBatch]):
     """The batches by their step; it travels to the processes that make them."""
 
     photos: SharedPhotos
@@ -85,7 +85,7 @@ class BatchSet(Dataset[Batch]):
     def __post_init__(self) -> None:
         self.recordings: Recordings | None = None
 
-    def __getitem__(self, step: int) -> Batch:
+    def __getitem__(self, step: int) -> TrainingBatch:
         if self.recordings is None:
             self.recordings = load_recordings(self.rgbd, self.megadepth)
         batch = make_batch(self.photos.unpacked(), self.recordings, self.config, step, self.device, self.rank)
@@ -93,7 +93,7 @@ class BatchSet(Dataset[Batch]):
         return batch.to(torch.device("cpu"))
 
 
-def load_batches(batches: BatchSet, steps: range, workers: int) -> DataLoader[Batch]:
+def load_batches(batches: BatchSet, steps: range, workers: int) -> DataLoader[TrainingBatch]:
     """The batches of `steps` in order, made here by 0 workers, else by so many processes ahead of the training."""
     return DataLoader(
         batches,

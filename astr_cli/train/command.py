@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from astr_cli.errors import AstrError, Interrupted
-from astr_cli.matching.options import find_device
+from astr_cli.matching.resources.compute import find_device
 from astr_cli.model.config import PRESETS
 from astr_cli.train.batches import BatchSet, load_batches
 from astr_cli.train.checkpoint import CHECKPOINT, Log, read_config, resume_run, save_run, start_run

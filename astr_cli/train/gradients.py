@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from astr_cli.model.astr import Astr
-from astr_cli.train.batches import Batch
+from astr_cli.train.batches import TrainingBatch
 from astr_cli.train.config import TrainConfig
 from astr_cli.train.losses import Losses, batch_losses
 
@@ -32,7 +32,7 @@ def trained_parameters(model: Astr, config: TrainConfig) -> list[nn.Parameter]:
 
 
 def gather_gradients(
-    model: Astr, config: TrainConfig, batches: Sequence[Batch], generator: torch.Generator
+    model: Astr, config: TrainConfig, batches: Sequence[TrainingBatch], generator: torch.Generator
 ) -> Gathered:
     """Set the gradient of every trained parameter to that of the mean loss of all pairs.
 
@@ -60,7 +60,7 @@ def gather_gradients(
     return Gathered(kept, len(batches) - len(kept))
 
 
-def forward(model: Astr, config: TrainConfig, batch: Batch, generator: torch.Generator) -> Losses:
+def forward(model: Astr, config: TrainConfig, batch: TrainingBatch, generator: torch.Generator) -> Losses:
     """The losses of one batch, with what they need for a gradient."""
     if not batch.subpixel:
         config = config.changed((("fine_weight", 0.0),))

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from astr_cli.model.astr import Astr
-from astr_cli.train.batches import Batch, step_generator
+from astr_cli.train.batches import TrainingBatch, step_generator
 from astr_cli.train.config import TrainConfig
 from astr_cli.train.gradients import Gathered, gather_gradients
 from astr_cli.train.parallel import any_process, average_gradients, process_rank
@@ -72,7 +72,7 @@ def learning_rate(config: TrainConfig, step: int, warm: int) -> float:
     return rate * min(1.0, (warm + 1) / config.warmup)
 
 
-def train_step(state: TrainState, config: TrainConfig, batches: Sequence[Batch]) -> StepReport:
+def train_step(state: TrainState, config: TrainConfig, batches: Sequence[TrainingBatch]) -> StepReport:
     """One step of AdamW on the mean loss of the pairs of all `batches`; nothing moves when none of them is finite."""
     started = time.perf_counter()
     state.model.train()
@@ -125,7 +125,7 @@ def report(
 def run(
     state: TrainState,
     config: TrainConfig,
-    batches: Iterable[Batch],
+    batches: Iterable[TrainingBatch],
     device: torch.device,
     finished: Callable[[], bool],
     listener: Callable[[StepReport], None],

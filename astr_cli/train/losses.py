@@ -12,7 +12,7 @@ from astr_cli.model.backbone import Features
 from astr_cli.model.coarse import cell_centres
 from astr_cli.model.fine import FineMaps, Located, Windows, token_places
 from astr_cli.model.layers import to_tokens
-from astr_cli.ops import DualSoftmax
+from astr_cli.ops.matching import DualSoftmax
 from astr_cli.train.config import TrainConfig
 from astr_cli.train.supervision import Supervision
 

@@ -9,7 +9,12 @@ import torch
 from torch import Tensor
 
 from astr_cli.errors import AstrError
-from astr_cli.scenes import ScenePair, photometric, render_facades, render_planes, render_relief, render_rooms
+from astr_cli.scenes.facades import render_facades
+from astr_cli.scenes.geometry import ScenePair
+from astr_cli.scenes.photometric import photometric
+from astr_cli.scenes.planes import render_planes
+from astr_cli.scenes.relief import render_relief
+from astr_cli.scenes.rooms import render_rooms
 from astr_cli.train.frames import RecordedSet
 from astr_cli.train.megadepth import load_megadepth
 from astr_cli.train.photos import PhotoSet

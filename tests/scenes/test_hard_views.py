@@ -5,8 +5,11 @@ import math
 import pytest
 import torch
 
-from astr_cli.scenes import procedural_textures, render_facades, render_planes, render_relief, render_rooms
-from astr_cli.scenes.planes import STEEPEST
+from astr_cli.scenes.facades import render_facades
+from astr_cli.scenes.planes import STEEPEST, render_planes
+from astr_cli.scenes.relief import render_relief
+from astr_cli.scenes.rooms import render_rooms
+from astr_cli.scenes.textures import procedural_textures
 from astr_cli.scenes.views import MAX_TILT, ViewPair, draw_views
 from astr_cli.train.supervision import supervise
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from astr_cli.errors import AstrError
-from astr_cli.model import load_weights
-from astr_cli.scenes import procedural_textures
-from astr_cli.train.batches import Batch, make_batch
+from astr_cli.model.checkpoint import load_weights
+from astr_cli.scenes.textures import procedural_textures
+from astr_cli.train.batches import TrainingBatch, make_batch
 from astr_cli.train.checkpoint import Log, resume_run, save_run, start_run
 from astr_cli.train.command import TrainRequest, check_request
 from astr_cli.train.config import TrainConfig
@@ -53,7 +53,7 @@ def tensors_of(state: TrainState) -> dict[str, torch.Tensor]:
     return {name: tensor.clone() for name, tensor in found.items()}
 
 
-def part_of(batch: Batch, pairs: slice) -> Batch:
+def part_of(batch: TrainingBatch, pairs: slice) -> TrainingBatch:
     """Some pairs of a batch, in float64."""
     truth = batch.truth
     own = (truth.batch >= pairs.start) & (truth.batch < pairs.stop)
@@ -61,7 +61,7 @@ def part_of(batch: Batch, pairs: slice) -> Batch:
     rows[0] = rows[0] - pairs.start
     rows[3:] = [part.double() for part in rows[3:]]
     kept = Supervision(*rows, truth.alone0[pairs], truth.alone1[pairs])
-    return Batch(batch.image0[pairs].double(), batch.image1[pairs].double(), kept, batch.subpixel)
+    return TrainingBatch(batch.image0[pairs].double(), batch.image1[pairs].double(), kept, batch.subpixel)
 
 
 def test_batches_together_are_one_large_batch(photos: PhotoSet, trained: Path) -> None:
@@ -144,7 +144,7 @@ def test_a_run_in_the_middle_of_its_stage_resumes_bit_by_bit(
         assert torch.equal(tensor, expected[name]), name
 
 
-def spoilt(batch: Batch) -> Batch:
+def spoilt(batch: TrainingBatch) -> TrainingBatch:
     image = batch.image0.clone()
     image[0, 0, 10, 10] = torch.nan
     return batch._replace(image0=image)

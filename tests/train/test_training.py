@@ -14,8 +14,12 @@ import pytest
 import torch
 
 from astr_cli.errors import AstrError
-from astr_cli.model import PRESETS, Astr, load_weights
-from astr_cli.scenes import procedural_textures, render_planes, render_relief
+from astr_cli.model.astr import Astr
+from astr_cli.model.checkpoint import load_weights
+from astr_cli.model.config import PRESETS
+from astr_cli.scenes.planes import render_planes
+from astr_cli.scenes.relief import render_relief
+from astr_cli.scenes.textures import procedural_textures
 from astr_cli.train.batches import BatchSet, batch_size, load_batches, make_batch
 from astr_cli.train.checkpoint import resume_run, save_run, start_run
 from astr_cli.train.command import TrainRequest, train
