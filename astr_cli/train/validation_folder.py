@@ -58,10 +58,10 @@ def _pairs(photos: PhotoSet, kinds: tuple[str, ...], zoom: float) -> Iterator[Sc
 def _scene(photos: PhotoSet, kind: str, seed: int) -> ScenePair:
     generator = torch.Generator().manual_seed(seed)
     if kind in ONE_PHOTO:
-        scene = ONE_PHOTO[kind](photos.crops(1, 2 * SIZE[1], generator), SIZE, generator, DIFFICULTY)
+        scene = ONE_PHOTO[kind](photos.crops(1, 2 * SIZE[1], generator), SIZE, generator, DIFFICULTY, False)
     else:
         crops = photos.crops(PHOTOS_OF_A_STAGE, SIZE[1], generator)
-        scene = MANY_PHOTOS[kind](crops[None, :, 0], SIZE, generator, DIFFICULTY)
+        scene = MANY_PHOTOS[kind](crops[None, :, 0], SIZE, generator, DIFFICULTY, False)
     return scene._replace(
         image0=photometric(scene.image0, generator, LIGHT), image1=photometric(scene.image1, generator, LIGHT)
     )
