@@ -65,6 +65,9 @@ def command(
         Path | None,
         typer.Option(help="Only render pairs of held-out photos into this folder, for astr eval, then stop."),
     ] = None,
+    validation_pairs: Annotated[
+        int, typer.Option(min=1, help="Pairs per kind of --write-validation; more take longer and decide finer.")
+    ] = 96,
 ) -> None:
     """Train a model on scenes rendered from photos.
 
@@ -82,7 +85,7 @@ def command(
     if write_validation is not None:
         from astr_cli.train.validation_folder import write_validation as write
 
-        write(photos, write_validation, typer.echo)
+        write(photos, write_validation, typer.echo, validation_pairs)
         return
     if contact_sheet is not None:
         from astr_cli.train.contact_sheet import write_contact_sheets
