@@ -9,7 +9,7 @@ import typer
 from astr_cli.cli.options import Device, Scaling, Threshold, Weights
 
 if TYPE_CHECKING:
-    from astr_cli.evaluate import Benchmark, Evaluation
+    from astr_cli.evaluate import Benchmark, Comparison, Evaluation, Rival
     from astr_cli.evaluate.run import Listener
 
 
@@ -30,6 +30,16 @@ def command(
     ] = "true",
     scaling: Scaling = "auto",
     device: Device = "auto",
+    against: Annotated[
+        str | None,
+        typer.Option(
+            help="Also print the difference to this result on the same pairs: weights, a matches.h5, or a .jsonl file "
+            "of an earlier --json."
+        ),
+    ] = None,
+    ransac_px: Annotated[
+        float, typer.Option(help="Inlier threshold of relative poses, in pixels of the matched size.")
+    ] = 0.5,
     sift: Annotated[bool, typer.Option("--sift", help="Add OpenCV's SIFT on the same resized photos.")] = False,
     max_pairs: Annotated[
         int | None,
@@ -47,10 +57,10 @@ def command(
     Known are folders with gt.json (true cameras, homographies or dense disparity), HPatches sequences, and the index
     files of MegaDepth-1500 and ScanNet-1500.
 
-    Pose AUC is over all pairs, a failed pose counting 180 degrees; poses come from OpenCV's RANSAC and MAGSAC at
-    0.5 px. Precision is the share of matches whose symmetric squared epipolar distance, in normalised coordinates, is
-    below 1e-4. Homographies come from RANSAC at 3 px, a failed one counting as infinitely far off. Pixels are always
-    those of the matched size.
+    Pose AUC is over all pairs, a failed pose counting 180 degrees. Poses come from PoseLib, whose figures are the ones
+    to compare, and from OpenCV's RANSAC and MAGSAC. Precision is the share of matches whose symmetric squared epipolar
+    distance, in normalised coordinates, is below 1e-4. Homographies come from RANSAC at 3 px, a failed one counting as
+    infinitely far off. Pixels are always those of the matched size.
 
     Examples:
 
@@ -60,30 +70,42 @@ def command(
 
     astr eval data/ --sift --max-pairs 10
 
+    astr eval validation/ --weights new.safetensors --against astr-small
+
     Exit codes: 0 done; 2 nothing was started; 4 or 130 stopped.
     """
     from astr_cli.cli import eval_output
-    from astr_cli.evaluate import find_benchmarks
+    from astr_cli.evaluate import find_benchmarks, find_rival, with_ransac_px
 
-    request = Request(matches, weights, long_side, threshold, cameras, scaling, device, sift, as_json)
-    found = find_benchmarks(folder)
+    rival = None if against is None else find_rival(against)
+    request = Request(matches, weights, long_side, threshold, cameras, scaling, device, sift, as_json, rival)
+    found = [with_ransac_px(benchmark, ransac_px) for benchmark in find_benchmarks(folder)]
     if max_pairs is not None:
         found = [benchmark.thinned(max_pairs) for benchmark in found]
     if matches is not None:
-        _require_one(found, folder)
+        _require_one(found, folder, "--matches")
+    if rival is not None and rival.matches is not None:
+        _require_one(found, folder, "--against with matches")
     done: list[Evaluation[Any]] = []
+    compared: list[Comparison] = []
     for benchmark in found:
         if len(found) > 1 and not as_json:
             eval_output.announce(benchmark)
         target = plots / benchmark.name if plots is not None and len(found) > 1 else plots
+        evaluations = []
         for evaluation in _evaluations(benchmark, request, target):
-            done.append(evaluation)
+            evaluations.append(evaluation)
             if as_json:
                 eval_output.print_pairs(evaluation)
+        done += evaluations
+        if rival is not None:
+            compared += _compared(evaluations, rival)
+    eval_output.tell_missing(found)
     if as_json:
         eval_output.print_totals(done)
     else:
         eval_output.print_tables(done)
+    eval_output.print_comparisons(compared, as_json)
     return 0
 
 
@@ -99,20 +121,21 @@ class Request(NamedTuple):
     device: str
     sift: bool
     quiet: bool
+    rival: "Rival | None" = None
 
 
-def _require_one(found: "list[Benchmark[Any]]", folder: Path) -> None:
+def _require_one(found: "list[Benchmark[Any]]", folder: Path, option: str) -> None:
     from astr_cli.evaluate import EvaluateError
 
     if len(found) > 1:
         names = ", ".join(benchmark.name for benchmark in found[:3]) + (", ..." if len(found) > 3 else "")
         raise EvaluateError(
-            f"{folder}: holds {len(found)} benchmarks ({names}); --matches is for one of them: name its folder"
+            f"{folder}: holds {len(found)} benchmarks ({names}); {option} is for one of them: name its folder"
         )
 
 
 def _evaluations(benchmark: "Benchmark[Any]", request: Request, plots: Path | None) -> "Iterator[Evaluation[Any]]":
-    """That of astr, or of the file, then that of SIFT on the same pairs."""
+    """That of astr, or of the file; of its rival, unless stored; then that of SIFT, all on the same pairs."""
     from astr_cli.cli import console
     from astr_cli.evaluate import evaluate
     from astr_cli.evaluate.sift import SiftMatcher
@@ -124,11 +147,44 @@ def _evaluations(benchmark: "Benchmark[Any]", request: Request, plots: Path | No
     for warning in first.warnings:
         console.warn(warning)
     yield first
+    benchmark = first.benchmark
+    if request.rival is not None and not request.rival.scores:
+        yield _of_rival(first, request, request.rival)
     if request.sift:
-        benchmark = first.benchmark
         matcher = SiftMatcher(benchmark.images, first.long_side)
         draw = _drawing(benchmark, plots, "sift", first.long_side)
         yield evaluate(benchmark, "sift", matcher.match, first.long_side, draw)
+
+
+def _of_rival(first: "Evaluation[Any]", request: Request, rival: "Rival") -> "Evaluation[Any]":
+    """What --against names, evaluated on the pairs of `first`, and under another name than that."""
+    from dataclasses import replace
+
+    from astr_cli.cli import console
+
+    if rival.matches is not None:
+        second = _from_file(first.benchmark, rival.matches, None, None)
+    else:
+        asked = request._replace(weights=rival.weights or "", long_side=first.long_side)
+        second = _matched_now(first.benchmark, asked, None)
+    for warning in second.warnings:
+        console.warn(warning)
+    return replace(second, matcher=f"{second.matcher} (2)") if second.matcher == first.matcher else second
+
+
+def _compared(evaluations: "list[Evaluation[Any]]", rival: "Rival") -> "tuple[Comparison, ...]":
+    """The first of a benchmark's evaluations against its rival, which is the second unless it was stored."""
+    from astr_cli.cli import console
+    from astr_cli.evaluate import compare, scores_of, stored_scores, unlike
+
+    first = scores_of(evaluations[0])
+    if not first.errors:
+        console.warn(f"{first.benchmark}: --against compares poses and homographies only")
+        return ()
+    second = stored_scores(rival, evaluations[0].benchmark) if rival.scores else scores_of(evaluations[1])
+    for warning in unlike(first, second):
+        console.warn(warning)
+    return compare(first, second)
 
 
 def _matched_now(benchmark: "Benchmark[Any]", request: Request, plots: Path | None) -> "Evaluation[Any]":

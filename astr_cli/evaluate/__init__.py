@@ -1,6 +1,7 @@
 """How good matches are: benchmarks with known truth, their readers, and the figures."""
 
 from astr_cli.evaluate.benchmark import Benchmark, EvaluateError, Kind, Outcome, PairResult, Size, Totals
+from astr_cli.evaluate.comparison import Change, Comparison, Rival, compare, find_rival, stored_scores, unlike
 from astr_cli.evaluate.disparity_folder import DisparityFolder, DisparityResult, DisparityTotals
 from astr_cli.evaluate.homography_folder import HomographyFolder, HomographyResult, HomographyTotals
 from astr_cli.evaluate.metrics import (
@@ -14,9 +15,10 @@ from astr_cli.evaluate.metrics import (
     precision,
     relative_pose,
 )
-from astr_cli.evaluate.pose import ESTIMATORS, Estimator, estimate_pose
-from astr_cli.evaluate.pose_folder import PosedView, PoseFolder, PoseResult, PoseTotals
+from astr_cli.evaluate.pose import ESTIMATORS, Estimator, estimate_pose, installed_estimators
+from astr_cli.evaluate.pose_folder import PosedView, PoseFolder, PoseResult, PoseTotals, with_ransac_px
 from astr_cli.evaluate.readers import find_benchmarks, read_pose_folder
+from astr_cli.evaluate.records import Scores, pair_records, read_scores, scores_of, total_records
 from astr_cli.evaluate.run import (
     Evaluation,
     evaluate,
@@ -31,6 +33,8 @@ from astr_cli.evaluate.stored import long_side_of
 __all__ = [
     "ESTIMATORS",
     "Benchmark",
+    "Change",
+    "Comparison",
     "DisparityFolder",
     "DisparityResult",
     "DisparityTotals",
@@ -49,8 +53,11 @@ __all__ = [
     "PoseTotals",
     "PosedView",
     "RelativePose",
+    "Rival",
+    "Scores",
     "Size",
     "Totals",
+    "compare",
     "epipolar_errors",
     "error_auc",
     "estimate_pose",
@@ -58,14 +65,23 @@ __all__ = [
     "evaluate_astr",
     "evaluate_file",
     "find_benchmarks",
+    "find_rival",
+    "installed_estimators",
     "long_side_of",
     "match_options",
     "normalise",
+    "pair_records",
     "pose_auc",
     "pose_error",
     "precision",
     "read_pose_folder",
+    "read_scores",
     "relative_pose",
+    "scores_of",
     "scratch_folder",
+    "stored_scores",
+    "total_records",
+    "unlike",
+    "with_ransac_px",
     "write_cameras",
 ]
