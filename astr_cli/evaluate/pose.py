@@ -14,7 +14,7 @@ CONFIDENCE = 0.99999
 MIN_POINTS = 5
 # PoseLib's own default is up to 100,000 iterations: seconds for a pair of which no match is right.
 POSELIB_ITERATIONS = 10_000
-POSELIB_SEED = 0
+SEED = 0  # PoseLib's; OpenCV's essential matrices draw from a generator that is seeded alike in every call
 
 
 def installed_estimators() -> tuple[Estimator, ...]:
@@ -44,9 +44,9 @@ def _by_poselib(points0: Array, points1: Array, focal: float, pixels: float) -> 
     import poselib
 
     camera = {"model": "SIMPLE_PINHOLE", "width": 1, "height": 1, "params": [focal, 0.0, 0.0]}
-    search = {"max_epipolar_error": pixels, "max_iterations": POSELIB_ITERATIONS, "seed": POSELIB_SEED}
-    # PoseLib's defaults of both the threshold and the scale of the loss are 1 px: they change together.
-    pose, report = poselib.estimate_relative_pose(points0, points1, camera, camera, search, {"loss_scale": pixels})
+    search = {"max_epipolar_error": pixels, "max_iterations": POSELIB_ITERATIONS, "seed": SEED}
+    # The scale of the loss in its last adjustment is half of the threshold, unless it is given.
+    pose, report = poselib.estimate_relative_pose(points0, points1, camera, camera, search, {})
     found = RelativePose(np.asarray(pose.R, np.float64), np.asarray(pose.t, np.float64).reshape(3))
     if report["num_inliers"] < MIN_POINTS or not np.isfinite(found.rotation).all() or not found.translation.any():
         return None
@@ -56,7 +56,7 @@ def _by_poselib(points0: Array, points1: Array, focal: float, pixels: float) -> 
 def _by_opencv(
     points0: Array, points1: Array, focal: float, estimator: Estimator, pixels: float
 ) -> RelativePose | None:
-    """Likewise; of the candidates the one with most points before both cameras, as in LoFTR's evaluation."""
+    """The same by OpenCV; as in LoFTR's evaluation, the candidate with most points before both cameras."""
     import cv2
 
     camera = np.diag((focal, focal, 1.0))
