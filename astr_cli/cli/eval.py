@@ -9,8 +9,9 @@ import typer
 from astr_cli.cli.options import Device, Scaling, Threshold, Weights
 
 if TYPE_CHECKING:
-    from astr_cli.evaluate import Benchmark, Comparison, Evaluation, Rival
-    from astr_cli.evaluate.run import Listener
+    from astr_cli.evaluate import Comparison, Rival
+    from astr_cli.evaluate.benchmark import Benchmark
+    from astr_cli.evaluate.run import Evaluation, Listener
 
 
 def command(
@@ -75,7 +76,8 @@ def command(
     Exit codes: 0 done; 2 nothing was started; 4 or 130 stopped.
     """
     from astr_cli.cli import eval_output
-    from astr_cli.evaluate import find_benchmarks, find_rival, with_ransac_px
+    from astr_cli.evaluate import find_rival, with_ransac_px
+    from astr_cli.evaluate.readers.find import find_benchmarks
 
     rival = None if against is None else find_rival(against)
     request = Request(matches, weights, long_side, threshold, cameras, scaling, device, sift, as_json, rival)
@@ -125,7 +127,7 @@ class Request(NamedTuple):
 
 
 def _require_one(found: "list[Benchmark[Any]]", folder: Path, option: str) -> None:
-    from astr_cli.evaluate import EvaluateError
+    from astr_cli.evaluate.benchmark import EvaluateError
 
     if len(found) > 1:
         names = ", ".join(benchmark.name for benchmark in found[:3]) + (", ..." if len(found) > 3 else "")
@@ -137,7 +139,7 @@ def _require_one(found: "list[Benchmark[Any]]", folder: Path, option: str) -> No
 def _evaluations(benchmark: "Benchmark[Any]", request: Request, plots: Path | None) -> "Iterator[Evaluation[Any]]":
     """That of astr, or of the file; of its rival, unless stored; then that of SIFT, all on the same pairs."""
     from astr_cli.cli import console
-    from astr_cli.evaluate import evaluate
+    from astr_cli.evaluate.run import evaluate
     from astr_cli.evaluate.sift import SiftMatcher
 
     if request.matches is None:
@@ -189,7 +191,7 @@ def _compared(evaluations: "list[Evaluation[Any]]", rival: "Rival") -> "tuple[Co
 
 def _matched_now(benchmark: "Benchmark[Any]", request: Request, plots: Path | None) -> "Evaluation[Any]":
     from astr_cli.cli.match_output import make_report
-    from astr_cli.evaluate import evaluate_astr, match_options, scratch_folder
+    from astr_cli.evaluate.run import evaluate_astr, match_options, scratch_folder
 
     long_side = request.long_side or 640
     draw = _drawing(benchmark, plots, Path(request.weights).stem, long_side)
@@ -208,7 +210,9 @@ def _matched_now(benchmark: "Benchmark[Any]", request: Request, plots: Path | No
 
 
 def _from_file(benchmark: "Benchmark[Any]", path: Path, long_side: int | None, plots: Path | None) -> "Evaluation[Any]":
-    from astr_cli.evaluate import EvaluateError, evaluate_file, long_side_of
+    from astr_cli.evaluate.benchmark import EvaluateError
+    from astr_cli.evaluate.run import evaluate_file
+    from astr_cli.evaluate.stored_matches import long_side_of
 
     found = long_side_of(path)
     if long_side is not None and long_side != found:

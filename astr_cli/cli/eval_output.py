@@ -11,7 +11,9 @@ from rich.table import Table
 from astr_cli.cli import console
 
 if TYPE_CHECKING:
-    from astr_cli.evaluate import Benchmark, Change, Comparison, Evaluation, Kind
+    from astr_cli.evaluate import Change, Comparison
+    from astr_cli.evaluate.benchmark import Benchmark, Kind
+    from astr_cli.evaluate.run import Evaluation
 
 WIDTH = 120  # columns where the output is no terminal: a table that is folded cannot be read by anything
 ROOM = 110  # columns from which on the tables are shown whole
@@ -89,7 +91,8 @@ def announce(benchmark: "Benchmark[Any]") -> None:
 
 def tell_missing(found: "Sequence[Benchmark[Any]]") -> None:
     """One line where poses are to be estimated and PoseLib is not installed."""
-    from astr_cli.evaluate import ESTIMATORS, installed_estimators
+    from astr_cli.evaluate import installed_estimators
+    from astr_cli.evaluate.pose import ESTIMATORS
 
     if any(benchmark.kind == "pose" for benchmark in found) and installed_estimators() != ESTIMATORS:
         console.warn("PoseLib's poses, the ones to compare, are left out: it is not installed (pip install poselib)")

@@ -1,23 +1,24 @@
 """How good matches are: benchmarks with known truth, their readers, and the figures."""
 
-from astr_cli.evaluate.benchmark import Benchmark, EvaluateError, Kind, Outcome, PairResult, Size, Totals
+from astr_cli.evaluate.benchmark import Benchmark, EvaluateError, Kind, PairOutcome, PairResult, Size, Totals
 from astr_cli.evaluate.comparison import Change, Comparison, Rival, compare, find_rival, stored_scores, unlike
 from astr_cli.evaluate.disparity_folder import DisparityFolder, DisparityResult, DisparityTotals
 from astr_cli.evaluate.homography_folder import HomographyFolder, HomographyResult, HomographyTotals
 from astr_cli.evaluate.metrics import (
-    PoseError,
+    PoseAngles,
     RelativePose,
-    epipolar_errors,
     error_auc,
     normalise,
     pose_auc,
     pose_error,
     precision,
     relative_pose,
+    symmetric_epipolar_errors,
 )
 from astr_cli.evaluate.pose import ESTIMATORS, Estimator, estimate_pose, installed_estimators
 from astr_cli.evaluate.pose_folder import PosedView, PoseFolder, PoseResult, PoseTotals, with_ransac_px
-from astr_cli.evaluate.readers import find_benchmarks, read_pose_folder
+from astr_cli.evaluate.readers.find import find_benchmarks
+from astr_cli.evaluate.readers.gt_json import read_pose_folder
 from astr_cli.evaluate.records import Scores, pair_records, read_scores, scores_of, total_records
 from astr_cli.evaluate.run import (
     Evaluation,
@@ -28,7 +29,7 @@ from astr_cli.evaluate.run import (
     scratch_folder,
     write_cameras,
 )
-from astr_cli.evaluate.stored import long_side_of
+from astr_cli.evaluate.stored_matches import long_side_of
 
 __all__ = [
     "ESTIMATORS",
@@ -45,9 +46,9 @@ __all__ = [
     "HomographyResult",
     "HomographyTotals",
     "Kind",
-    "Outcome",
+    "PairOutcome",
     "PairResult",
-    "PoseError",
+    "PoseAngles",
     "PoseFolder",
     "PoseResult",
     "PoseTotals",
@@ -58,7 +59,7 @@ __all__ = [
     "Size",
     "Totals",
     "compare",
-    "epipolar_errors",
+    "symmetric_epipolar_errors",
     "error_auc",
     "estimate_pose",
     "evaluate",

@@ -24,7 +24,7 @@ class RelativePose(NamedTuple):
     translation: Array  # (3,), its length of no importance
 
 
-class PoseError(NamedTuple):
+class PoseAngles(NamedTuple):
     """Angles in degrees."""
 
     rotation: float
@@ -36,7 +36,7 @@ class PoseError(NamedTuple):
         return max(self.rotation, self.translation)
 
 
-FAILED = PoseError(180.0, 180.0)
+FAILED = PoseAngles(180.0, 180.0)
 
 
 def relative_pose(rotation0: Array, translation0: Array, rotation1: Array, translation1: Array) -> RelativePose:
@@ -45,7 +45,7 @@ def relative_pose(rotation0: Array, translation0: Array, rotation1: Array, trans
     return RelativePose(rotation, translation1 - rotation @ translation0)
 
 
-def pose_error(estimate: RelativePose | None, truth: RelativePose) -> PoseError:
+def pose_error(estimate: RelativePose | None, truth: RelativePose) -> PoseAngles:
     """Angle of the rotation between the two, and between the translations' lines (their sign is not seen in images).
 
     None is a failed estimate: 180 degrees both.
@@ -56,7 +56,7 @@ def pose_error(estimate: RelativePose | None, truth: RelativePose) -> PoseError:
     cos_rotation = (np.trace(turn) - 1) / 2
     lengths = np.linalg.norm(estimate.translation) * np.linalg.norm(truth.translation)
     cos_translation = abs(float(estimate.translation @ truth.translation)) / max(float(lengths), 1e-12)
-    return PoseError(_degrees(float(cos_rotation)), _degrees(cos_translation))
+    return PoseAngles(_degrees(float(cos_rotation)), _degrees(cos_translation))
 
 
 def pose_auc(errors: Sequence[float], thresholds: Sequence[float] = AUC_THRESHOLDS) -> tuple[float, ...]:
@@ -85,7 +85,7 @@ def normalise(points: npt.ArrayLike, intrinsics: Array) -> Array:
     return np.asarray(rays[:, :2] / rays[:, 2:])
 
 
-def epipolar_errors(points0: Array, points1: Array, pose: RelativePose) -> Array:
+def symmetric_epipolar_errors(points0: Array, points1: Array, pose: RelativePose) -> Array:
     """Symmetric squared epipolar distances (M,) of normalised points (M, 2): LoFTR's `symmetric_epipolar_distance`.
 
     (x1' E x0)^2 times the sum of the inverse squared lengths of both lines' normals; free of the translation's length.

@@ -9,24 +9,24 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from astr_cli.evaluate.benchmark import Benchmark, EvaluateError, Kind, Outcome, Size
+from astr_cli.evaluate.benchmark import Benchmark, EvaluateError, Kind, PairOutcome, Size
 from astr_cli.evaluate.metrics import (
     AUC_THRESHOLDS,
     FINE_THRESHOLDS,
     PRECISION_THRESHOLD,
     Array,
-    PoseError,
+    PoseAngles,
     RelativePose,
-    epipolar_errors,
     normalise,
     pose_auc,
     pose_error,
     precision,
     relative_pose,
+    symmetric_epipolar_errors,
 )
 from astr_cli.evaluate.pose import PIXELS, Estimator, estimate_pose, installed_estimators
-from astr_cli.images import scale_intrinsics, working_size
-from astr_cli.store import PairMatches
+from astr_cli.images.geometry import matched_size, scale_intrinsics
+from astr_cli.store.types import PairMatches
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +47,7 @@ class PoseResult:
     name1: str
     matches: int
     precision: float  # 0 to 1
-    errors: Mapping[Estimator, PoseError]  # of the installed estimators, the one that decides first
+    errors: Mapping[Estimator, PoseAngles]  # of the installed estimators, the one that decides first
 
     def caption(self) -> str:
         """For a drawing."""
@@ -108,13 +108,13 @@ class PoseFolder(Benchmark[PoseResult]):
         view0, view1 = self.views[name0], self.views[name1]
         return relative_pose(view0.rotation, view0.translation, view1.rotation, view1.translation)
 
-    def score(self, name0: str, name1: str, matches: PairMatches, long_side: int) -> Outcome[PoseResult]:
+    def score(self, name0: str, name1: str, matches: PairMatches, long_side: int) -> PairOutcome[PoseResult]:
         """Precision of a pair's matches and the pose errors that they lead to."""
         view0, view1 = self.views[name0], self.views[name1]
         points0 = normalise(matches.keypoints0, view0.intrinsics)
         points1 = normalise(matches.keypoints1, view1.intrinsics)
         truth = self.truth(name0, name1)
-        errors = epipolar_errors(points0, points1, truth)
+        errors = symmetric_epipolar_errors(points0, points1, truth)
         focal = (_working_focal(view0, long_side) + _working_focal(view1, long_side)) / 2
         found = {
             estimator: pose_error(estimate_pose(points0, points1, focal, estimator, self.ransac_px), truth)
@@ -122,7 +122,7 @@ class PoseFolder(Benchmark[PoseResult]):
         }
         result = PoseResult(name0, name1, len(matches), precision(errors), found)
         # The threshold is on squared distances; drawings show distances.
-        return Outcome(result, matches, np.sqrt(errors / PRECISION_THRESHOLD))
+        return PairOutcome(result, matches, np.sqrt(errors / PRECISION_THRESHOLD))
 
     def totals(self, results: Sequence[PoseResult]) -> tuple[PoseTotals, ...]:
         """A row for each estimator."""
@@ -178,5 +178,5 @@ def posed_view(intrinsics: Any, rotation: Any, translation: Any, size: Any, wher
 
 def _working_focal(view: PosedView, long_side: int) -> float:
     """Mean of both axes, pixels of the matched size."""
-    matrix = scale_intrinsics(view.intrinsics, view.size, working_size(*view.size, long_side))
+    matrix = scale_intrinsics(view.intrinsics, view.size, matched_size(*view.size, long_side))
     return float(matrix[0, 0] + matrix[1, 1]) / 2

@@ -11,7 +11,8 @@ import torch
 
 from astr_cli.errors import AstrError
 from astr_cli.evaluate.metrics import Array
-from astr_cli.scenes import ScenePair, photometric
+from astr_cli.scenes.geometry import ScenePair
+from astr_cli.scenes.photometric import photometric
 from astr_cli.train.photos import PhotoSet, load_photos
 from astr_cli.train.scene_mix import MANY_PHOTOS, ONE_PHOTO, PHOTOS_OF_A_STAGE
 from astr_cli.train.supervision import centres, supervise

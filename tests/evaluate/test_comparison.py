@@ -14,24 +14,25 @@ from typer.testing import CliRunner
 from astr_cli.cli.app import app, run
 from astr_cli.evaluate import (
     Comparison,
-    EvaluateError,
-    PoseFolder,
     Scores,
     compare,
-    error_auc,
-    evaluate,
     find_rival,
     installed_estimators,
     pair_records,
-    read_pose_folder,
     read_scores,
     scores_of,
     total_records,
     unlike,
 )
+from astr_cli.evaluate.benchmark import EvaluateError
 from astr_cli.evaluate.comparison import jackknife
-from astr_cli.scenes import ScenePair
-from astr_cli.store import MatchEntry, PairMatches, write_matches
+from astr_cli.evaluate.metrics import error_auc
+from astr_cli.evaluate.pose_folder import PoseFolder
+from astr_cli.evaluate.readers.gt_json import read_pose_folder
+from astr_cli.evaluate.run import evaluate
+from astr_cli.scenes.geometry import ScenePair
+from astr_cli.store.types import MatchEntry, PairMatches
+from astr_cli.store.writer import write_matches
 
 ERRORS = st.floats(0, 180) | st.just(math.inf)
 PAIRED = st.lists(st.tuples(ERRORS, ERRORS), min_size=1, max_size=30)

@@ -9,27 +9,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from astr_cli.matching.run.events import Event, Started
 from typer.testing import CliRunner
 
 from astr_cli.cli.app import app, run
 from astr_cli.errors import Interrupted
-from astr_cli.evaluate import (
-    EvaluateError,
-    Outcome,
-    PoseFolder,
-    PoseResult,
-    evaluate,
-    evaluate_astr,
-    evaluate_file,
-    installed_estimators,
-    match_options,
-    read_pose_folder,
-)
+from astr_cli.evaluate import installed_estimators
+from astr_cli.evaluate.benchmark import EvaluateError, PairOutcome
 from astr_cli.evaluate.plots import error_colours
+from astr_cli.evaluate.pose_folder import PoseFolder, PoseResult
+from astr_cli.evaluate.readers.gt_json import read_pose_folder
+from astr_cli.evaluate.run import evaluate, evaluate_astr, evaluate_file, match_options
 from astr_cli.evaluate.sift import SiftMatcher, match_descriptors
-from astr_cli.matching.events import Event, Started
-from astr_cli.scenes import ScenePair
-from astr_cli.store import MatchEntry, PairMatches, write_matches
+from astr_cli.scenes.geometry import ScenePair
+from astr_cli.store.types import MatchEntry, PairMatches
+from astr_cli.store.writer import write_matches
 
 
 def true_matches(scene: ScenePair, k: int) -> PairMatches:
@@ -130,7 +124,7 @@ def test_matches_of_other_photos_are_refused(folder: PoseFolder, scene: ScenePai
 
 
 def test_sift_finds_the_poses_of_rendered_scenes(folder: PoseFolder) -> None:
-    outcomes: list[Outcome[PoseResult]] = []
+    outcomes: list[PairOutcome[PoseResult]] = []
     done = evaluate(folder, "sift", SiftMatcher(folder.images, 384).match, 384, outcomes.append)
     assert sum(result.matches for result in done.results) > 200
     good = [result for result in done.results if result.errors["magsac"].largest < 3]
@@ -169,7 +163,7 @@ def test_colours_go_from_green_to_red() -> None:
 
 
 def test_drawn_errors_are_distances_in_units_of_the_threshold(folder: PoseFolder, scene: ScenePair) -> None:
-    outcomes: list[Outcome[PoseResult]] = []
+    outcomes: list[PairOutcome[PoseResult]] = []
     found = true_matches(scene, 0)
     off = found.keypoints1 + np.float32(0.5)
     moved = PairMatches(found.keypoints0, off, found.scores, found.reference)
@@ -262,7 +256,9 @@ def test_command_refuses_what_cannot_be_evaluated(
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
     """Untrained ones."""
-    from astr_cli.model import PRESETS, Astr, save_weights
+    from astr_cli.model.astr import Astr
+    from astr_cli.model.checkpoint import save_weights
+    from astr_cli.model.config import PRESETS
 
     torch.manual_seed(0)
     path = tmp_path / "random.safetensors"

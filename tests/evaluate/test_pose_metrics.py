@@ -8,19 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from astr_cli.evaluate import (
-    Estimator,
+from astr_cli.evaluate import installed_estimators
+from astr_cli.evaluate.metrics import (
     RelativePose,
-    epipolar_errors,
     error_auc,
-    estimate_pose,
-    installed_estimators,
     normalise,
     pose_auc,
     pose_error,
     precision,
     relative_pose,
+    symmetric_epipolar_errors,
 )
+from astr_cli.evaluate.pose import Estimator, estimate_pose
 
 FOCAL = 500.0
 
@@ -123,13 +122,15 @@ def test_normalise_undoes_the_camera() -> None:
 
 def test_epipolar_errors_are_zero_on_true_matches_and_known_off_them() -> None:
     points0, points1 = observed(POSE, 50)
-    assert epipolar_errors(points0, points1, POSE).max() < 1e-25
+    assert symmetric_epipolar_errors(points0, points1, POSE).max() < 1e-25
     scaled = RelativePose(POSE.rotation, 9 * POSE.translation)
     off = points1 + np.array([0.0, 0.01])
-    np.testing.assert_allclose(epipolar_errors(points0, off, POSE), epipolar_errors(points0, off, scaled))
+    np.testing.assert_allclose(
+        symmetric_epipolar_errors(points0, off, POSE), symmetric_epipolar_errors(points0, off, scaled)
+    )
     # Sideways motion without rotation: lines are level, so a point that is d too low is d from both lines.
     sideways = RelativePose(np.eye(3), np.array([1.0, 0, 0]))
-    errors = epipolar_errors(np.array([[0.2, 0.1]]), np.array([[-0.3, 0.1 + 0.007]]), sideways)
+    errors = symmetric_epipolar_errors(np.array([[0.2, 0.1]]), np.array([[-0.3, 0.1 + 0.007]]), sideways)
     assert errors == pytest.approx([2 * 0.007**2])
 
 
@@ -137,7 +138,7 @@ def test_precision_counts_matches_below_the_threshold() -> None:
     sideways = RelativePose(np.eye(3), np.array([1.0, 0, 0]))
     points0 = np.zeros((4, 2))
     points1 = np.array([[0.1, 0.0], [0.2, 0.007], [0.3, 0.0072], [0.4, 0.5]])  # 2 d^2 = 1e-4 at d = 0.00707
-    errors = epipolar_errors(points0, points1, sideways)
+    errors = symmetric_epipolar_errors(points0, points1, sideways)
     assert precision(errors) == 0.5
     assert precision(np.zeros(0)) == 0.0
 

@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 import torch
 
-from astr_cli.scenes import procedural_textures
 from astr_cli.scenes.geometry import Cameras, project
-from astr_cli.store import MatchEntry, PairMatches, write_matches
+from astr_cli.scenes.textures import procedural_textures
+from astr_cli.store.types import MatchEntry, PairMatches
+from astr_cli.store.writer import write_matches
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
