@@ -1,4 +1,4 @@
-"""What a run is made of: when two runs agree on it, the results of one serve the other."""
+"""Everything that decides a run's results: two runs that agree on it can reuse each other's results."""
 
 import json
 import os
@@ -61,8 +61,8 @@ def require_same(shown: str, old: Mapping[str, str], run: RunInfo) -> None:
     lines = difference(old, dict(run.options))
     if lines:
         raise JournalMismatch(
-            f"{shown}: was matched with other options ({'; '.join(lines)}); use those, choose another --out, "
-            "or start anew with --overwrite"
+            f"{shown}: was matched with other options ({'; '.join(lines)}); use the old options, choose another --out, "
+            "or start over with --overwrite"
         )
 
 
@@ -89,15 +89,15 @@ def load_run(path: Path) -> SavedRun | None:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["format"] != JOURNAL_FORMAT:
             raise JournalMismatch(
-                f"{path}: journal format {content['format']}, this astr writes {JOURNAL_FORMAT}; "
-                "start anew with --overwrite"
+                f"{path}: has journal format {content['format']}, but this astr writes {JOURNAL_FORMAT}; "
+                "start over with --overwrite"
             )
         options = {str(name): str(value) for name, value in content["options"].items()}
         return SavedRun(options, bool(content["fresh"]), tuple(ImageStamp(*stamp) for stamp in content["images"]))
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise StoreError(f"{path}: damaged; start anew with --overwrite") from None
+        raise StoreError(f"{path}: damaged; start over with --overwrite") from None
 
 
 def sync_folder(folder: Path) -> None:

@@ -151,7 +151,7 @@ def test_a_full_disk_stops_and_leaves_no_half_file(tmp_path: Path, limit: int) -
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "m.h5")], capture_output=True, text=True)
     assert done.returncode == Stopped.exit_code, done.stderr[-2000:]
     assert done.stdout.endswith(
-        "m.h5: the disk is full; free some space and run the same command again: it goes on from here\n"
+        "m.h5: the disk is full; free some space and run the same command again to resume\n"
     )
     assert done.stdout.count("\n") == 1
     assert done.stderr == ""
