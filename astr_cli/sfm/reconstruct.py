@@ -1,4 +1,4 @@
-"""`reconstruct`: photos to a model. What an earlier call did, a later one with the same wishes takes over."""
+"""`reconstruct`: photos to a model. A later call with the same options reuses the finished work of an earlier one."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ class ReconstructOptions:
     photos: Path
     """The folder of the photos."""
     out: Path
-    """The folder for everything that is made."""
+    """The folder for all results."""
     matching: MatchOptions
-    """As from `reconstruct_files`, with whatever else is wished."""
+    """As from `reconstruct_files`, with any further matching options."""
     cameras: CameraOptions = field(default_factory=CameraOptions)
-    """Who shares a camera, and which model it has."""
+    """Which photos share a camera, and its camera model."""
     mapping: MapOptions = field(default_factory=MapOptions)
     """Mapper and refinement."""
     pairs: str = "auto"
-    """One of photo_pairs.METHODS, or the path of a file of pairs."""
+    """One of automatic.METHODS, or the path of a pairs file."""
 
     @property
     def sparse(self) -> Path:
@@ -55,7 +55,7 @@ class ReconstructOptions:
 
 @dataclass(frozen=True)
 class ReconstructSummary:
-    """What the steps did."""
+    """The results of the steps."""
 
     pairs: Chosen
     matching: MatchSummary
@@ -64,7 +64,7 @@ class ReconstructSummary:
     figures: tuple[PairFigures, ...]
     """Every pair with matches."""
     skipped: tuple[str, ...]
-    """Photos that were left out as bad, with the reason."""
+    """The reasons why photos were left out as unusable, one line each."""
     file: Path
     """The summary as JSON."""
 
@@ -83,11 +83,11 @@ def reconstruct(
     """Chooses pairs of the photos of a folder, matches them, makes a database and maps it, all in `options.out`:
     pairs.txt, matches.h5, database.db, sparse/0, sparse/1, ... (largest first) and summary.json.
 
-    The same call goes on where an earlier one stopped, and does nothing again that is done: pairs and matches are
-    taken over, verification goes on, and a model stays that the same database was mapped to in the same way.
+    The same call resumes where an earlier one stopped and repeats nothing: it reuses pairs and matches,
+    continues verification, and keeps a model mapped from the same database with the same options.
 
-    `listener` hears of the matching, and `matched` is called after its last event; `tell` gets a line for each longer
-    step. Raises AstrError: too few photos, a database in `out` that is not ours, and all that the steps raise.
+    `listener` gets the events of matching, and `matched` is called after the last one; `tell` gets a line per longer
+    step. Raises AstrError: too few photos, a database in `out` that is not astr's, and the errors of the steps.
     """
     photos, out = options.photos, options.out
     names, skipped = _photos(photos, out, options.matching.skip_bad)
@@ -107,7 +107,7 @@ def reconstruct(
         tell(f"mapping {imported.images} images")
         model = map_database(database, photos, options.sparse, options.mapping, tell)
     else:
-        tell(f"{model.folder}: is the model of this database")
+        tell(f"{model.folder}: up to date, not mapped again")
     figures = pair_figures(database, model.folder)
     summary = ReconstructSummary(pairs, matching, imported, model, figures, skipped, file)
     _write(file, summary_text(summary, key))
@@ -115,32 +115,32 @@ def reconstruct(
 
 
 def _mapping_key(database: Path, options: MapOptions) -> str:
-    """Names what comes of mapping this very database in this way."""
+    """Identifies the result of mapping this database with these options."""
     text = f"{content_hash(database, HEADER)} {options!r} {pycolmap.__version__}"
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _photos(photos: Path, out: Path, skip_bad: bool) -> tuple[list[str], tuple[str, ...]]:
-    """The good photos of the folder, without what may lie in `out` (undistorted copies of an earlier run), and what is
-    wrong with the others.
+    """The usable photos of the folder, without files in `out` (undistorted copies of an earlier run), and the problems
+    of the others.
     """
     inside = out.resolve()
     names = [name for name in find_images(photos) if inside not in (photos / name).resolve().parents]
     found = catalogue(photos, names)
     if found.errors and not skip_bad:
-        raise AstrError(f"{photos}: {found.complaint()}; --skip-bad goes on without")
+        raise AstrError(f"{photos}: {found.complaint()}; use --skip-bad to continue without bad photos")
     good = list(found.infos)
     if len(good) < FEWEST_PHOTOS:
         raise AstrError(
             f"{photos}: {counted(len(good), 'photo')} {'is' if len(good) == 1 else 'are'} too few for a model; "
-            f"take at least {FEWEST_PHOTOS}"
+            f"use at least {FEWEST_PHOTOS}"
         )
     return good, tuple(found.errors.values())
 
 
 @contextmanager
 def _nothing_left(options: ReconstructOptions) -> Iterator[None]:
-    """Takes away what the block made, if it refuses to start."""
+    """Removes the files of the block if it refuses to start."""
     pairs = options.matching.pairs
     before = pairs.read_bytes() if pairs.is_file() else None
     made = [folder for folder in (options.sparse, *options.sparse.parents) if not folder.exists()]
@@ -152,7 +152,7 @@ def _nothing_left(options: ReconstructOptions) -> Iterator[None]:
                 pairs.write_bytes(before)
             elif pairs.is_file():
                 pairs.unlink()
-            with suppress(OSError):  # somebody else's file is in it
+            with suppress(OSError):  # the folder contains other files
                 for folder in made:
                     folder.rmdir()
         raise
@@ -162,7 +162,7 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise AstrError(f"{folder}: cannot be made a folder ({error.strerror}); choose another --out") from None
+        raise AstrError(f"{folder}: the folder cannot be created ({error.strerror}); choose another --out") from None
 
 
 def _write(path: Path, text: str) -> None:
@@ -171,7 +171,7 @@ def _write(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", newline="\n")
         temporary.replace(path)
     except OSError as error:
-        raise AstrError(f"{path}: cannot be written ({error.strerror}); free some space, and run it again") from None
+        raise AstrError(f"{path}: cannot be written ({error.strerror}); free some space and run it again") from None
 
 
 FORMAT = 1
@@ -193,7 +193,7 @@ def pair_record(pair: PairFigures) -> dict[str, object]:
 
 
 def summary_text(summary: ReconstructSummary, mapping_key: str) -> str:
-    """The whole file. mapping_key: what `read_model_record` shall ask for."""
+    """The text of summary.json. mapping_key: the key for `read_model_record`."""
     matching = plain(asdict(summary.matching))
     record = {
         "format": FORMAT,

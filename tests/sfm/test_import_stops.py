@@ -95,6 +95,6 @@ def test_a_database_that_changes_meanwhile_is_not_replaced(sift: Path, monkeypat
         execute(sift, "UPDATE images SET name = 'other.png' WHERE image_id = 1")
 
     monkeypatch.setattr(work, "verify", interfere)
-    with pytest.raises(AstrError, match="another program changed it meanwhile"):
+    with pytest.raises(AstrError, match="another program changed it"):
         import_matches(ImportOptions(sift))
     assert query(sift, "SELECT name FROM images WHERE image_id = 1") == [("other.png",)]

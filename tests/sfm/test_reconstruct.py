@@ -99,7 +99,7 @@ def test_what_is_done_is_not_done_again(
         assert run(command) == 0
     again = capfd.readouterr()
     assert next(line for line in again.out.splitlines() if "registered" in line) in said
-    assert "is the model of this database" in again.err
+    assert "up to date, not mapped again" in again.err
     for path in (out / "database.db", out / "pairs.txt", out / "sparse" / "0" / "images.bin"):
         assert path.stat().st_mtime_ns == made[path]
     # Stopped in mapping: all that was before is kept. A failed pair is told by the exit code.
@@ -190,7 +190,7 @@ def test_a_database_of_somebody_else_in_out_is_refused(
     database.close()
     before = (out / "database.db").read_bytes()
     assert run(["reconstruct", str(workplace / "photos"), "--out", str(out)]) == 2
-    assert "already holds" in capfd.readouterr().err
+    assert "already contains" in capfd.readouterr().err
     assert (out / "database.db").read_bytes() == before
     assert not matcher
 

@@ -80,7 +80,7 @@ def _odd_images(
     long_side: str,
     found: Findings,
 ) -> set[str]:
-    """The images of a pair whose points look half a pixel off; points outside are noted."""
+    """The images of a pair whose points look half a pixel off; also notes points outside the image."""
     odd = set()
     sides = zip((pair.name0, pair.name1), keypoints, (pair.size0, pair.size1), strict=True)
     for side, (name, points, size) in enumerate(sides):
@@ -94,7 +94,7 @@ def _odd_images(
 
 
 def _beside_cells(points: NDArray[np.float32], size: tuple[int, int], long_side: int) -> bool:
-    """Whether points (M, 2) that shall be centres of cells are so only once half a pixel is added or taken away."""
+    """Whether points (M, 2) become exact centres of cells only after a shift by half a pixel either way."""
     if not len(points) or long_side < 1:
         return False
     scale = np.array(matched_size(*size, long_side)) / np.array(size)
@@ -136,7 +136,7 @@ def _keypoint_leaves(layout: HDF5Leaves) -> dict[str, Leaf]:
 
 
 def _find_keypoints(others: Iterable[Path], wanted: Sequence[Kind], alive: Callable[[], None]) -> Counts | None:
-    """Keypoints by image, out of the first file of some that is one of the first kind wanted, else of the second."""
+    """Keypoints by image, from the first file of the first kind in `wanted`, else of the second kind."""
     found: dict[Kind, Counts] = {}
     for path in others:
         try:

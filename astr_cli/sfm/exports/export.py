@@ -21,15 +21,15 @@ class ExportOptions:
     """The options of `astr export`."""
 
     matches: Path
-    """What astr match wrote."""
+    """The matches file that astr match wrote."""
     out: Path
-    """The folder to write into; made where there is none."""
+    """The folder to write into; created when missing."""
     format: str
     """One of FORMATS."""
     images: Path | None = None
     """The folder of the photos, for OpenMVG; None: the root stored in the matches file."""
     min_score: float = 0.0
-    """Matches below this are left out."""
+    """Leave out matches with a lower score."""
     merge_radius: float = MERGE_RADIUS
     """Matches this close in an image, in matched pixels, may become one track."""
     overwrite: bool = False
@@ -38,7 +38,7 @@ class ExportOptions:
 
 @dataclass(frozen=True)
 class ExportSummary:
-    """What an export wrote."""
+    """The result of an export."""
 
     out: Path
     format: str
@@ -54,7 +54,7 @@ class ExportSummary:
 def export_matches(options: ExportOptions) -> ExportSummary:
     """Joins matches.h5 to tracks and writes them into a folder; either all files are written, or none.
 
-    Raises AstrError: unknown format, bad matches, names that the format cannot hold, files that are there already;
+    Raises AstrError: unknown format, bad matches, names that the format cannot hold, existing files;
     Stopped: disk full.
     """
     if options.format not in FORMATS:
@@ -101,9 +101,9 @@ def _check_targets(options: ExportOptions, files: list[Path]) -> None:
     for file in files:
         target = options.out / file
         if target.exists() and target.resolve() == options.matches.resolve():
-            raise AstrError(f"{options.matches}: would be overwritten; choose another folder")
+            raise AstrError(f"{options.matches}: the export would overwrite this file; choose another --out")
         if target.exists() and not options.overwrite:
-            raise AstrError(f"{target}: is there already; --overwrite replaces it")
+            raise AstrError(f"{target}: already exists; replace it with --overwrite")
 
 
 def _stored_root(matches: Path, stored: str) -> Path:
