@@ -259,5 +259,5 @@ def test_stopping_it_promises_nothing(folder: PoseFolder, weights: Path, tmp_pat
             signal.raise_signal(signal.SIGINT)
 
     options = match_options(folder, tmp_path, str(weights), 96, 0.0, "cpu", "none")
-    with pytest.raises(Interrupted, match=f"^the matching of {folder.name}: stopped; nothing of it is kept$"):
+    with pytest.raises(Interrupted, match=f"^the matching of {folder.name}: stopped; its matches are discarded$"):
         evaluate_astr(folder, options, stop)

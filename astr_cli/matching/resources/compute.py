@@ -1,4 +1,4 @@
-"""What a matching run is asked for, and what is filled in by device."""
+"""The options of a matching run, and their defaults per device."""
 
 import re
 from dataclasses import dataclass
@@ -18,16 +18,16 @@ Scaling = Literal["auto", "off"]
 
 
 class OptionError(AstrError):
-    """An option that makes no sense or cannot be had on this machine."""
+    """An option that is invalid or not available on this machine."""
 
 
 @dataclass(frozen=True)
 class MatchOptions:
     """The options of `astr match`; None stands for a default that depends on the device or on other options.
 
-    What changes a result is recorded in matches.h5 and in the journal: weights, long_side, threshold, max_matches,
-    one_way, scaling, cameras, precision, rotate, masks, tiles. What does not (beyond 1e-3 px) is not: device, batch,
-    jobs, workers, memory.
+    Options that change a result are recorded in matches.h5 and in the journal: weights, long_side, threshold,
+    max_matches, one_way, scaling, cameras, precision, rotate, masks, tiles. Options that do not (beyond 1e-3 px) are
+    not: device, batch, jobs, workers, memory.
     """
 
     pairs: Path
@@ -41,9 +41,9 @@ class MatchOptions:
     long_side: int | None = None
     """Photos are shrunk to this many pixels; None: 832 on a GPU, 640 on a CPU."""
     threshold: float = 0.2
-    """Matches below this coarse confidence are dropped."""
+    """Drop matches with a lower score."""
     max_matches: int | None = None
-    """Keep this many of the best coarse matches of a pair; None: all."""
+    """Keep the N best coarse matches per pair; None: all."""
     cameras: str = "exif"
     """`exif`, `none`, or the path of a COLMAP model folder, database or cameras.txt."""
     device: str = "auto"
@@ -51,29 +51,29 @@ class MatchOptions:
     precision: Precision | None = None
     """None: bf16 on a GPU, fp32 on a CPU."""
     batch: int | None = None
-    """Pairs a batch; None: 8 on a GPU, 1 on a CPU."""
+    """Pairs per batch; None: 8 on a GPU, 1 on a CPU."""
     jobs: int | None = None
-    """Batches in work at the same time; None: 2 on a GPU, as many as cores, at most 4, on a CPU."""
+    """Batches to process in parallel; None: 2 on a GPU; on a CPU one per core, at most 4."""
     workers: int = 2
     """Threads that decode photos."""
     rotate: Rotate = "exif"
-    """`exif`: photos are made upright by their EXIF orientation; `auto`: then the second one of each pair is turned to
-    stand as the first; `none`: pixels as stored. Points are of the stored pixels in any case."""
+    """`exif`: rotate photos upright by their EXIF orientation; `auto`: then also rotate the second photo of each pair
+    to match the first; `none`: use the pixels as stored. Points always refer to the stored pixels."""
     masks: Path | None = None
-    """Folder of masks by COLMAP's naming; what they are zero for is not matched."""
+    """Folder of COLMAP-style masks; astr ignores the areas where a mask is zero."""
     tiles: bool = False
-    """Match pairs again at full size, in tiles of `long_side` (128 at least), guided by what the small photos gave."""
+    """Match pairs again at full size, in tiles of `long_side` (at least 128), guided by the matches at small size."""
     scaling: Scaling = "auto"
     """`auto`: windows of the fine stage grow with the scale ratio, from the cameras where both are known, else from the
     matches around; `off`: they do not."""
     one_way: bool = False
     """Refine only the points of image1: half the fine stage, half the rows."""
     skip_bad: bool = False
-    """Leave out images that are missing or cannot be read, in place of not starting."""
+    """Skip images that are missing or cannot be read, instead of refusing to start."""
     overwrite: bool = False
-    """Start anew, whatever an earlier run left."""
+    """Start over, and replace the results of an earlier run."""
     prune: bool = False
-    """Drop pairs that an earlier run has matched and that are not listed any more, in place of not starting."""
+    """Drop the stored pairs that the pairs file no longer lists, instead of refusing to start."""
     memory: int | None = None
     """Bytes for the feature cache; None: a quarter of free RAM up to 2 GiB, or 80% of free device memory."""
 
@@ -83,7 +83,7 @@ class MatchOptions:
         if self.tiles and self.long_side is not None and self.long_side < SMALLEST_TILE:
             raise OptionError(f"--tiles with --long-side {self.long_side}: give at least {SMALLEST_TILE} pixels")
         if not 0.0 <= self.threshold <= 1.0:
-            raise OptionError(f"--threshold {self.threshold:g}: a confidence lies between 0 and 1")
+            raise OptionError(f"--threshold {self.threshold:g}: give a score between 0 and 1")
         counts = ("max-matches", "batch", "jobs", "workers")
         for name in counts:
             value = getattr(self, name.replace("-", "_"))
@@ -102,7 +102,7 @@ class MatchOptions:
         return self.pairs.parent if self.images is None else self.images
 
     def settings(self) -> MatchSettings:
-        """What the model needs to know of the options."""
+        """The options that the model needs."""
         return MatchSettings(self.threshold, self.max_matches, self.one_way, self.scaling)
 
 
@@ -114,13 +114,13 @@ class Compute(NamedTuple):
     long_side: int
     batch: int
     jobs: int
-    """Batches at once."""
+    """Batches to process in parallel."""
     threads: int
     """torch's threads for each batch."""
 
 
 def resolve_compute(options: MatchOptions) -> Compute:
-    """Fills in the defaults that depend on the device; raises OptionError for a device that is not there."""
+    """Fills in the defaults that depend on the device; raises OptionError for a device that this machine lacks."""
     device = find_device(options.device)
     gpu = device.type == "cuda"
     split = split_cores(device)
@@ -169,4 +169,4 @@ def _check_cuda(device: torch.device) -> None:
     if not torch.cuda.is_available():
         raise OptionError(f"--device {device}: no NVIDIA GPU was found; leave --device out to run on the CPU")
     if device.index is not None and device.index >= torch.cuda.device_count():
-        raise OptionError(f"--device {device}: there are {torch.cuda.device_count()} GPUs, counted from cuda:0")
+        raise OptionError(f"--device {device}: no such GPU; choose cuda:0 to cuda:{torch.cuda.device_count() - 1}")
