@@ -24,19 +24,19 @@ OURS, SIFT = "astr", "SIFT"
 
 @dataclass(frozen=True)
 class SfmRequest:
-    """What to compare, and how."""
+    """The scenes to compare, and the options."""
 
     folders: Sequence[Path]
     """Scenes: photos in `images/` or in the folder itself, true cameras in gt.json if there are any."""
     work: Path
-    """Where models are made. What is there from the same call is taken over."""
+    """The folder for models. Results of an earlier identical call are reused."""
     pairs: str = "auto"
     """As `reconstruct` takes it."""
     weights: str = "astr-small"
     long_side: int | None = None
-    """Photos are matched at this many pixels; None: what `astr match` takes."""
+    """astr shrinks photos to this many pixels; None: the default of `astr match`."""
     sift_side: int = 1000
-    """Photos are extracted at up to this many pixels by SIFT."""
+    """SIFT extracts from photos of up to this many pixels."""
     cameras: CameraOptions = field(default_factory=CameraOptions)
     mapping: MapOptions = field(default_factory=MapOptions)
     device: str = "auto"
@@ -50,12 +50,12 @@ class SfmFigures:
     matcher: str
     """astr or SIFT."""
     pairs: str
-    """How they were chosen."""
+    """How the pairs were chosen."""
     photos: int
     registered: int
     points: int = 0
     mean_track: float = 0.0
-    """Photos that see a point."""
+    """Photos per point."""
     reprojection: float = 0.0
     """Mean, in pixels of the original photos."""
     centre_error: float | None = None
@@ -70,13 +70,13 @@ class SfmFigures:
 def bench_sfm(
     request: SfmRequest, listener: Listener, tell: Callable[[str], None] = lambda line: None
 ) -> Iterator[SfmFigures]:
-    """Ours, then SIFT's, of each folder. Raises BenchError: a folder without photos; AstrError: as the steps do."""
+    """Per folder, astr's reconstruction, then SIFT's. Raises BenchError: no photos in a folder; AstrError of steps."""
     names = [folder.resolve().name for folder in request.folders]
     if len(set(names)) < len(names):
-        raise BenchError(f"two of the folders are called {max(names, key=names.count)}; rename one, or run them apart")
+        raise BenchError(f"two of the folders are called {max(names, key=names.count)}; rename one")
     for folder, name in zip(request.folders, names, strict=True):
         if not folder.is_dir():
-            raise BenchError(f"{folder}: no such folder")
+            raise BenchError(f"{folder}: no such folder; check the path")
         photos = folder / "images" if (folder / "images").is_dir() else folder
         yield from _scene(request, folder, photos, name, listener, tell)
 

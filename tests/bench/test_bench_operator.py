@@ -45,7 +45,7 @@ def test_the_table_says_what_is_left_out(capsys):
     assert run([*SMALL, "--lists", "random", "--limit", "0"]) == 0
     printed = capsys.readouterr().out
     assert "attention, 6x7, batch 2, random lists" in printed
-    assert "left out: masked SDPA, forward: expected to take 0 s a call at least; raise --limit" in printed
+    assert "left out: masked SDPA, forward: expected to take at least 0 s per call; raise --limit" in printed
 
 
 @pytest.mark.parametrize(
