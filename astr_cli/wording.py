@@ -19,3 +19,8 @@ def listed(names: Sequence[str], most: int) -> str:
 def first_line(error: BaseException) -> str:
     """The first line of an error's text, without quotes around it; the error's type when the text is empty."""
     return (str(error).strip("'\"").splitlines() or [type(error).__name__])[0]
+
+
+def listed_choices(choices: Sequence[str]) -> str:
+    """`a, b or c`."""
+    return choices[0] if len(choices) == 1 else f"{', '.join(choices[:-1])} or {choices[-1]}"

@@ -15,9 +15,10 @@ from typing import NamedTuple
 import numpy as np
 from quickstart_scene import write_scene
 
-from astr_cli.matching.resources.compute import MatchOptions
 from astr_cli.matching.run.match import match_pairs
-from astr_cli.sfm.database.importing import ImportOptions, import_matches
+from astr_cli.options.database import ImportOptions
+from astr_cli.options.matching import MatchOptions
+from astr_cli.sfm.database.importing import import_matches
 from astr_cli.sfm.mapping.alignment import centre_error
 from astr_cli.sfm.mapping.mapper import camera_centres, map_database
 
@@ -39,7 +40,10 @@ def matched(folder: Path, variant: int, views: int) -> Path:
     """A rendered scene with its matches."""
     if not (folder / "gt.json").exists():
         write_scene(folder, variant, views)
-    match_pairs(MatchOptions(folder / "pairs.txt", folder / "matches.h5", folder / "images"), lambda event: None)
+    match_pairs(
+        MatchOptions(pairs=folder / "pairs.txt", out=folder / "matches.h5", images=folder / "images"),
+        lambda event: None,
+    )
     return folder
 
 

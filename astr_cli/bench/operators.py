@@ -1,7 +1,6 @@
 """`astr bench operator`: sparse attention and the streaming dual softmax beside their peers, in one run."""
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from time import perf_counter
 from typing import NamedTuple
 
@@ -14,43 +13,29 @@ from astr_cli.bench.measuring import free_bytes, interleaved, machine, peak_mega
 from astr_cli.bench.records import BenchError, Machine, Timing
 from astr_cli.bench.window_centres import WINDOW, WRONG, random_centres, realistic_centres
 from astr_cli.ops.lists import spot_mask
+from astr_cli.options.bench import LISTS, OperatorOptions
 
 HEAD = 32  # channels of a head, in both presets
-LISTS = ("realistic", "random")
 ROOFLINE = "roofline"
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
-@dataclass(frozen=True)
-class OperatorRequest:
-    """The sizes and implementations to measure."""
-
-    grids: tuple[tuple[int, int], ...] = ((60, 80), (104, 104), (144, 144))  # (height, width) in cells
-    batches: tuple[int, ...] = (1, 8)
-    lists: tuple[str, ...] = LISTS
-    heads: int = 8  # 8 in astr, 4 in astr-small
-    device: str = "auto"
-    dtype: str | None = None  # None = float32 on a CPU, float16 on a GPU
-    limit: float = 20.0  # seconds that one call may be expected to take
-    skip: tuple[str, ...] = ()  # implementations whose name has one of these in it
-
-
-def bench_operators(request: OperatorRequest) -> Iterator[Machine | Timing]:
-    """Yields the machine first, then one timing at a time. Raises BenchError for an invalid request."""
-    device = _device(request.device)
-    dtype = DTYPES[_known(request.dtype or ("float32" if device.type == "cpu" else "float16"), "dtype", DTYPES)]
-    for lists in request.lists:
+def bench_operators(options: OperatorOptions) -> Iterator[Machine | Timing]:
+    """The machine first, then a timing at a time. Raises BenchError on a request that makes no sense."""
+    device = _device(options.device)
+    dtype = DTYPES[_known(options.dtype or ("float32" if device.type == "cpu" else "float16"), "dtype", DTYPES)]
+    for lists in options.key_lists:
         _known(lists, "lists", LISTS)
     rates = machine(device, dtype)
     yield rates
-    for grid in request.grids:
-        for batch in request.batches:
-            for lists in request.lists:
-                case = make_case(grid, batch, lists, request.heads, device, dtype)
+    for grid in options.grids:
+        for batch in options.batches:
+            for lists in options.key_lists:
+                case = make_case(grid, batch, lists, options.heads, device, dtype)
                 for trial in attention_trials(case, lists):
-                    yield from _run(trial, request, rates, device)
-            for trial in matching_trials(grid, batch, request.heads * HEAD, device):
-                yield from _run(trial, request, rates, device)
+                    yield from _run(trial, options, rates, device)
+            for trial in matching_trials(grid, batch, options.heads * HEAD, device):
+                yield from _run(trial, options, rates, device)
 
 
 def make_case(
@@ -78,11 +63,11 @@ class _Tried(NamedTuple):
     skipped: str = ""
 
 
-def _run(trial: Trial, request: OperatorRequest, rates: Machine, device: torch.device) -> Iterator[Timing]:
+def _run(trial: Trial, options: OperatorOptions, rates: Machine, device: torch.device) -> Iterator[Timing]:
     tried = {
-        contender.name: _try(contender, request, rates, device)
+        contender.name: _try(contender, options, rates, device)
         for contender in trial.contenders
-        if not any(part in contender.name for part in request.skip)
+        if not any(part in contender.name for part in options.skip)
     }
     times = interleaved(
         {name: (item.call, item.seconds) for name, item in tried.items() if item.call is not None}, device
@@ -102,11 +87,11 @@ def _run(trial: Trial, request: OperatorRequest, rates: Machine, device: torch.d
     yield timing(ROOFLINE, floor, floor, _Tried(None))
 
 
-def _try(contender: Contender, request: OperatorRequest, rates: Machine, device: torch.device) -> _Tried:
-    """Calls it twice: the first call includes one-time work, the second measures memory."""
+def _try(contender: Contender, options: OperatorOptions, rates: Machine, device: torch.device) -> _Tried:
+    """Call it twice: for whatever it does the first time only, and for its memory."""
     expected = contender.cost.flops / rates.matmul_gflops / 1e9
-    if expected > request.limit:
-        return _Tried(None, skipped=f"expected to take at least {expected:.0f} s per call; raise --limit")
+    if expected > options.limit:
+        return _Tried(None, skipped=f"expected to take {expected:.0f} s a call at least; raise --limit")
     if contender.cost.bytes > free_bytes(device):
         return _Tried(None, skipped=f"needs {contender.cost.bytes / 2**30:.0f} GiB at least")
     try:

@@ -6,10 +6,11 @@ from typing import NamedTuple
 from astr_cli.images.info import read_info
 from astr_cli.matching.photos.geometry import exif_intrinsics, photo_geometry
 from astr_cli.matching.photos.loader import load_image
-from astr_cli.matching.resources.compute import MatchOptions, resolve_compute
+from astr_cli.matching.resources.compute import match_settings, resolve_compute
 from astr_cli.matching.resources.stopwatch import Stopwatch
 from astr_cli.matching.run.model_runner import PairInput, Runner
 from astr_cli.model.checkpoint import load_weights
+from astr_cli.options.matching import MatchOptions
 from astr_cli.resources import weights_path
 
 
@@ -30,7 +31,7 @@ class Loop:
         self.stopwatch = Stopwatch(self.compute.device)
         self.model = load_weights(weights_path(options.weights)).model
         self._root = options.root
-        self._runner = Runner(self.model, self.compute.device, self.compute.precision, options.settings())
+        self._runner = Runner(self.model, self.compute.device, self.compute.precision, match_settings(options))
         self.stopwatch.watch(self.model)
 
     def match(self, name0: str, name1: str) -> LoopPair:

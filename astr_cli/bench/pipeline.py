@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from time import perf_counter, process_time
@@ -15,59 +15,44 @@ from astr_cli.bench.pair_loop import Loop, LoopPair
 from astr_cli.bench.records import BenchError, Floor, Machine, PipelineRun, PipelineSummary
 from astr_cli.evaluate.sift import SiftMatcher
 from astr_cli.images.catalogue import find_images
-from astr_cli.matching.resources.compute import MatchOptions, resolve_compute
+from astr_cli.matching.resources.compute import resolve_compute
 from astr_cli.matching.resources.stopwatch import Stopwatch
 from astr_cli.matching.run.events import MatchSummary
 from astr_cli.matching.run.match import match_pairs
+from astr_cli.options.bench import PipelineOptions
+from astr_cli.options.matching import MatchOptions
+from astr_cli.options.option import take
 from astr_cli.pairs.reading import format_pair
 
 Names = tuple[str, str]
 
 
-@dataclass(frozen=True)
-class PipelineRequest:
-    """The photos and pairs to measure."""
-
-    folder: Path
-    max_images: int | None = None  # the first ones by name
-    nearest: int | None = None  # pairs of images at most so many names apart; None = all pairs
-    sample: int = 8  # pairs of the loop, of SIFT and of the floor, evenly spread
-    weights: str = "astr-small"
-    long_side: int | None = None
-    device: str = "auto"
-    batch: int | None = None
-    jobs: int | None = None
-
-
-def bench_pipeline(request: PipelineRequest) -> Iterator[Machine | PipelineRun | Floor | PipelineSummary]:
-    """The machine, the three runs, the floor, and the ratios. Raises AstrError for a request that cannot be run."""
-    pairs = choose_pairs(find_images(request.folder)[: request.max_images], request.nearest)
+def bench_pipeline(options: PipelineOptions) -> Iterator[Machine | PipelineRun | Floor | PipelineSummary]:
+    """The machine, the three runs, the floor, and what follows. Raises AstrError for what cannot be run as asked."""
+    pairs = choose_pairs(find_images(options.folder)[: options.max_images], options.nearest)
     if not pairs:
-        raise BenchError(f"{request.folder}: contains only one photo; use a folder of two or more")
+        raise BenchError(f"{options.folder}: a single photo makes no pair")
     few = [
-        pairs[index * len(pairs) // min(request.sample, len(pairs))] for index in range(min(request.sample, len(pairs)))
+        pairs[index * len(pairs) // min(options.sample, len(pairs))] for index in range(min(options.sample, len(pairs)))
     ]
     with tempfile.TemporaryDirectory() as folder:
-        options = MatchOptions(
+        matching = take(
+            MatchOptions,
+            options.matching,
             pairs=Path(folder) / "pairs.txt",
             out=Path(folder) / "matches.h5",
-            images=request.folder,
-            weights=request.weights,
-            long_side=request.long_side,
-            device=request.device,
-            batch=request.batch,
-            jobs=request.jobs,
+            images=options.folder,
         )
-        compute = resolve_compute(options)
+        compute = resolve_compute(matching)
         dtype = torch.bfloat16 if compute.precision == "bf16" else torch.float32
         rates = machine(compute.device, dtype)
-        _engine(replace(options, out=Path(folder) / "warm.h5"), pairs[:1])  # compiles what is compiled at first use
-        engine = _engine(options, pairs)
-    loop = Loop(options)
+        _engine(replace(matching, out=Path(folder) / "warm.h5"), pairs[:1])  # compiles what is compiled at first use
+        engine = _engine(matching, pairs)
+    loop = Loop(matching)
     sampled = [loop.match(*names) for names in few]
     per_pair = _loop_run(loop, sampled, len(pairs))
-    sift = _sift_run(request.folder, compute.long_side, few, pairs)
-    # The better of two measurements: a machine busy during one of them would make the floor too easy.
+    sift = _sift_run(options.folder, compute.long_side, few, pairs)
+    # The better of two looks: a machine that was busy for one of them would make the floor too easy.
     rates = _better(rates, machine(compute.device, dtype))
     yield rates
     yield engine

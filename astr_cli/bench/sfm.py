@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,34 +12,16 @@ from astr_cli.bench.records import BenchError
 from astr_cli.evaluate.readers.gt_json import read_pose_folder
 from astr_cli.images.catalogue import catalogue
 from astr_cli.matching.run.events import Listener
-from astr_cli.sfm.database.cameras import CameraOptions
+from astr_cli.options.bench import SfmOptions
+from astr_cli.options.option import take
+from astr_cli.options.reconstruct import ReconstructOptions
 from astr_cli.sfm.database.sift import sift_database
 from astr_cli.sfm.mapping.alignment import centre_error
-from astr_cli.sfm.mapping.mapper import MapOptions, MappingError, ModelSummary, camera_centres, map_database
-from astr_cli.sfm.reconstruct import ReconstructOptions, reconstruct, reconstruct_files
+from astr_cli.sfm.mapping.mapper import MappingError, ModelSummary, camera_centres, map_database
+from astr_cli.sfm.reconstruct import reconstruct
 from astr_cli.sfm.tracks.match_rows import MatchedImage
 
 OURS, SIFT = "astr", "SIFT"
-
-
-@dataclass(frozen=True)
-class SfmRequest:
-    """The scenes to compare, and the options."""
-
-    folders: Sequence[Path]
-    """Scenes: photos in `images/` or in the folder itself, true cameras in gt.json if there are any."""
-    work: Path
-    """The folder for models. Results of an earlier identical call are reused."""
-    pairs: str = "auto"
-    """As `reconstruct` takes it."""
-    weights: str = "astr-small"
-    long_side: int | None = None
-    """astr shrinks photos to this many pixels; None: the default of `astr match`."""
-    sift_side: int = 1000
-    """SIFT extracts from photos of up to this many pixels."""
-    cameras: CameraOptions = field(default_factory=CameraOptions)
-    mapping: MapOptions = field(default_factory=MapOptions)
-    device: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -68,41 +50,37 @@ class SfmFigures:
 
 
 def bench_sfm(
-    request: SfmRequest, listener: Listener, tell: Callable[[str], None] = lambda line: None
+    options: SfmOptions, listener: Listener, tell: Callable[[str], None] = lambda line: None
 ) -> Iterator[SfmFigures]:
-    """Per folder, astr's reconstruction, then SIFT's. Raises BenchError: no photos in a folder; AstrError of steps."""
-    names = [folder.resolve().name for folder in request.folders]
+    """Ours, then SIFT's, of each folder. Raises BenchError: a folder without photos; AstrError: as the steps do."""
+    names = [folder.resolve().name for folder in options.folders]
     if len(set(names)) < len(names):
-        raise BenchError(f"two of the folders are called {max(names, key=names.count)}; rename one")
-    for folder, name in zip(request.folders, names, strict=True):
+        raise BenchError(f"two of the folders are called {max(names, key=names.count)}; rename one, or run them apart")
+    for folder, name in zip(options.folders, names, strict=True):
         if not folder.is_dir():
             raise BenchError(f"{folder}: no such folder; check the path")
         photos = folder / "images" if (folder / "images").is_dir() else folder
-        yield from _scene(request, folder, photos, name, listener, tell)
+        yield from _scene(options, folder, photos, name, listener, tell)
 
 
 def _scene(
-    request: SfmRequest, folder: Path, photos: Path, name: str, listener: Listener, tell: Callable[[str], None]
+    options: SfmOptions, folder: Path, photos: Path, name: str, listener: Listener, tell: Callable[[str], None]
 ) -> Iterator[SfmFigures]:
     truth = _truth(folder)
-    out = request.work / name / OURS
-    matching = replace(
-        reconstruct_files(out), weights=request.weights, long_side=request.long_side, device=request.device
-    )
+    out = options.work / name / OURS
     tell(f"{name}: astr")
-    options = ReconstructOptions(photos, out, matching, request.cameras, request.mapping, request.pairs)
-    found = reconstruct(options, listener, tell)
+    found = reconstruct(take(ReconstructOptions, options, photos=photos, out=out), listener, tell)
     yield _figures(name, OURS, found.pairs.method, found.model, truth)
     tell(f"{name}: SIFT")
     images = sorted({image for pair in found.pairs.pairs for image in pair})
     infos = catalogue(photos, images).infos
-    frames = [MatchedImage(image, infos[image].size, infos[image].size) for image in images]
-    database = request.work / name / SIFT / f"{request.sift_side}-{found.pairs.method}-{request.cameras.mode}.db"
+    matched = [MatchedImage(image, infos[image].size, infos[image].size) for image in images]
+    database = options.work / name / SIFT / f"{options.sift_side}-{found.pairs.method}-{options.cameras.mode}.db"
     database.parent.mkdir(parents=True, exist_ok=True)
     if not database.exists():
-        sift_database(database, photos, frames, found.pairs.pairs, request.cameras, request.sift_side)
+        sift_database(database, photos, matched, found.pairs.pairs, options.cameras, options.sift_side)
     try:
-        model = map_database(database, photos, database.parent, request.mapping, tell)
+        model = map_database(database, photos, database.parent, options.mapping, tell)
     except MappingError:
         yield SfmFigures(name, SIFT, found.pairs.method, len(images), 0)
     else:

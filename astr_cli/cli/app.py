@@ -16,7 +16,8 @@ from typing import Annotated
 import typer
 
 from astr_cli.cli import (
-    bench,
+    bench_operator,
+    bench_pipeline,
     bench_sfm,
     check,
     colmap_import,
@@ -29,6 +30,7 @@ from astr_cli.cli import (
     reconstruct,
     train,
 )
+from astr_cli.cli.generated import add_command
 from astr_cli.errors import AstrError
 
 app = typer.Typer(
@@ -39,16 +41,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",  # the lines of a paragraph flow
 )
-app.command("match")(match.command)
-app.command("plan")(plan.command)
-app.command("colmap-import")(colmap_import.command)
-app.command("reconstruct")(reconstruct.command)
-app.command("check")(check.command)
-app.command("export")(export.command)
-app.command("eval")(eval.command)
-app.command("train")(train.command)
-bench.bench.command("sfm")(bench_sfm.command)
-app.add_typer(bench.bench, name="bench")
+for _name, _module in (
+    ("match", match),
+    ("plan", plan),
+    ("colmap-import", colmap_import),
+    ("reconstruct", reconstruct),
+    ("check", check),
+    ("export", export),
+    ("eval", eval),
+    ("train", train),
+):
+    add_command(app, _name, _module.command, getattr(_module, "HELP", None))
+bench = typer.Typer(help="Measure how fast the parts are, each beside its peers in the same run.", no_args_is_help=True)
+for _name, _module in (("operator", bench_operator), ("pipeline", bench_pipeline), ("sfm", bench_sfm)):
+    add_command(bench, _name, _module.command)
+app.add_typer(bench, name="bench")
 app.add_typer(pairs.pairs, name="pairs")
 
 

@@ -1,11 +1,11 @@
 """`astr bench pipeline`: a set of photos, beside a loop over pairs, SIFT and the floor."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from __future__ import annotations
 
-import typer
+from typing import TYPE_CHECKING
 
-from astr_cli.cli.options import Batch, Device, Jobs, Json, LongSide, Weights
+from astr_cli.options.bench import PipelineOptions
+from astr_cli.options.output import JsonOption
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,24 +19,7 @@ if TYPE_CHECKING:
 BAR = 40  # characters of a stage that takes all of the time
 
 
-def command(
-    folder: Annotated[Path, typer.Argument(help="Folder of photos; folders in it are searched too.")],
-    max_images: Annotated[
-        int | None, typer.Option(help="Take the first so many photos by name.", show_default="all", min=2)
-    ] = None,
-    nearest: Annotated[
-        int | None, typer.Option(help="Pairs at most so many names apart.", show_default="all pairs", min=1)
-    ] = None,
-    sample: Annotated[
-        int, typer.Option(help="Pairs that the loop and SIFT match; the rest is extrapolated.", min=1)
-    ] = 8,
-    weights: Weights = "astr-small",
-    long_side: LongSide = None,
-    device: Device = "auto",
-    batch: Batch = None,
-    jobs: Jobs = None,
-    as_json: Json = False,
-) -> int:
+def command(options: PipelineOptions, output: JsonOption) -> int:
     """Measure the whole of `astr match` on a folder of photos.
 
     Beside it in the same run: the same model on one pair at a time, both backbones run for each (what hloc does), and
@@ -53,13 +36,11 @@ def command(
     """
     from dataclasses import asdict
 
-    from astr_cli.bench.pipeline import PipelineRequest, bench_pipeline
+    from astr_cli.bench.pipeline import bench_pipeline
     from astr_cli.cli import console
 
-    found = bench_pipeline(
-        PipelineRequest(folder, max_images, nearest, sample, weights, long_side, device, batch, jobs)
-    )
-    if as_json:
+    found = bench_pipeline(options)
+    if output.as_json:
         for item in found:
             console.json_line({"event": _event(item), **asdict(item)})
     else:
@@ -67,13 +48,13 @@ def command(
     return 0
 
 
-def _event(item: "Record") -> str:
+def _event(item: Record) -> str:
     from astr_cli.bench.records import Floor, Machine, PipelineRun
 
     return {Machine: "machine", PipelineRun: "run", Floor: "floor"}.get(type(item), "summary")
 
 
-def _print(found: "Iterator[Record]") -> None:
+def _print(found: Iterator[Record]) -> None:
     from rich.console import Console
 
     from astr_cli.bench.records import Floor, Machine, PipelineRun, PipelineSummary
@@ -97,7 +78,7 @@ def _print(found: "Iterator[Record]") -> None:
                 _print_summary(out, item)
 
 
-def _print_run(out: "Console", run: "PipelineRun") -> None:
+def _print_run(out: Console, run: PipelineRun) -> None:
     measured = "" if run.measured_pairs == run.pairs else f" (from {run.measured_pairs} measured)"
     memory = "".join(
         f", {amount:.0f} MiB {where}"
@@ -116,7 +97,7 @@ def _print_run(out: "Console", run: "PipelineRun") -> None:
         out.print(f"  added up over {run.at_once} batches in work at the same time")
 
 
-def _print_summary(out: "Console", summary: "PipelineSummary") -> None:
+def _print_summary(out: Console, summary: PipelineSummary) -> None:
     in_cores = summary.core_over_floor
     cores = "" if in_cores is None else f" ({in_cores:.2f} in processor time)"
     spared = "" if in_cores is None else f" ({summary.core_speedup:.2f} in processor time)"

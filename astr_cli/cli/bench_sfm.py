@@ -1,11 +1,11 @@
 """`astr bench sfm`: whole reconstructions beside COLMAP's SIFT."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from __future__ import annotations
 
-import typer
+from typing import TYPE_CHECKING
 
-from astr_cli.cli.options import CameraMode, Json, LongSide, Weights
+from astr_cli.options.bench import SfmOptions
+from astr_cli.options.output import JsonOption
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -13,26 +13,7 @@ if TYPE_CHECKING:
     from astr_cli.bench.sfm import SfmFigures
 
 
-def command(
-    folders: Annotated[
-        list[Path],
-        typer.Argument(help="Scenes: photos in images/ or in the folder itself, true cameras in gt.json if known."),
-    ],
-    work: Annotated[
-        Path, typer.Option(help="Folder for matches, databases and models; what is done there is taken over.")
-    ] = Path("runs/sfm"),
-    pairs: Annotated[
-        str, typer.Option(help="auto, exhaustive, sequential, spatial or retrieval, as astr reconstruct has it.")
-    ] = "auto",
-    weights: Weights = "astr-small",
-    long_side: LongSide = None,
-    sift_side: Annotated[int, typer.Option(help="Shrink photos to this many pixels for SIFT.", min=64)] = 1000,
-    camera_mode: CameraMode = "auto",
-    mapper: Annotated[str, typer.Option(help="incremental or global.")] = "incremental",
-    refine: Annotated[bool, typer.Option("--refine", help="Refine both models, as astr reconstruct has it.")] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N; SIFT is on the CPU.")] = "auto",
-    as_json: Json = False,
-) -> int:
+def command(options: SfmOptions, output: JsonOption) -> int:
     """Reconstruct folders of photos by astr and by COLMAP's SIFT, and print both side by side.
 
     Pairs, cameras, verification's RANSAC and the mapper are the same for both; SIFT has COLMAP's defaults. The centre
@@ -45,31 +26,18 @@ def command(
 
     astr bench sfm drone/ --pairs spatial --json
 
-    Exit codes: 0 done; 2 nothing was started; 3 astr made no model; 130 stopped (the same command goes on).
+    Exit codes: 0 done; 2 nothing was started; 3 astr made no model; 130 stopped (the same command resumes).
     """
     from dataclasses import asdict
 
-    from astr_cli.bench.sfm import SfmRequest, bench_sfm
+    from astr_cli.bench.sfm import bench_sfm
     from astr_cli.cli import console
     from astr_cli.cli.match_output import make_report
     from astr_cli.cli.sfm_output import progress_line, stoppable
-    from astr_cli.sfm.database.cameras import CameraOptions
-    from astr_cli.sfm.mapping.mapper import MapOptions
 
-    request = SfmRequest(
-        folders=folders,
-        work=work,
-        pairs=pairs,
-        weights=weights,
-        long_side=long_side,
-        sift_side=sift_side,
-        cameras=CameraOptions(camera_mode),
-        mapping=MapOptions(mapper, refine),
-        device=device,
-    )
-    with stoppable(f"{work}: stopped; the same command goes on"), make_report(False, True) as report:
-        found = bench_sfm(request, report.event, progress_line(as_json))
-        if as_json:
+    with stoppable(f"{options.work}: stopped; the same command resumes"), make_report(False, True) as report:
+        found = bench_sfm(options, report.event, progress_line(output.as_json))
+        if output.as_json:
             for figures in found:
                 console.json_line({"event": "reconstruction", **asdict(figures)})
         else:
@@ -77,7 +45,7 @@ def command(
     return 0
 
 
-def _print_table(found: "Iterable[SfmFigures]") -> None:
+def _print_table(found: Iterable[SfmFigures]) -> None:
     """Fits 80 columns. What a model would have is blank where none was made."""
     from rich import box
     from rich.console import Console

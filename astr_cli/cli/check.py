@@ -1,24 +1,16 @@
 """`astr check`: what is wrong with matches and databases."""
 
-from pathlib import Path
-from typing import Annotated
+from __future__ import annotations
 
-import typer
+from astr_cli.options.files import CheckOptions
 
 
-def command(
-    paths: Annotated[
-        list[Path],
-        typer.Argument(help="HDF5 files of astr, hloc, kornia or Kaggle, COLMAP databases, or folders of them."),
-    ],
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a file on standard output.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only; the exit code tells.")] = False,
-) -> int:
+def command(options: CheckOptions) -> int:
     """Look for what breaks a reconstruction later: in matches and databases, of astr or of any other program.
 
-    Found are match indices out of range, undefined geometries, missing frames, clashing names, images and pairs
-    without matches, pairs that come twice, points half a pixel off, and photos that nothing holds together. Nothing is
-    changed. An HDF5 file of match indices is read together with the file of keypoints, named as well or beside it.
+    Reports match indices out of range, undefined geometries, missing frames, clashing names, images and pairs without
+    matches, pairs listed twice, points that are half a pixel off, and photos that no pair connects to the rest. Nothing
+    is changed. An HDF5 file of match indices is read together with its file of keypoints, given as well or beside it.
 
     Examples:
 
@@ -26,13 +18,13 @@ def command(
 
     astr check features.h5 matches.h5 --json
 
-    Exit codes: 0 clean, if perhaps with notes; 3 something was found; 2 a file cannot be read.
+    Exit codes: 0 no problems (notes may be printed); 3 problems were found; 2 a file cannot be read.
     """
     from astr_cli.cli.check_output import print_reports
     from astr_cli.sfm.checks.check import check_paths
 
-    reports = check_paths(paths)
-    print_reports(reports, as_json, quiet)
+    reports = check_paths(options.paths)
+    print_reports(reports, options.as_json, options.quiet)
     if any(report.unreadable for report in reports):
         return 2
     return 3 if any(report.found for report in reports) else 0

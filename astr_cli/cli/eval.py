@@ -1,48 +1,21 @@
 """`astr eval`: how good matches are on photos with known truth."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from astr_cli.cli.options import Device, Scaling, Threshold, Weights
+from astr_cli.options.evaluate import LONG_SIDE, EvalOptions
+from astr_cli.options.output import JsonOption
 
 if TYPE_CHECKING:
     from astr_cli.evaluate.benchmark import Benchmark
     from astr_cli.evaluate.run import Evaluation, Listener
 
 
-def command(
-    folder: Annotated[Path, typer.Argument(help="Folder of one benchmark, or of any number of them.")],
-    matches: Annotated[
-        Path | None, typer.Option(help="Evaluate this matches.h5.", show_default="match the photos now")
-    ] = None,
-    weights: Weights = "astr-small",
-    long_side: Annotated[
-        int | None,
-        typer.Option(help="Shrink photos to this many pixels.", show_default="640, or that of --matches"),
-    ] = None,
-    threshold: Threshold = 0.2,
-    cameras: Annotated[
-        str,
-        typer.Option(help="What the matcher is told of the cameras: true (where known), none, exif, or a path."),
-    ] = "true",
-    scaling: Scaling = "auto",
-    device: Device = "auto",
-    sift: Annotated[bool, typer.Option("--sift", help="Add OpenCV's SIFT on the same resized photos.")] = False,
-    max_pairs: Annotated[
-        int | None,
-        typer.Option(
-            help="Take this many evenly spaced pairs of each benchmark, for a quick look.", show_default="all"
-        ),
-    ] = None,
-    plots: Annotated[
-        Path | None, typer.Option(help="Draw each pair's matches into this folder, coloured by error.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line: pairs, then totals.")] = False,
-) -> int:
-    """Measure matches against the truth that comes with photos: every benchmark in a folder, one table a kind.
+def command(options: EvalOptions, output: JsonOption) -> int:
+    """Measure matches against the truth that comes with photos: one table per type of benchmark in a folder.
 
     Known are folders with gt.json (true cameras, homographies or dense disparity), HPatches sequences, and the index
     files of MegaDepth-1500 and ScanNet-1500.
@@ -65,43 +38,28 @@ def command(
     from astr_cli.cli import eval_output
     from astr_cli.evaluate.readers.find import find_benchmarks
 
-    request = Request(matches, weights, long_side, threshold, cameras, scaling, device, sift, as_json)
-    found = find_benchmarks(folder)
-    if max_pairs is not None:
-        found = [benchmark.thinned(max_pairs) for benchmark in found]
-    if matches is not None:
-        _require_one(found, folder)
+    found = find_benchmarks(options.folder)
+    if options.max_pairs is not None:
+        found = [benchmark.thinned(options.max_pairs) for benchmark in found]
+    if options.matches is not None:
+        _require_one(found, options.folder)
     done: list[Evaluation[Any]] = []
     for benchmark in found:
-        if len(found) > 1 and not as_json:
+        if len(found) > 1 and not output.as_json:
             eval_output.announce(benchmark)
-        target = plots / benchmark.name if plots is not None and len(found) > 1 else plots
-        for evaluation in _evaluations(benchmark, request, target):
+        plots = options.plots / benchmark.name if options.plots is not None and len(found) > 1 else options.plots
+        for evaluation in _evaluations(benchmark, options, plots, output.as_json):
             done.append(evaluation)
-            if as_json:
+            if output.as_json:
                 eval_output.print_pairs(evaluation)
-    if as_json:
+    if output.as_json:
         eval_output.print_totals(done)
     else:
         eval_output.print_tables(done)
     return 0
 
 
-class Request(NamedTuple):
-    """What was asked of every benchmark."""
-
-    matches: Path | None
-    weights: str
-    long_side: int | None
-    threshold: float
-    cameras: str
-    scaling: Literal["auto", "off"]
-    device: str
-    sift: bool
-    quiet: bool
-
-
-def _require_one(found: "list[Benchmark[Any]]", folder: Path) -> None:
+def _require_one(found: list[Benchmark[Any]], folder: Path) -> None:
     from astr_cli.evaluate.benchmark import EvaluateError
 
     if len(found) > 1:
@@ -111,47 +69,39 @@ def _require_one(found: "list[Benchmark[Any]]", folder: Path) -> None:
         )
 
 
-def _evaluations(benchmark: "Benchmark[Any]", request: Request, plots: Path | None) -> "Iterator[Evaluation[Any]]":
+def _evaluations(
+    benchmark: Benchmark[Any], options: EvalOptions, plots: Path | None, quiet: bool
+) -> Iterator[Evaluation[Any]]:
     """That of astr, or of the file, then that of SIFT on the same pairs."""
     from astr_cli.cli import console
     from astr_cli.evaluate.run import evaluate
     from astr_cli.evaluate.sift import SiftMatcher
 
-    if request.matches is None:
-        first = _matched_now(benchmark, request, plots)
+    if options.matches is None:
+        first = _matched_now(benchmark, options, plots, quiet)
     else:
-        first = _from_file(benchmark, request.matches, request.long_side, plots)
+        first = _from_file(benchmark, options.matches, options.matching.long_side, plots)
     for warning in first.warnings:
         console.warn(warning)
     yield first
-    if request.sift:
+    if options.sift:
         benchmark = first.benchmark
         matcher = SiftMatcher(benchmark.images, first.long_side)
         draw = _drawing(benchmark, plots, "sift", first.long_side)
         yield evaluate(benchmark, "sift", matcher.match, first.long_side, draw)
 
 
-def _matched_now(benchmark: "Benchmark[Any]", request: Request, plots: Path | None) -> "Evaluation[Any]":
+def _matched_now(benchmark: Benchmark[Any], options: EvalOptions, plots: Path | None, quiet: bool) -> Evaluation[Any]:
     from astr_cli.cli.match_output import make_report
     from astr_cli.evaluate.run import evaluate_astr, match_options, scratch_folder
 
-    long_side = request.long_side or 640
-    draw = _drawing(benchmark, plots, Path(request.weights).stem, long_side)
-    with scratch_folder() as scratch, make_report(False, request.quiet) as report:
-        options = match_options(
-            benchmark,
-            Path(scratch),
-            request.weights,
-            long_side,
-            request.threshold,
-            request.device,
-            request.cameras,
-            request.scaling,
-        )
-        return evaluate_astr(benchmark, options, report.event, draw)
+    matching = options.matching
+    draw = _drawing(benchmark, plots, Path(matching.weights).stem, matching.long_side or LONG_SIDE)
+    with scratch_folder() as scratch, make_report(False, quiet) as report:
+        return evaluate_astr(benchmark, match_options(benchmark, Path(scratch), matching), report.event, draw)
 
 
-def _from_file(benchmark: "Benchmark[Any]", path: Path, long_side: int | None, plots: Path | None) -> "Evaluation[Any]":
+def _from_file(benchmark: Benchmark[Any], path: Path, long_side: int | None, plots: Path | None) -> Evaluation[Any]:
     from astr_cli.evaluate.benchmark import EvaluateError
     from astr_cli.evaluate.run import evaluate_file
     from astr_cli.evaluate.stored_matches import long_side_of
@@ -162,7 +112,7 @@ def _from_file(benchmark: "Benchmark[Any]", path: Path, long_side: int | None, p
     return evaluate_file(benchmark, path, path.stem, _drawing(benchmark, plots, path.stem, found))
 
 
-def _drawing(benchmark: "Benchmark[Any]", plots: Path | None, matcher: str, long_side: int) -> "Listener":
+def _drawing(benchmark: Benchmark[Any], plots: Path | None, matcher: str, long_side: int) -> Listener:
     """Draws each outcome, where the user asked for plots."""
     if plots is None:
         return lambda outcome: None

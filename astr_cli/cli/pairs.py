@@ -1,12 +1,24 @@
 """`astr pairs`: which photos to match with which."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING
 
 import typer
 
-from astr_cli.cli.options import Device, Weights
+from astr_cli.cli.generated import add_command
+from astr_cli.options.pairs import (
+    CovisibleOptions,
+    ModelOption,
+    NeighbourOptions,
+    PairListOptions,
+    PhotosOption,
+    RetrievalNetwork,
+    SequentialOptions,
+    SpatialOptions,
+)
 
 if TYPE_CHECKING:
     from astr_cli.sfm.pairs.generators import Proposal
@@ -15,48 +27,9 @@ pairs = typer.Typer(
     help="Choose which photos to match with which: a list of pairs for astr match.", no_args_is_help=True
 )
 
-Photos = Annotated[Path, typer.Argument(help="Folder of the photos; folders in it are searched too.")]
-Out = Annotated[
-    Path | None,
-    typer.Option("--out", "-o", help="Text file to write, two names a line.", show_default="standard output"),
-]
-Degree = Annotated[
-    int | None,
-    typer.Option(min=1, help="Leave no photo in more pairs than this; the best pairs stay.", show_default="no limit"),
-]
-Union = Annotated[
-    list[Path] | None,
-    typer.Option(help="Add all pairs of this list; may be repeated.", show_default="none"),
-]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an OUT that differs.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output; needs --out.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but warnings and errors.")]
-Neighbours = Annotated[int, typer.Option(min=1, help="Pair each photo with this many others.")]
 
-
-class Request(NamedTuple):
-    """What all methods share."""
-
-    photos: Path | None  # where the names are relative to; None: not known
-    out: Path | None
-    degree: int | None
-    union: list[Path] | None
-    overwrite: bool
-    as_json: bool
-    quiet: bool
-
-
-@pairs.command("exhaustive")
-def exhaustive(
-    photos: Photos,
-    out: Out = None,
-    degree: Degree = None,
-    union: Union = None,
-    overwrite: Overwrite = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> int:
-    """Every photo with every other one: up to some 60 photos.
+def exhaustive(where: PhotosOption, output: PairListOptions) -> int:
+    """Pair every photo with every other one: for up to about 60 photos.
 
     Examples:
 
@@ -66,27 +39,13 @@ def exhaustive(
 
     Exit codes: 0 done; 2 nothing was written.
     """
-    from astr_cli.sfm.pairs import generators as pair_generators
+    from astr_cli.sfm.pairs.generators import exhaustive as generate
 
-    request = Request(photos, out, degree, union, overwrite, as_json, quiet)
-    return _propose(request, photos, pair_generators.exhaustive)
+    return _propose(output, where.photos, generate)
 
 
-@pairs.command("sequential")
-def sequential(
-    photos: Photos,
-    out: Out = None,
-    overlap: Annotated[int, typer.Option(min=1, help="Pair each photo with this many following ones.")] = 10,
-    quadratic: Annotated[
-        bool, typer.Option("--quadratic", help="With those 1, 2, 4, 8, ... on instead of the next ones, as many.")
-    ] = False,
-    degree: Degree = None,
-    union: Union = None,
-    overwrite: Overwrite = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> int:
-    """Photos taken one after another, as of a video: each with the following ones, in the order of their names.
+def sequential(where: PhotosOption, options: SequentialOptions, output: PairListOptions) -> int:
+    """Pair photos taken one after another, such as video frames: each with the following ones, in the order of names.
 
     Numbers in names count by value: img2 comes before img10.
 
@@ -98,30 +57,13 @@ def sequential(
 
     Exit codes: 0 done; 2 nothing was written.
     """
-    from astr_cli.sfm.pairs import generators as pair_generators
+    from astr_cli.sfm.pairs.generators import sequential as generate
 
-    def propose(names: list[str]) -> "Proposal":
-        return pair_generators.sequential(names, overlap, quadratic)
-
-    return _propose(Request(photos, out, degree, union, overwrite, as_json, quiet), photos, propose)
+    return _propose(output, where.photos, lambda names: generate(names, options.overlap, options.quadratic))
 
 
-@pairs.command("spatial")
-def spatial(
-    photos: Photos,
-    out: Out = None,
-    neighbours: Neighbours = 20,
-    distance: Annotated[float, typer.Option(min=0.0, help="Pair no photos further apart, in metres.")] = 100.0,
-    height: Annotated[
-        bool, typer.Option("--height/--no-height", help="Whether altitude counts; GPS knows it worst.")
-    ] = False,
-    degree: Degree = None,
-    union: Union = None,
-    overwrite: Overwrite = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> int:
-    """Photos that know where they were taken (EXIF GPS, as of drones and phones): each with the nearest ones.
+def spatial(where: PhotosOption, options: SpatialOptions, output: PairListOptions) -> int:
+    """Pair photos with GPS positions in their EXIF data (drones, phones): each with the nearest ones.
 
     Examples:
 
@@ -131,28 +73,18 @@ def spatial(
 
     Exit codes: 0 done; 2 nothing was written.
     """
-    from astr_cli.sfm.pairs import generators as pair_generators
+    from astr_cli.sfm.pairs.generators import spatial as generate
 
-    def propose(names: list[str]) -> "Proposal":
-        return pair_generators.spatial(photos, names, neighbours, distance, not height)
+    def propose(names: list[str]) -> Proposal:
+        return generate(where.photos, names, options.neighbours, options.distance, not options.height)
 
-    return _propose(Request(photos, out, degree, union, overwrite, as_json, quiet), photos, propose)
+    return _propose(output, where.photos, propose)
 
 
-@pairs.command("retrieval")
 def retrieval(
-    photos: Photos,
-    out: Out = None,
-    neighbours: Neighbours = 20,
-    weights: Weights = "astr-small",
-    device: Device = "auto",
-    degree: Degree = None,
-    union: Union = None,
-    overwrite: Overwrite = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    where: PhotosOption, options: NeighbourOptions, network: RetrievalNetwork, output: PairListOptions
 ) -> int:
-    """Photos in no order: each with those that look most like it, by the features that astr matches with.
+    """Pair photos in no order: each with the most similar ones, by the features that astr matches with.
 
     Examples:
 
@@ -164,27 +96,17 @@ def retrieval(
     """
     from astr_cli.cli.sfm_output import progress_line
 
-    def propose(names: list[str]) -> "Proposal":
-        from astr_cli.sfm.pairs.retrieval import retrieval
+    def propose(names: list[str]) -> Proposal:
+        from astr_cli.sfm.pairs.retrieval import retrieval as generate
 
-        return retrieval(photos, names, neighbours, weights, device, progress_line(as_json or quiet))
+        tell = progress_line(output.as_json or output.quiet)
+        return generate(where.photos, names, options.neighbours, network.weights, network.device, tell)
 
-    return _propose(Request(photos, out, degree, union, overwrite, as_json, quiet), photos, propose)
+    return _propose(output, where.photos, propose)
 
 
-@pairs.command("covisible")
-def covisible(
-    model: Annotated[Path, typer.Argument(help="Folder of a COLMAP model, such as sparse/0.")],
-    out: Out = None,
-    neighbours: Neighbours = 20,
-    min_points: Annotated[int, typer.Option(min=1, help="Pair no images that share fewer points.")] = 15,
-    degree: Degree = None,
-    union: Union = None,
-    overwrite: Overwrite = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> int:
-    """Images of a model that is there already, say of SIFT: each with those that see most of its points.
+def covisible(where: ModelOption, options: CovisibleOptions, output: PairListOptions) -> int:
+    """Pair the images of an existing model (of SIFT, for example): each with those that see most of its points.
 
     Examples:
 
@@ -193,18 +115,21 @@ def covisible(
     Exit codes: 0 done; 2 nothing was written.
     """
     from astr_cli.cli.pairs_output import check_request, finish
-    from astr_cli.sfm.pairs import generators as pair_generators
+    from astr_cli.sfm.pairs.generators import covisible as generate
 
-    request = Request(None, out, degree, union, overwrite, as_json, quiet)
-    check_request(request)
-    names, proposal = pair_generators.covisible(model, neighbours, min_points)
-    return finish(request, names, proposal)
+    check_request(output)
+    names, proposal = generate(where.model, options.neighbours, options.min_points)
+    return finish(output, None, names, proposal)
 
 
-def _propose(request: Request, photos: Path, propose: "Callable[[list[str]], Proposal]") -> int:
-    """Finds the photos, lets the method choose, and writes what it chose."""
+def _propose(output: PairListOptions, photos: Path, propose: Callable[[list[str]], Proposal]) -> int:
+    """Finds the photos, lets the method choose, and writes the pairs."""
     from astr_cli.cli.pairs_output import check_request, find_photos, finish
 
-    check_request(request)
+    check_request(output)
     names = find_photos(photos)
-    return finish(request, names, propose(names))
+    return finish(output, photos, names, propose(names))
+
+
+for _command in (exhaustive, sequential, spatial, retrieval, covisible):
+    add_command(pairs, _command.__name__, _command)

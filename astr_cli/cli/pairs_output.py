@@ -20,13 +20,13 @@ from astr_cli.wording import listed
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from astr_cli.cli.pairs import Request
+    from astr_cli.options.pairs import PairListOptions
     from astr_cli.sfm.pairs.generators import Proposal
 
 LISTED = 5  # names that are written out
 
 
-def check_request(request: Request) -> None:
+def check_request(request: PairListOptions) -> None:
     """Raises AstrError for options that make no sense together, before anything is done."""
     if request.as_json and request.out is None:
         raise AstrError("--json prints the summary where the pairs would go; give --out as well")
@@ -42,10 +42,13 @@ def find_photos(folder: Path) -> list[str]:
     return names
 
 
-def finish(request: Request, names: list[str], proposal: Proposal) -> int:
-    """Limits and unites the pairs, writes them, and reports how the photos hang together."""
+def finish(request: PairListOptions, photos: Path | None, names: list[str], proposal: Proposal) -> int:
+    """Limits and unites the pairs, writes them, and reports how they connect the photos.
+
+    photos: the folder that names are relative to; None: not known.
+    """
     chosen = proposal.pairs if request.degree is None else limit_degree(proposal.pairs, request.degree)
-    lists = [_read_union(path, names, request) for path in request.union or ()]
+    lists = [_read_union(path, names, photos) for path in request.union]
     place = {name: number for number, name in enumerate(names)}
     united = sorted(unite(chosen, *lists), key=lambda pair: sorted((place[pair[0]], place[pair[1]])))
     if not united:
@@ -60,7 +63,7 @@ def finish(request: Request, names: list[str], proposal: Proposal) -> int:
     if request.as_json:
         console.json_line({"event": "pairs", "out": str(request.out), **graph_record(graph)})
     elif not request.quiet:
-        for line in [*graph_lines(graph), *_next_lines(request)]:
+        for line in [*graph_lines(graph), *_next_lines(request.out, photos)]:
             print(line, file=sys.stderr if request.out is None else sys.stdout)
     return 0
 
@@ -68,7 +71,7 @@ def finish(request: Request, names: list[str], proposal: Proposal) -> int:
 def graph_lines(graph: Connectivity) -> Iterator[str]:
     """How the photos hang together."""
     fewest, median, most = graph.degrees
-    yield f"{graph.images} photos, {graph.pairs} pairs; {fewest} to {most} pairs a photo, median {median}"
+    yield f"{graph.images} photos, {graph.pairs} pairs; {fewest} to {most} pairs per photo, median {median}"
     if graph.articulation and len(graph.components) == 1:
         yield f"hanging together by {listed(graph.articulation, LISTED)}: without one of these, it falls apart"
 
@@ -95,20 +98,19 @@ def graph_record(graph: Connectivity) -> dict[str, object]:
     }
 
 
-def _read_union(path: Path, names: Sequence[str], request: Request) -> list[tuple[str, str]]:
+def _read_union(path: Path, names: Sequence[str], photos: Path | None) -> list[tuple[str, str]]:
     known = set(names)
     found = []
     for pair in read_pairs(path).pairs:
         for name in (pair.name0, pair.name1):
             if name not in known:
-                where = "the model" if request.photos is None else str(request.photos)
+                where = "the model" if photos is None else str(photos)
                 raise AstrError(f"{path}:{pair.line}: {name} is not in {where}; take the line out")
         found.append((pair.name0, pair.name1))
     return found
 
 
-def _next_lines(request: Request) -> Iterator[str]:
-    if request.out is not None:
-        out = shlex.quote(str(request.out))
-        root = "PHOTOS" if request.photos is None else shlex.quote(str(request.photos))
-        yield f"next: astr match {out} --images {root} --out matches.h5"
+def _next_lines(out: Path | None, photos: Path | None) -> Iterator[str]:
+    if out is not None:
+        root = "PHOTOS" if photos is None else shlex.quote(str(photos))
+        yield f"next: astr match {shlex.quote(str(out))} --images {root} --out matches.h5"

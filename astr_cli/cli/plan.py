@@ -1,72 +1,25 @@
 """`astr plan`: what `astr match` would do, and what it would cost."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from astr_cli.cli.options import (
-    Batch,
-    Cameras,
-    Device,
-    Images,
-    Jobs,
-    Json,
-    LongSide,
-    Masks,
-    MaxMatches,
-    Memory,
-    OneWay,
-    PairsFile,
-    Precision,
-    Rotate,
-    Scaling,
-    SkipBad,
-    Threshold,
-    Tiles,
-    Weights,
-    Workers,
-)
+from astr_cli.options.files import SampleOption
+from astr_cli.options.matching import MatchOptions, PairsOptions
+from astr_cli.options.option import take
+from astr_cli.options.output import JsonOption
 
 if TYPE_CHECKING:
     from astr_cli.matching.run.events import Event
     from astr_cli.matching.run.forecast import Forecast
 
 
-def command(
-    pairs: PairsFile,
-    images: Images = None,
-    sample: Annotated[
-        int,
-        typer.Option(
-            help="Pairs to match for a look at time and memory, or as many more as --batch and --jobs take at once, "
-            "twice; nothing of them is kept. 0: none.",
-            min=0,
-        ),
-    ] = 5,
-    weights: Weights = "astr-small",
-    long_side: LongSide = None,
-    threshold: Threshold = 0.2,
-    max_matches: MaxMatches = None,
-    cameras: Cameras = "exif",
-    device: Device = "auto",
-    precision: Precision = None,
-    batch: Batch = None,
-    jobs: Jobs = None,
-    workers: Workers = 2,
-    memory: Memory = None,
-    rotate: Rotate = "exif",
-    masks: Masks = None,
-    tiles: Tiles = False,
-    scaling: Scaling = "auto",
-    one_way: OneWay = False,
-    skip_bad: SkipBad = False,
-    as_json: Json = False,
-) -> int:
-    """Say what `astr match` would do with a pairs file: images, backbone runs, disk, memory and time.
+def command(options: PairsOptions, sampling: SampleOption, output: JsonOption) -> int:
+    """Say what `astr match` would do with a pairs file: photos, pairs, disk, memory and time.
 
-    All that a run checks before its start is checked. Time and memory are measured on the first pairs of the plan.
+    Everything that a run checks before its start is checked. Time and memory are measured on the first pairs.
 
     Examples:
 
@@ -75,38 +28,15 @@ def command(
     astr plan pairs.txt --tiles --sample 2 --json
 
     Exit codes: 0 the run could start; 2 it could not, and why; 4 disk or memory full, and 130 stopped by a signal,
-    while pairs were matched for a look.
+    while the sample was matched.
     """
     from dataclasses import asdict
 
     from astr_cli.cli import console
-    from astr_cli.matching.resources.compute import MatchOptions, parse_size
     from astr_cli.matching.run.forecast import forecast
 
-    options = MatchOptions(
-        pairs=pairs,
-        out=Path("matches.h5"),
-        images=images,
-        weights=weights,
-        long_side=long_side,
-        threshold=threshold,
-        max_matches=max_matches,
-        cameras=cameras,
-        device=device,
-        precision=precision,
-        batch=batch,
-        jobs=jobs,
-        workers=workers,
-        memory=None if memory is None else parse_size(memory),
-        rotate=rotate,
-        masks=masks,
-        tiles=tiles,
-        scaling=scaling,
-        one_way=one_way,
-        skip_bad=skip_bad,
-    )
-    found = forecast(options, sample, _tell)
-    if as_json:
+    found = forecast(take(MatchOptions, options, out=Path("matches.h5")), sampling.sample, _tell)
+    if output.as_json:
         console.json_line({"event": "plan", **asdict(found)})
     else:
         for line in _lines(found):
@@ -114,7 +44,7 @@ def command(
     return 0
 
 
-def _tell(event: "Event") -> None:
+def _tell(event: Event) -> None:
     from astr_cli.cli import console
     from astr_cli.cli.match_output import stop_line
     from astr_cli.matching.run.events import Notice, StopRequested
@@ -125,7 +55,7 @@ def _tell(event: "Event") -> None:
         console.warn(stop_line(event))
 
 
-def _lines(found: "Forecast") -> Iterator[str]:
+def _lines(found: Forecast) -> Iterator[str]:
     from astr_cli.cli.match_output import disk_text, size_text
     from astr_cli.wording import counted
 

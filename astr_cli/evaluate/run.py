@@ -9,10 +9,12 @@ from typing import Any, Generic, Literal, TypeVar
 
 from astr_cli.evaluate.benchmark import Benchmark, PairOutcome, PairResult, Totals
 from astr_cli.evaluate.stored_matches import StoredMatches, long_side_of, other_photos
-from astr_cli.matching.resources.compute import MatchOptions, Scaling
 from astr_cli.matching.run.events import Event, PairDone, Started
 from astr_cli.matching.run.events import Listener as MatchListener
 from astr_cli.matching.run.match import match_and_discard
+from astr_cli.options.evaluate import LONG_SIDE
+from astr_cli.options.matching import MatchingOptions, MatchOptions
+from astr_cli.options.option import take
 from astr_cli.pairs.reading import format_pair
 from astr_cli.store.matches_file import MatchesFile
 from astr_cli.store.types import PairMatches
@@ -104,35 +106,25 @@ def evaluate_astr(
     return replace(evaluation, seconds=clock.seconds / max(1, summary.matched))
 
 
-def match_options(
-    benchmark: Benchmark[Any],
-    scratch: Path,
-    weights: str,
-    long_side: int,
-    threshold: float,
-    device: str,
-    cameras: str,
-    scaling: Scaling = "auto",
-) -> MatchOptions:
+def match_options(benchmark: Benchmark[Any], scratch: Path, matching: MatchingOptions) -> MatchOptions:
     """What to match a benchmark with, written into the folder `scratch`; cameras `true`: its own, if it has any."""
     pairs = scratch / "pairs.txt"
     lines = (format_pair(pair.name0, pair.name1) for pair in benchmark.pairs)
     pairs.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    cameras = matching.cameras
     if cameras == "true":
         cameras = "none"
         if benchmark.intrinsics:
             cameras = str(scratch / "cameras.txt")
             write_cameras(benchmark, scratch / "cameras.txt")
-    return MatchOptions(
+    return take(
+        MatchOptions,
+        matching,
         pairs=pairs,
         out=scratch / "matches.h5",
         images=benchmark.images,
-        weights=weights,
-        long_side=long_side,
-        threshold=threshold,
+        long_side=matching.long_side or LONG_SIDE,
         cameras=cameras,
-        device=device,
-        scaling=scaling,
     )
 
 

@@ -1,5 +1,6 @@
 """The Python API: two photos in, typed matches out."""
 
+import difflib
 from contextlib import closing
 from dataclasses import dataclass
 from os import PathLike
@@ -15,10 +16,12 @@ from astr_cli.images.geometry import resize
 from astr_cli.images.info import read_info
 from astr_cli.images.upright import UPRIGHT, turn_pixels
 from astr_cli.matching.photos.geometry import PhotoGeometry, exif_intrinsics, photo_geometry
-from astr_cli.matching.resources.compute import MatchOptions, Precision, resolve_compute
+from astr_cli.matching.resources.compute import match_settings, resolve_compute
 from astr_cli.matching.resources.cores import CoreSplit, JobPool, fitting
 from astr_cli.matching.run.model_runner import PairInput, Runner, defect
 from astr_cli.model.checkpoint import load_weights
+from astr_cli.options.matching import MatchingOptions
+from astr_cli.options.option import OptionError, declared
 from astr_cli.resources import weights_path
 
 Photo: TypeAlias = str | PathLike[str] | npt.NDArray[Any]
@@ -63,32 +66,24 @@ class Matcher:
         cls,
         weights: str | PathLike[str] = "astr-small",
         device: str | None = None,
-        *,
-        long_side: int | None = None,
-        threshold: float = 0.2,
-        max_matches: int | None = None,
-        one_way: bool = False,
-        precision: Precision | None = None,
+        **options: Any,
     ) -> "Matcher":
-        """Loads weights by shipped name or path; the other arguments are those of `astr match`.
+        """Loads weights by shipped name or path.
 
-        Raises WeightsError for weights that cannot be used, OptionError for an invalid argument or a device that this
-        machine lacks.
+        `options` are those of `astr match` that concern two photos: long_side, threshold, max_matches, one_way,
+        scaling, precision (docs/options.md, Matching; help(MatchingOptions)).
+
+        Raises WeightsError for weights that cannot be used, OptionError for an option that does not exist, makes no
+        sense or that this machine cannot serve.
         """
-        options = MatchOptions(
-            pairs=Path("-"),
-            out=Path("-"),
-            weights=str(weights),
-            device=device or "auto",
-            long_side=long_side,
-            threshold=threshold,
-            max_matches=max_matches,
-            one_way=one_way,
-            precision=precision,
-        )
+        return cls.from_options(_options(weights=str(weights), device=device or "auto", **options))
+
+    @classmethod
+    def from_options(cls, options: MatchingOptions) -> "Matcher":
+        """As `load`, from an instance of the options."""
         compute = resolve_compute(options)
         loaded = load_weights(weights_path(options.weights))
-        runner = Runner(loaded.model, compute.device, compute.precision, options.settings(), compute.threads)
+        runner = Runner(loaded.model, compute.device, compute.precision, match_settings(options), compute.threads)
         return cls(runner, compute.long_side, CoreSplit(compute.jobs, compute.threads))
 
     def match(
@@ -132,6 +127,15 @@ class Matcher:
             gray, orientation = _to_gray(np.asarray(photo), name), UPRIGHT
         view = photo_geometry((gray.shape[1], gray.shape[0]), self._long_side, known, orientation)
         return resize(np.ascontiguousarray(turn_pixels(gray, orientation)), view.matched), view
+
+
+def _options(**given: Any) -> MatchingOptions:
+    known = [each.key for each in declared(MatchingOptions) if not each.option.files_only]
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
+            raise OptionError(f"{name}: is no option of Matcher.load; did you mean {near}?")
+    return MatchingOptions(**given)
 
 
 def _to_gray(pixels: npt.NDArray[Any], name: str) -> npt.NDArray[np.uint8]:

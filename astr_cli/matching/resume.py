@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import TypeAlias
 
 from astr_cli.images.info import ImageInfo
-from astr_cli.matching.resources.compute import MatchOptions
+from astr_cli.images.upright import upright_size
 from astr_cli.matching.run.prepare import PreparedRun
+from astr_cli.options.matching import MatchingOptions, MatchOptions
+from astr_cli.options.option import declared, stored_texts
 from astr_cli.pairs.reading import Pair
 from astr_cli.store.errors import StoreError
 from astr_cli.store.output import Output, read_output
@@ -30,24 +32,26 @@ def names_of(pair: Pair) -> Names:
 def run_info(job: PreparedRun) -> RunInfo:
     """The options that decide a run's matches; they become the attributes of matches.h5 and the journal's head."""
     options, compute = job.options, job.compute
-    return RunInfo(
-        options=(
-            ("images", _root_text(options.root, options.out)),
-            ("model", job.weights.name),
-            ("weights_sha256", job.weights.sha256),
-            ("long_side", str(compute.long_side)),
-            ("threshold", str(options.threshold)),
-            ("max_matches", "all" if options.max_matches is None else str(options.max_matches)),
-            ("one_way", "true" if options.one_way else "false"),
-            ("scaling", options.scaling),
-            ("cameras", job.cameras.name),
-            ("precision", compute.precision),
-            ("rotate", options.rotate),
-            ("masks", "none" if options.masks is None else _root_text(options.masks, options.out)),
-            ("tiles", "true" if options.tiles else "false"),
-        ),
-        images=tuple(stamp_of(job, info) for info in job.infos.values()),
-    )
+    resolved = {
+        "long_side": compute.long_side,
+        "cameras": job.cameras.name,
+        "precision": compute.precision,
+        "masks": None if options.masks is None else _folder_text(options.masks, options.out),
+    }
+    texts = dict(stored_texts(options, resolved))
+    del texts["weights"]  # by its content
+    first = {
+        "images": _folder_text(options.root, options.out),
+        "model": job.weights.name,
+        "weights_sha256": job.weights.sha256,
+    }
+    stamps = tuple(stamp_of(job, info) for info in job.infos.values())
+    matched = {
+        name: each.size if options.tiles else upright_size(each.matched, each.orientation)
+        for name, each in job.views.items()
+    }
+    absent = {each.key: each.stored_text(each.default) for each in declared(MatchingOptions) if each.option.stored}
+    return RunInfo(tuple({**first, **texts}.items()), stamps, matched, absent)
 
 
 def stamp_of(job: PreparedRun, info: ImageInfo) -> ImageStamp:
@@ -118,9 +122,8 @@ def expected_bytes(job: PreparedRun, left: int, rows: float | None = None) -> in
     return int((left + len(job.pairs)) * (rows * _ROW_BYTES + _PAIR_BYTES))
 
 
-def _root_text(root: Path, out: Path) -> str:
-    """The image root as given; an absolute one relative to the output's folder: matches.h5 holds no absolute paths."""
-    if root.is_absolute():
-        with suppress(ValueError):  # another drive
-            root = Path(os.path.relpath(root, out.parent.resolve()))
-    return root.as_posix()
+def _folder_text(folder: Path, out: Path) -> str:
+    """The folder as seen from the output's: matches.h5 holds no absolute paths, and moves with its photos."""
+    with suppress(ValueError):  # another drive
+        folder = Path(os.path.relpath(folder, out.parent))
+    return folder.as_posix()

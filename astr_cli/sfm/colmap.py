@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import zlib  # noqa: F401  (first: see below)
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from astr_cli.errors import AstrError
 
@@ -18,6 +19,7 @@ except ImportError as error:
     raise AstrError(f"pycolmap cannot be loaded ({error}); install it: pip install pycolmap") from None
 
 __all__ = [
+    "MapperSettings",
     "calibrate",
     "global_mapping",
     "guided_verification",
@@ -37,6 +39,14 @@ __all__ = [
 # have none to SIFT; they know neither known poses nor the global mapper.
 OLDEST = (4, 0)
 MIN_MODEL_IMAGES = 3
+
+
+class MapperSettings(NamedTuple):
+    """What a mapper is told besides its inputs."""
+
+    seed: int = 0
+    options: tuple[str, ...] = ()
+    """pycolmap's options as NAME=VALUE."""
 
 
 def check_version(version: str) -> None:
@@ -120,20 +130,21 @@ def read_model(folder: Path) -> Any:
 
 
 def incremental_mapping(
-    database: Path, images: Path, out: Path, seed: int, colours: bool, start: Path | None = None
+    database: Path, images: Path, out: Path, settings: MapperSettings, colours: bool, start: Path | None = None
 ) -> list[Any]:
-    """The models (pycolmap.Reconstruction) of a database by the incremental mapper; `start`: a model to extend."""
-    options = _pipeline(seed)
+    """The models (pycolmap.Reconstruction) that come out of a database; `start`: the folder of one to go on from."""
+    options = _pipeline(settings)
     options.extract_colors = colours
     with quiet(errors=False):
         found = pycolmap.incremental_mapping(database, images, out, options, str(start) if start else "")
     return list(found.values())
 
 
-def global_mapping(database: Path, images: Path, out: Path, seed: int) -> list[Any]:
-    """The models of a database by the global mapper, which solves for all cameras together."""
+def global_mapping(database: Path, images: Path, out: Path, settings: MapperSettings) -> list[Any]:
+    """Likewise, all cameras at a time."""
     options = pycolmap.GlobalPipelineOptions()
-    options.random_seed = seed
+    options.random_seed = settings.seed
+    _apply(settings.options, options)
     with quiet(errors=False):
         found = pycolmap.global_mapping(database, images, out, options)
     return list(found.values())
@@ -147,10 +158,10 @@ def calibrate(database: Path, seed: int) -> None:
         pycolmap.calibrate_view_graph(database, options)
 
 
-def triangulate(model: Any, database: Path, images: Path, out: Path, seed: int) -> Any:
-    """The model with points triangulated again from the database's geometries; poses stay as they are."""
+def triangulate(model: Any, database: Path, images: Path, out: Path, settings: MapperSettings) -> Any:
+    """The model with points made anew from the database's geometries, its poses as they are."""
     with quiet(errors=False):
-        return pycolmap.triangulate_points(model, database, images, out, True, _pipeline(seed))
+        return pycolmap.triangulate_points(model, database, images, out, True, _pipeline(settings))
 
 
 def match_sift(database: Path, images: Path, names: Sequence[str], pairs: Path, side: int, seed: int) -> None:
@@ -171,8 +182,39 @@ def match_sift(database: Path, images: Path, names: Sequence[str], pairs: Path, 
         )
 
 
-def _pipeline(seed: int) -> pycolmap.IncrementalPipelineOptions:
+def _pipeline(settings: MapperSettings) -> pycolmap.IncrementalPipelineOptions:
     options = pycolmap.IncrementalPipelineOptions()
-    options.random_seed = seed
+    options.random_seed = settings.seed
     options.min_model_size = MIN_MODEL_IMAGES
+    _apply(settings.options, options)
     return options
+
+
+def _apply(texts: Sequence[str], options: Any) -> None:
+    """Sets options given as NAME=VALUE or GROUP.NAME=VALUE. Raises AstrError: no such option, or a wrong value."""
+    for text in texts:
+        path, _, value = text.partition("=")
+        *groups, name = path.split(".")
+        place = options
+        for group in groups:
+            place = getattr(place, _known(text, place, group))
+        before = getattr(place, _known(text, place, name))
+        try:
+            setattr(place, name, _converted(value, before))
+        except (TypeError, ValueError):
+            kind = type(before).__name__
+            raise AstrError(f"--mapper-option {text}: '{path}' takes a value such as {before!r} ({kind})") from None
+
+
+def _known(text: str, place: Any, name: str) -> str:
+    names = [each for each in place.todict() if not each.startswith("_")]
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]
+        raise AstrError(f"--mapper-option {text}: this mapper has no option '{name}'; did you mean '{near}'?")
+    return name
+
+
+def _converted(value: str, before: Any) -> Any:
+    if isinstance(before, bool):
+        return {"true": True, "false": False, "1": True, "0": False}.get(value.lower(), value)
+    return type(before)(value)

@@ -6,51 +6,36 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from astr_cli.errors import AstrError
 from astr_cli.images.catalogue import catalogue, find_images
-from astr_cli.matching.resources.compute import MatchOptions
+from astr_cli.images.drawing import DrawingFolder
+from astr_cli.matching.plots import draw_pairs
 from astr_cli.matching.run.events import Listener, MatchSummary
 from astr_cli.matching.run.match import match_pairs
+from astr_cli.options.config_file import config_text
+from astr_cli.options.database import ImportOptions
+from astr_cli.options.mapping import MapOptions
+from astr_cli.options.matching import MatchOptions
+from astr_cli.options.option import take
+from astr_cli.options.reconstruct import ReconstructOptions
 from astr_cli.sfm.colmap import pycolmap
 from astr_cli.sfm.database.atomic import check_target
-from astr_cli.sfm.database.cameras import CameraOptions
-from astr_cli.sfm.database.importing import ImportOptions, ImportSummary, import_matches
+from astr_cli.sfm.database.cameras import check_camera_options
+from astr_cli.sfm.database.importing import ImportSummary, import_matches
 from astr_cli.sfm.database.inputs import content_hash
 from astr_cli.sfm.mapping.camera_changes import CameraFigures
 from astr_cli.sfm.mapping.georeference import Georeference
-from astr_cli.sfm.mapping.mapper import MapOptions, ModelSummary, map_database
+from astr_cli.sfm.mapping.mapper import ModelSummary, map_database
 from astr_cli.sfm.mapping.pair_agreement import PairFigures, doubtful_pairs, pair_figures
 from astr_cli.sfm.pairs.automatic import Chosen, Source, write_choice
 from astr_cli.wording import counted
 
 FEWEST_PHOTOS = 3
+CONFIG = "options.toml"
 HEADER = 100  # bytes at the start of an SQLite file; COLMAP changes the counter in them whenever it opens one
-
-
-@dataclass(frozen=True)
-class ReconstructOptions:
-    """The options of `astr reconstruct`."""
-
-    photos: Path
-    """The folder of the photos."""
-    out: Path
-    """The folder for all results."""
-    matching: MatchOptions
-    """As from `reconstruct_files`, with any further matching options."""
-    cameras: CameraOptions = field(default_factory=CameraOptions)
-    """Which photos share a camera, and its camera model."""
-    mapping: MapOptions = field(default_factory=MapOptions)
-    """Mapper and refinement."""
-    pairs: str = "auto"
-    """One of automatic.METHODS, or the path of a pairs file."""
-
-    @property
-    def sparse(self) -> Path:
-        """Where the models 0, 1, ... go: OUT/sparse, where other programs look for them; OUT if that is its name."""
-        return self.out if self.out.resolve().name == "sparse" else self.out / "sparse"
 
 
 @dataclass(frozen=True)
@@ -69,9 +54,19 @@ class ReconstructSummary:
     """The summary as JSON."""
 
 
-def reconstruct_files(out: Path) -> MatchOptions:
-    """The options of a reconstruction's matching, with the files that it keeps in `out`, for the photos there are."""
-    return MatchOptions(pairs=out / "pairs.txt", out=out / "matches.h5", prune=True)
+def match_options(options: ReconstructOptions) -> MatchOptions:
+    """The options of the matching, with the files that a reconstruction keeps in OUT."""
+    out = options.out
+    return take(
+        MatchOptions,
+        options.matching,
+        pairs=out / "pairs.txt",
+        out=out / "matches.h5",
+        images=options.photos,
+        skip_bad=options.skip_bad,
+        overwrite=options.overwrite,
+        prune=True,
+    )
 
 
 def reconstruct(
@@ -81,37 +76,51 @@ def reconstruct(
     matched: Callable[[], None] = lambda: None,
 ) -> ReconstructSummary:
     """Chooses pairs of the photos of a folder, matches them, makes a database and maps it, all in `options.out`:
-    pairs.txt, matches.h5, database.db, sparse/0, sparse/1, ... (largest first) and summary.json.
+    pairs.txt, matches.h5, database.db, options.toml, sparse/0, sparse/1, ... (largest first) and summary.json.
 
-    The same call resumes where an earlier one stopped and repeats nothing: it reuses pairs and matches,
-    continues verification, and keeps a model mapped from the same database with the same options.
+    The same call resumes where an earlier one stopped, and repeats nothing that is done: pairs and matches are kept,
+    verification continues, and a model stays if the same database was mapped in the same way.
 
-    `listener` gets the events of matching, and `matched` is called after the last one; `tell` gets a line per longer
-    step. Raises AstrError: too few photos, a database in `out` that is not astr's, and the errors of the steps.
+    `listener` hears of the matching, and `matched` is called after its last event; `tell` gets a line for each longer
+    step. Raises AstrError: too few photos, a database in `out` that astr did not write, and all that the steps raise.
     """
-    photos, out = options.photos, options.out
-    names, skipped = _photos(photos, out, options.matching.skip_bad)
-    database = out / "database.db"
+    check_camera_options(options.cameras)
+    matching, database = match_options(options), options.out / "database.db"
+    names, skipped = _photos(options)
+    drawings = None if options.plots is None else DrawingFolder(options.plots)
     with _nothing_left(options):
         _make_folder(options.sparse)
         check_target(database, replace_ours=True)
-        source = Source(photos, names, options.matching.weights, options.matching.device)
-        pairs = write_choice(options.matching.pairs, source, options.pairs, tell)
-        matching = match_pairs(replace(options.matching, images=photos), listener)
+        source = Source(options.photos, names, options.matching.weights, options.matching.device)
+        pairs = write_choice(matching.pairs, source, options.choice, tell)
+        _write(options.out / CONFIG, config_text(options, options.out, f"astr reconstruct --config {CONFIG}"))
+        found = match_pairs(matching, listener)
+    if drawings is not None:
+        draw_pairs(matching.out, options.photos, drawings)
     matched()
-    imported = import_matches(ImportOptions(database, matching.out, photos, options.cameras, replace_ours=True), tell)
-    file = out / "summary.json"
-    key = _mapping_key(database, options.mapping)
-    model = read_model_record(file, key, options.sparse / "0")
-    if model is None:
-        tell(f"mapping {imported.images} images")
-        model = map_database(database, photos, options.sparse, options.mapping, tell)
-    else:
-        tell(f"{model.folder}: up to date, not mapped again")
+    importing = ImportOptions(
+        database, matching.out, options.photos, cameras=options.cameras, tracks=options.tracks, replace_ours=True
+    )
+    imported = import_matches(importing, tell)
+    model, key = _mapped(options, database, imported.images, tell)
     figures = pair_figures(database, model.folder)
-    summary = ReconstructSummary(pairs, matching, imported, model, figures, skipped, file)
+    file = options.out / "summary.json"
+    summary = ReconstructSummary(pairs, found, imported, model, figures, skipped, file)
     _write(file, summary_text(summary, key))
     return summary
+
+
+def _mapped(
+    options: ReconstructOptions, database: Path, images: int, tell: Callable[[str], None]
+) -> tuple[ModelSummary, str]:
+    """The model, made now or by an earlier call, and the key that an earlier call is known by."""
+    key = _mapping_key(database, options.mapping)
+    model = read_model_record(options.out / "summary.json", key, options.sparse / "0")
+    if model is not None:
+        tell(f"{model.folder}: is the model of this database")
+        return model, key
+    tell(f"mapping {counted(images, 'image')}")
+    return map_database(database, options.photos, options.sparse, options.mapping, tell), key
 
 
 def _mapping_key(database: Path, options: MapOptions) -> str:
@@ -120,15 +129,14 @@ def _mapping_key(database: Path, options: MapOptions) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _photos(photos: Path, out: Path, skip_bad: bool) -> tuple[list[str], tuple[str, ...]]:
-    """The usable photos of the folder, without files in `out` (undistorted copies of an earlier run), and the problems
-    of the others.
-    """
-    inside = out.resolve()
-    names = [name for name in find_images(photos) if inside not in (photos / name).resolve().parents]
+def _photos(options: ReconstructOptions) -> tuple[list[str], tuple[str, ...]]:
+    """The good photos of the folder, without pictures that an earlier run left, and what is wrong with the others."""
+    photos = options.photos
+    made = _made_folders(options)
+    names = [name for name in find_images(photos) if not made & set((photos / name).resolve().parents)]
     found = catalogue(photos, names)
-    if found.errors and not skip_bad:
-        raise AstrError(f"{photos}: {found.complaint()}; use --skip-bad to continue without bad photos")
+    if found.errors and not options.skip_bad:
+        raise AstrError(f"{photos}: {found.complaint()}; --skip-bad goes on without")
     good = list(found.infos)
     if len(good) < FEWEST_PHOTOS:
         raise AstrError(
@@ -138,21 +146,29 @@ def _photos(photos: Path, out: Path, skip_bad: bool) -> tuple[list[str], tuple[s
     return good, tuple(found.errors.values())
 
 
+def _made_folders(options: ReconstructOptions) -> set[Path]:
+    """Folders whose pictures are no photos: OUT, or, where the photos lie in OUT, what astr and COLMAP make in it."""
+    out, photos = options.out.resolve(), options.photos.resolve()
+    plots = {options.plots.resolve()} if options.plots is not None else set()
+    return plots | ({out / "sparse", out / "dense"} if out in (photos, *photos.parents) else {out})
+
+
 @contextmanager
 def _nothing_left(options: ReconstructOptions) -> Iterator[None]:
-    """Removes the files of the block if it refuses to start."""
-    pairs = options.matching.pairs
-    before = pairs.read_bytes() if pairs.is_file() else None
+    """Takes away what the block made, if it refuses to start."""
+    files = (options.out / "pairs.txt", options.out / CONFIG)
+    before = {file: file.read_bytes() for file in files if file.is_file()}
     made = [folder for folder in (options.sparse, *options.sparse.parents) if not folder.exists()]
     try:
         yield
     except AstrError as error:
         if error.exit_code == AstrError.exit_code:
-            if before is not None:
-                pairs.write_bytes(before)
-            elif pairs.is_file():
-                pairs.unlink()
-            with suppress(OSError):  # the folder contains other files
+            for file in files:
+                if file in before:
+                    file.write_bytes(before[file])
+                else:
+                    file.unlink(missing_ok=True)
+            with suppress(OSError):  # somebody else's file is in it
                 for folder in made:
                     folder.rmdir()
         raise

@@ -175,7 +175,7 @@ class Journal:
         if saved is not None and saved.options != dict(self.run.options) and not self._segments():
             saved, self._fresh = None, False  # nothing was matched with those options: nothing to protect
         if saved is not None:
-            require_same(str(self.folder), saved.options, self.run)
+            require_same(self.folder, saved.options, self.run)
             self._recover()
         else:
             self._clear()  # segments without run.json: a kill while another journal was being removed
@@ -258,7 +258,9 @@ class Journal:
         else:
             with MatchesFile(self.output) as opened:
                 matches = opened.read(name0, name1)
-        return MatchEntry(name0, name1, (stamp0.width, stamp0.height), (stamp1.width, stamp1.height), matches)
+        sizes = (stamp0.width, stamp0.height), (stamp1.width, stamp1.height)
+        matched = self.run.matched.get(name0), self.run.matched.get(name1)
+        return MatchEntry(name0, name1, *sizes, matches, *matched)
 
     def _clear(self) -> None:
         """Remove the journal's files, run.json first: segments without it count for nothing."""

@@ -11,6 +11,8 @@ from astr_cli.store.types import ARRAYS, PairMatches, StoredPair, problem_of
 from astr_cli.store.writer import FORMAT, pair_group
 from astr_cli.wording import first_line
 
+READ = ("astr-matches-1", FORMAT)
+
 # What h5py raises for damaged content, measured by flipping bytes.
 DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, MemoryError, OverflowError)
 
@@ -84,10 +86,10 @@ class MatchesFile:
             attributes = {name: _text(value) for name, value in self._file.attrs.items()}
         except DAMAGE as error:
             raise self._damaged(error) from None
-        if attributes.get("format") != FORMAT:
+        if attributes.get("format") not in READ:
             found = attributes.get("format")
             kind = f"has format {found}" if found else "was not written by astr match (hloc's own files lack the names)"
-            raise StoreError(f"{self.path}: {kind}; this astr reads {FORMAT}; make the file with astr match")
+            raise StoreError(f"{self.path}: {kind}; this astr reads {READ[0]} and {READ[1]}: make it with astr match")
         return attributes
 
     def _group(self, name: str) -> h5py.Group:
@@ -107,6 +109,8 @@ class MatchesFile:
             _text(attributes["name1"]),
             self._size(key, attributes["size0"]),
             self._size(key, attributes["size1"]),
+            self._size(key, attributes["matched0"]) if "matched0" in attributes else None,
+            self._size(key, attributes["matched1"]) if "matched1" in attributes else None,
         )
         if pair_group(pair.name0, pair.name1) != key:
             raise StoreError(

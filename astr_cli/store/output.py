@@ -41,7 +41,7 @@ class Output(NamedTuple):
         it is matched again. A time far in the future (from a camera or another file system) is ignored.
         Raises JournalMismatch: other options.
         """
-        require_same(str(self.path), {k: v for k, v in self.attributes.items() if k != "format"}, run)
+        require_same(self.path, {k: v for k, v in self.attributes.items() if k != "format"}, run)
         future = time.time_ns() + AHEAD_NS
         sizes = {
             stamp.name: (stamp.width, stamp.height)

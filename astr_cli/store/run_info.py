@@ -3,13 +3,14 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from astr_cli.store.errors import JournalMismatch, StoreError
 
 JOURNAL_FORMAT = "1"
+FOLDERS = ("images", "masks")  # options that name one
 
 
 class ImageStamp(NamedTuple):
@@ -32,6 +33,10 @@ class RunInfo:
 
     options: tuple[tuple[str, str], ...]
     images: tuple[ImageStamp, ...]
+    matched: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """The size (width, height) that each image was matched at, as its raw pixels lie."""
+    absent: Mapping[str, str] = field(default_factory=dict)
+    """What it means that results lack an option: they are older than it, and it was as it is by default."""
 
     def stamps(self) -> dict[str, ImageStamp]:
         """The images by name."""
@@ -46,23 +51,29 @@ class SavedRun(NamedTuple):
     images: tuple[ImageStamp, ...]
 
 
-def difference(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
-    """The options that differ, as 'name: old -> new', in the order of `new`."""
+def difference(old: Mapping[str, str], run: RunInfo, folder: Path) -> list[str]:
+    """The options that differ, as 'name: old -> new', in the order of `run`; `folder` is the output's."""
+    new, old = dict(run.options), {**run.absent, **old}
     names = [*new, *(name for name in old if name not in new)]
     return [
         f"{name}: {_shown(old.get(name))} -> {_shown(new.get(name))}"
         for name in names
-        if old.get(name) != new.get(name)
+        if old.get(name) != new.get(name) and not (name in FOLDERS and _same_folder(old[name], new[name], folder))
     ]
 
 
-def require_same(shown: str, old: Mapping[str, str], run: RunInfo) -> None:
-    """Raise JournalMismatch naming each option of `run` that differs from `old`; `shown` is the file it came from."""
-    lines = difference(old, dict(run.options))
+def _same_folder(old: str, new: str, folder: Path) -> bool:
+    """Whether two texts name one folder. Format 1 kept a relative one as it was given, from the current folder."""
+    return (folder / new).resolve() in ((folder / old).resolve(), Path(old).resolve())
+
+
+def require_same(path: Path, old: Mapping[str, str], run: RunInfo) -> None:
+    """Raise JournalMismatch naming each option of `run` that differs from `old`; `path` is the file it came from."""
+    lines = difference(old, run, path.parent)
     if lines:
         raise JournalMismatch(
-            f"{shown}: was matched with other options ({'; '.join(lines)}); use the old options, choose another --out, "
-            "or start over with --overwrite"
+            f"{path}: was matched with other options ({'; '.join(lines)}); use those, choose another --out, "
+            "or start anew with --overwrite"
         )
 
 

@@ -57,12 +57,14 @@ ARRAYS = (
 
 
 class StoredPair(NamedTuple):
-    """A pair in matches.h5: names and raw image sizes (width, height)."""
+    """A pair in matches.h5: names, raw image sizes and matched sizes, (width, height); None: format 1 has none."""
 
     name0: str
     name1: str
     size0: tuple[int, int]
     size1: tuple[int, int]
+    matched0: tuple[int, int] | None = None
+    matched1: tuple[int, int] | None = None
 
 
 class MatchEntry(NamedTuple):
@@ -73,6 +75,8 @@ class MatchEntry(NamedTuple):
     size0: tuple[int, int]  # raw (width, height)
     size1: tuple[int, int]
     matches: PairMatches
+    matched0: tuple[int, int] | None = None  # the size that the image was matched at, as its raw pixels lie
+    matched1: tuple[int, int] | None = None
 
 
 def problem_of(arrays: Sequence[NDArray[np.generic]]) -> str | None:

@@ -12,7 +12,7 @@ from astr_cli.store.run_info import sync_folder
 from astr_cli.store.shield import ShieldedFile
 from astr_cli.store.types import ARRAYS, MatchEntry, problem_of
 
-FORMAT = "astr-matches-1"
+FORMAT = "astr-matches-2"
 
 
 def pair_group(name0: str, name1: str) -> str:
@@ -77,6 +77,9 @@ def _write_entry(file: h5py.File, entry: MatchEntry) -> None:
     _write_text(group, "name1", entry.name1)
     group.attrs["size0"] = np.array(entry.size0, np.int32)
     group.attrs["size1"] = np.array(entry.size1, np.int32)
+    if entry.matched0 is not None and entry.matched1 is not None:
+        group.attrs["matched0"] = np.array(entry.matched0, np.int32)
+        group.attrs["matched1"] = np.array(entry.matched1, np.int32)
     for spec, array in zip(ARRAYS, arrays, strict=True):
         group.create_dataset(spec.name, data=array, dtype=spec.dtype, track_times=False)
 

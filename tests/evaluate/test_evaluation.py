@@ -19,6 +19,7 @@ from astr_cli.evaluate.readers.gt_json import read_pose_folder
 from astr_cli.evaluate.run import evaluate, evaluate_astr, evaluate_file, match_options
 from astr_cli.evaluate.sift import SiftMatcher, match_descriptors
 from astr_cli.matching.run.events import Event, Started
+from astr_cli.options.evaluate import EvalMatching
 from astr_cli.scenes.geometry import ScenePair
 from astr_cli.store.types import MatchEntry, PairMatches
 from astr_cli.store.writer import write_matches
@@ -258,6 +259,10 @@ def test_stopping_it_promises_nothing(folder: PoseFolder, weights: Path, tmp_pat
         if isinstance(event, Started):
             signal.raise_signal(signal.SIGINT)
 
-    options = match_options(folder, tmp_path, str(weights), 96, 0.0, "cpu", "none")
-    with pytest.raises(Interrupted, match=f"^the matching of {folder.name}: stopped; its matches are discarded$"):
+    options = match_options(
+        folder,
+        tmp_path,
+        EvalMatching(weights=str(weights), long_side=96, threshold=0.0, device="cpu", cameras="none"),
+    )
+    with pytest.raises(Interrupted, match=f"^the matching of {folder.name}: stopped; nothing of it is kept$"):
         evaluate_astr(folder, options, stop)

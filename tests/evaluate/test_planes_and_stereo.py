@@ -19,6 +19,7 @@ from astr_cli.evaluate.readers.find import find_benchmarks
 from astr_cli.evaluate.run import evaluate
 from astr_cli.evaluate.sift import SiftMatcher
 from astr_cli.images.geometry import to_original
+from astr_cli.options.evaluate import EvalMatching
 from astr_cli.resources import shipped_weights
 from astr_cli.scenes.textures import procedural_textures
 from astr_cli.store.types import PairMatches
@@ -275,7 +276,7 @@ def test_shipped_weights_on_a_real_pair(name: str, field: str, least: int, tmp_p
     from astr_cli.evaluate.run import evaluate_astr, match_options
 
     benchmark = real(name).thinned(1)
-    options = match_options(benchmark, tmp_path, "astr-small", 320, 0.2, "cpu", "true")
+    options = match_options(benchmark, tmp_path, EvalMatching(long_side=320, device="cpu"))
     (row,) = evaluate_astr(benchmark, options, lambda event: None).totals
     assert getattr(row, field) >= least
     if benchmark.kind == "homography":

@@ -11,11 +11,11 @@ import pytest
 import torch
 from PIL import Image
 
-from astr_cli.matching.resources.compute import MatchOptions
 from astr_cli.matching.run.events import Event
 from astr_cli.model.astr import Astr
 from astr_cli.model.checkpoint import save_weights
 from astr_cli.model.config import PRESETS
+from astr_cli.options.matching import MatchOptions
 from astr_cli.scenes.textures import procedural_textures
 
 T = TypeVar("T")

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 import torch
 
-from astr_cli.matching.resources.compute import MatchOptions, OptionError, find_device, parse_size, resolve_compute
+from astr_cli.matching.resources.compute import find_device, resolve_compute
+from astr_cli.options.matching import MatchOptions, parse_size
+from astr_cli.options.option import OptionError
 
 
 def options(**changes: Any) -> MatchOptions:
@@ -87,4 +89,4 @@ def test_sizes() -> None:
 )
 def test_words_that_are_not_known(name: str, given: str | None, message: str) -> None:
     with pytest.raises(OptionError, match=message):
-        MatchOptions(Path("p.txt"), Path("m.h5"), **{name: given})
+        MatchOptions(pairs=Path("p.txt"), out=Path("m.h5"), **{name: given})

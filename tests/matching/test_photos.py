@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from astr_cli.matching.resources.compute import MatchOptions
 from astr_cli.matching.run.match import match_pairs
+from astr_cli.options.matching import MatchOptions
 from astr_cli.resources import shipped_weights
 from astr_cli.store.matches_file import MatchesFile
 from astr_cli.store.types import PairMatches
@@ -36,7 +36,9 @@ def symmetric_epipolar_errors(name0: str, name1: str, points0: np.ndarray, point
 
 
 def matched(folder: Path, out: str, images: Path, **changes: object) -> list[PairMatches]:
-    options = MatchOptions(folder / "pairs.txt", folder / out, images, long_side=640, device="cpu", **changes)
+    options = MatchOptions(
+        pairs=folder / "pairs.txt", out=folder / out, images=images, long_side=640, device="cpu", **changes
+    )
     match_pairs(options)
     with MatchesFile(options.out) as file:
         return [file.read(pair.name0, pair.name1) for pair in file.pairs()]

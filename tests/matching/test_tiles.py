@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from astr_cli.matching.photos.geometry import photo_geometry
-from astr_cli.matching.resources.compute import MatchOptions
 from astr_cli.matching.run.match import match_pairs
 from astr_cli.matching.tiles.geometry import Window, level_size, spans
 from astr_cli.matching.tiles.matcher import Sized, merged
+from astr_cli.options.matching import MatchOptions
 from astr_cli.scenes.textures import procedural_textures
 from astr_cli.store.matches_file import MatchesFile
 from astr_cli.store.types import PairMatches
@@ -37,7 +37,9 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def matched(photos: Path, second: str, name: str, **changes: object) -> PairMatches:
     pairs = photos / f"{name}.txt"
     pairs.write_text(f"a.png {second}\n")
-    options = MatchOptions(pairs, photos / f"{name}.h5", photos, long_side=256, device="cpu", **changes)
+    options = MatchOptions(
+        pairs=pairs, out=photos / f"{name}.h5", images=photos, long_side=256, device="cpu", **changes
+    )
     match_pairs(options)
     with MatchesFile(options.out) as file:
         return file.read("a.png", second)

@@ -8,8 +8,8 @@ import pytest
 from PIL import ExifTags, Image
 
 from astr_cli.matching.matcher import Matcher
-from astr_cli.matching.resources.compute import MatchOptions
 from astr_cli.matching.run.match import match_pairs
+from astr_cli.options.matching import MatchOptions
 from astr_cli.store.errors import JournalMismatch
 from astr_cli.store.matches_file import MatchesFile
 from astr_cli.store.types import PairMatches
@@ -40,7 +40,9 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def matched(folder: Path, second: str, rotate: str) -> PairMatches:
     pairs = folder / f"{second}.txt"
     pairs.write_text(f"first.png {second}.png\n")
-    options = MatchOptions(pairs, folder / f"{second}-{rotate}.h5", folder, long_side=320, device="cpu", rotate=rotate)
+    options = MatchOptions(
+        pairs=pairs, out=folder / f"{second}-{rotate}.h5", images=folder, long_side=320, device="cpu", rotate=rotate
+    )
     match_pairs(options)
     with MatchesFile(options.out) as file:
         return file.read("first.png", f"{second}.png")
@@ -73,6 +75,8 @@ def test_the_api_makes_upright_too(photos: Path) -> None:
 
 def test_another_way_of_turning_is_another_run(photos: Path) -> None:
     matched(photos, "second0", "exif")
-    options = MatchOptions(photos / "second0.txt", photos / "second0-exif.h5", photos, long_side=320, device="cpu")
+    options = MatchOptions(
+        pairs=photos / "second0.txt", out=photos / "second0-exif.h5", images=photos, long_side=320, device="cpu"
+    )
     with pytest.raises(JournalMismatch, match="rotate: exif -> none"):
         match_pairs(replace(options, rotate="none"))

@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from astr_cli.sfm.database.importing import ImportOptions, import_matches
+from astr_cli.options.database import ImportOptions
+from astr_cli.sfm.database.importing import import_matches
 from astr_cli.store.types import MatchEntry, PairMatches
 from astr_cli.store.writer import write_matches
 

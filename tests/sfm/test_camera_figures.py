@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from astr_cli.cli.reconstruct_output import camera_lines, camera_warnings
+from astr_cli.options.database import CameraOptions, ImportOptions
 from astr_cli.sfm.colmap import pycolmap
-from astr_cli.sfm.database.cameras import CameraOptions
-from astr_cli.sfm.database.importing import ImportOptions, import_matches
+from astr_cli.sfm.database.importing import import_matches
 from astr_cli.sfm.mapping.camera_changes import CameraFigures, camera_figures
 from astr_cli.sfm.mapping.mapper import map_database
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from astr_cli.sfm.database.cameras import CameraOptions
-from astr_cli.sfm.database.importing import ImportOptions, import_matches
+from astr_cli.options.database import CameraOptions, ImportOptions
+from astr_cli.sfm.database.importing import import_matches
 
 FILM, MAKE, MODEL = 0xA405, 0x010F, 0x0110
 

@@ -12,10 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from astr_cli.options.files import ExportOptions
 from astr_cli.sfm.checks.check import Inspector
 from astr_cli.sfm.checks.report import FileReport
 from astr_cli.sfm.colmap import pycolmap
-from astr_cli.sfm.exports.export import ExportOptions, export_matches
+from astr_cli.sfm.exports.export import export_matches
 from astr_cli.sfm.tracks.build import build_tracks
 from astr_cli.sfm.tracks.pair_matches import pair_matches
 

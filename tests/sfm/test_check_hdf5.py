@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from astr_cli.cli.app import run
+from astr_cli.options.files import ExportOptions
 from astr_cli.sfm.checks import check as run_module
 from astr_cli.sfm.checks.check import check_paths, companions
 from astr_cli.sfm.checks.report import FileReport
 from astr_cli.sfm.checks.worker import inspect
-from astr_cli.sfm.exports.export import ExportOptions, export_matches
+from astr_cli.sfm.exports.export import export_matches
 from astr_cli.store.types import MatchEntry, PairMatches
 from astr_cli.store.writer import write_matches
 

@@ -14,9 +14,10 @@ from PIL import Image
 
 from astr_cli.cli.app import run
 from astr_cli.errors import AstrError
+from astr_cli.options.files import ExportOptions
 from astr_cli.pairs.reading import read_pairs
 from astr_cli.sfm.colmap import pycolmap
-from astr_cli.sfm.exports.export import FORMATS, ExportOptions, export_matches
+from astr_cli.sfm.exports.export import FORMATS, export_matches
 from astr_cli.sfm.exports.shared_keypoints import read_tracked
 from astr_cli.sfm.tracks.build import build_tracks
 from astr_cli.sfm.tracks.pair_matches import pair_matches

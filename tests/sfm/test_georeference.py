@@ -10,9 +10,9 @@ from PIL import Image
 
 from astr_cli.cli.reconstruct_output import model_warnings, place_text
 from astr_cli.images.gimbal import view_direction
+from astr_cli.options.database import CameraOptions, ImportOptions
 from astr_cli.sfm.colmap import read_model
-from astr_cli.sfm.database.cameras import CameraOptions
-from astr_cli.sfm.database.importing import ImportOptions, import_matches
+from astr_cli.sfm.database.importing import import_matches
 from astr_cli.sfm.mapping.mapper import map_database
 
 from .test_mapping import write_places

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from astr_cli.options.database import CameraOptions, ImportOptions, TrackOptions
 from astr_cli.sfm.colmap import open_database, pycolmap, quiet
 from astr_cli.sfm.database.atomic import DatabaseError
-from astr_cli.sfm.database.cameras import CameraOptions
-from astr_cli.sfm.database.importing import ImportOptions, import_matches
+from astr_cli.sfm.database.importing import import_matches
 from astr_cli.sfm.mapping.mapper import map_database
 from astr_cli.sfm.tracks.build import build_tracks
 
@@ -66,7 +66,7 @@ def test_the_same_again_changes_nothing(sift: Path, workplace: Path) -> None:
 def test_other_matches_take_the_place_of_ours_only(sift: Path, workplace: Path) -> None:
     import_matches(ImportOptions(sift))
     one = query(sift, "SELECT * FROM matches")
-    summary = import_matches(ImportOptions(sift, min_score=0.6))
+    summary = import_matches(ImportOptions(sift, tracks=TrackOptions(min_score=0.6)))
     assert summary.difference.keypoints_removed > summary.difference.keypoints_added > 200
     assert summary.difference.matches_removed > summary.difference.matches_added > 200
     assert_kept(workplace / "sift.db.backup", sift)

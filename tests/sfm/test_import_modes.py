@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from astr_cli.cli.app import run
+from astr_cli.options.database import CameraOptions, ImportOptions, TrackOptions
 from astr_cli.sfm.database.atomic import DatabaseError
-from astr_cli.sfm.database.cameras import CameraOptions
-from astr_cli.sfm.database.importing import ImportOptions, import_matches
+from astr_cli.sfm.database.importing import import_matches
 
 from .foreign_databases import execute, files, foreign, query
 
@@ -75,8 +75,8 @@ def test_keypoints_behind_ours_are_refused_and_an_extraction_since_is_not(sift: 
     content = sift.read_bytes()
     ((data,),) = query(sift, "SELECT data FROM keypoints WHERE image_id = 2")
     execute(sift, "UPDATE keypoints SET rows = rows + 1, data = ? WHERE image_id = 2", data + bytes(24))
-    with pytest.raises(DatabaseError, match="another program added keypoints after"):
-        import_matches(ImportOptions(sift, min_score=0.5))
+    with pytest.raises(DatabaseError, match="another program added keypoints behind"):
+        import_matches(ImportOptions(sift, tracks=TrackOptions(min_score=0.5)))
     sift.write_bytes(content)
     # Somebody extracts anew: fewer keypoints, all theirs, and no matches yet.
     execute(sift, "UPDATE keypoints SET rows = 10, data = zeroblob(240)")

@@ -8,9 +8,9 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from astr_cli.cli.app import run
+from astr_cli.options.database import CameraOptions, ImportOptions
 from astr_cli.sfm.colmap import pycolmap, read_model, triangulate
-from astr_cli.sfm.database.cameras import CameraOptions
-from astr_cli.sfm.database.importing import ImportOptions, import_matches
+from astr_cli.sfm.database.importing import import_matches
 from astr_cli.sfm.database.known_poses import KnownPosesError
 
 from .foreign_databases import files, foreign, query

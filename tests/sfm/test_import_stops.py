@@ -11,8 +11,9 @@ import pytest
 
 from astr_cli.cli.app import run
 from astr_cli.errors import AstrError
+from astr_cli.options.database import ImportOptions, TrackOptions
 from astr_cli.sfm.database import importing as work
-from astr_cli.sfm.database.importing import ImportOptions, import_matches
+from astr_cli.sfm.database.importing import import_matches
 
 from .foreign_databases import execute, files, query
 
@@ -84,8 +85,8 @@ def test_stopped_in_verification_it_goes_on(
     assert not written
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(work, "verify", stop)
-        import_matches(ImportOptions(sift, min_score=0.5))
-    import_matches(ImportOptions(sift, min_score=0.6))
+        import_matches(ImportOptions(sift, tracks=TrackOptions(min_score=0.5)))
+    import_matches(ImportOptions(sift, tracks=TrackOptions(min_score=0.6)))
     assert len(written) == 2
     assert not any(name.endswith("part") for name in files(workplace))
 

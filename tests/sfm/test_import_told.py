@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from astr_cli.cli.app import run
-from astr_cli.sfm.database.cameras import CameraOptions
-from astr_cli.sfm.database.importing import ImportOptions, import_matches
+from astr_cli.options.database import CameraOptions, ImportOptions
+from astr_cli.sfm.database.importing import import_matches
 from astr_cli.sfm.mapping.mapper import MappingError, map_database
 
 from .foreign_databases import query

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from astr_cli.errors import AstrError
+from astr_cli.options.database import CameraOptions, ImportOptions
+from astr_cli.options.mapping import MapOptions
 from astr_cli.sfm.colmap import pycolmap, read_model
-from astr_cli.sfm.database.cameras import CameraOptions
-from astr_cli.sfm.database.importing import ImportOptions, import_matches
+from astr_cli.sfm.database.importing import import_matches
 from astr_cli.sfm.mapping.alignment import centre_error
-from astr_cli.sfm.mapping.mapper import MapOptions, MappingError, camera_centres, map_database
+from astr_cli.sfm.mapping.mapper import MappingError, camera_centres, map_database
 
 
 def error_of(model: Path, truth: dict[str, np.ndarray]) -> float:

@@ -13,8 +13,8 @@ from PIL import Image
 from astr_cli.errors import AstrError
 from astr_cli.images.info import ImageInfo
 from astr_cli.matching.photos import loader
-from astr_cli.sfm.database.cameras import CameraOptions
-from astr_cli.sfm.database.importing import ImportOptions, import_matches
+from astr_cli.options.database import CameraOptions, ImportOptions
+from astr_cli.sfm.database.importing import import_matches
 from astr_cli.sfm.mapping.mapper import map_database
 from astr_cli.sfm.pairs import generators as pair_generators
 from astr_cli.sfm.pairs.generators import covisible, exhaustive, natural_order, sequential, spatial

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from astr_cli.cli.app import run
-from astr_cli.cli.pairs import Request
 from astr_cli.cli.pairs_output import finish
+from astr_cli.options.pairs import PairListOptions
 from astr_cli.sfm.pairs.generators import Proposal
 
 
@@ -95,9 +95,12 @@ def test_what_makes_no_sense_is_one_line_and_2(
 def test_groups_without_a_pair_are_warned_of(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     union = tmp_path / "union.txt"
     union.write_text("20.png 21.png\n")
-    request = Request(tmp_path, None, None, [union], False, False, True)
+    request = PairListOptions(union=(union,), quiet=True)
     assert (
-        finish(request, ["1.png", "2.png", "20.png", "21.png", "22.png"], Proposal([("1.png", "2.png")], ("x",))) == 0
+        finish(
+            request, tmp_path, ["1.png", "2.png", "20.png", "21.png", "22.png"], Proposal([("1.png", "2.png")], ("x",))
+        )
+        == 0
     )
     out, err = capfd.readouterr()
     assert out == "1.png 2.png\n20.png 21.png\n"

@@ -11,11 +11,12 @@ import pytest
 
 from astr_cli.cli.app import run
 from astr_cli.errors import AstrError
-from astr_cli.matching.resources.compute import MatchOptions
 from astr_cli.matching.run.events import FailedPair, MatchSummary, Started, Writing
+from astr_cli.options.database import CameraOptions
+from astr_cli.options.matching import MatchOptions
+from astr_cli.options.reconstruct import ReconstructOptions
 from astr_cli.sfm import reconstruct as module
 from astr_cli.sfm.colmap import pycolmap
-from astr_cli.sfm.database.cameras import CameraOptions
 from astr_cli.sfm.mapping.alignment import centre_error
 from astr_cli.sfm.mapping.mapper import camera_centres
 
@@ -198,7 +199,7 @@ def test_a_database_of_somebody_else_in_out_is_refused(
 def test_too_few_photos_and_photos_in_out(workplace: Path, matcher: list[MatchOptions]) -> None:
     photos = workplace / "photos"
     out = photos / "sub"  # holds two of the six
-    options = module.ReconstructOptions(photos, out, module.reconstruct_files(out), CameraOptions("single"))
+    options = ReconstructOptions(photos, out, cameras=CameraOptions("single"))
     module.reconstruct(options, lambda event: None)
     assert len(lines_of(out / "pairs.txt")) == 1 + 6
     for name in ("a.png", "y.png"):

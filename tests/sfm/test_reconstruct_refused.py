@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from astr_cli.cli.app import run
-from astr_cli.matching.resources.compute import MatchOptions
+from astr_cli.options.matching import MatchOptions
 from astr_cli.sfm import reconstruct as module
 
 from .foreign_databases import files

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from astr_cli.options.database import ImportOptions
 from astr_cli.pairs.reading import read_pairs
-from astr_cli.sfm.database.importing import ImportOptions, import_matches
+from astr_cli.sfm.database.importing import import_matches
 from astr_cli.sfm.mapping.alignment import centre_error
 from astr_cli.sfm.mapping.mapper import camera_centres, map_database
 

@@ -12,6 +12,7 @@ from astr_cli.images.errors import ImageError
 from astr_cli.images.masks import PackedMask
 from astr_cli.matching.photos.loader import Loader, Photo
 from astr_cli.matching.photos.rotation import Wanted, best_quarters, count_upright
+from astr_cli.matching.resources.compute import match_settings
 from astr_cli.matching.resources.cores import JobPool
 from astr_cli.matching.resources.memory import is_out_of_memory
 from astr_cli.matching.run.events import FailedPair, Listener, Notice, PairFailed
@@ -70,7 +71,7 @@ class Engine:
         self._backed_off = 0
         self._in_work: deque[_InWork] = deque()
         side = job.compute.long_side // 32 * 32
-        self._tiles = TileMatcher(runner, job.options.settings(), side) if job.options.tiles else None
+        self._tiles = TileMatcher(runner, match_settings(job.options), side) if job.options.tiles else None
 
     def run(self) -> Iterator[list[tuple[Pair, PairMatches]]]:
         """Yields, batch by batch in the plan's order, the pairs that were not done with their matches; `failed` grows

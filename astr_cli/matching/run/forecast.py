@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from astr_cli.matching.photos.geometry import PhotoGeometry
-from astr_cli.matching.resources.compute import MatchOptions
 from astr_cli.matching.resources.memory import default_cache_bytes
 from astr_cli.matching.resume import expected_bytes
 from astr_cli.matching.run.events import Event, Listener, PairDone, Started
@@ -16,6 +15,7 @@ from astr_cli.matching.run.match import ignore, match_and_discard
 from astr_cli.matching.run.plan import PairBatch
 from astr_cli.matching.run.prepare import prepare
 from astr_cli.model.config import AstrConfig
+from astr_cli.options.matching import MatchOptions
 from astr_cli.pairs.reading import format_pair
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from astr_cli.errors import AstrError, Interrupted, Stopped
 from astr_cli.matching.photos.loader import Loader, changed
-from astr_cli.matching.resources.compute import MatchOptions
+from astr_cli.matching.resources.compute import match_settings
 from astr_cli.matching.resources.cores import CoreSplit, JobPool, fitting
 from astr_cli.matching.resources.memory import default_cache_bytes, used_bytes
 from astr_cli.matching.resources.signals import StopFlag, stop_on_signals
@@ -33,6 +33,7 @@ from astr_cli.matching.run.feature_cache import FeatureCache
 from astr_cli.matching.run.model_runner import Runner
 from astr_cli.matching.run.plan import unfinished
 from astr_cli.matching.run.prepare import PreparedRun, prepare
+from astr_cli.options.matching import MatchOptions
 from astr_cli.store.journal import Journal
 from astr_cli.store.matches_file import MatchesFile
 
@@ -124,7 +125,7 @@ def _match_all(
     )
     _check_disk(job, journal, len(job.pairs) - progress.reused)
     compute = job.compute
-    runner = Runner(job.weights.model, compute.device, compute.precision, job.options.settings(), compute.threads)
+    runner = Runner(job.weights.model, compute.device, compute.precision, match_settings(job.options), compute.threads)
     if stopwatch is not None:
         stopwatch.watch(job.weights.model)
     memory = job.options.memory

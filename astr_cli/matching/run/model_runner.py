@@ -12,11 +12,11 @@ from torch import Tensor
 
 from astr_cli.images.masks import PackedMask
 from astr_cli.matching.photos.geometry import PhotoGeometry
-from astr_cli.matching.resources.compute import Precision
 from astr_cli.matching.resources.cores import use_threads
 from astr_cli.model.astr import Astr, MatchSettings, RawMatches
 from astr_cli.model.backbone import Features
 from astr_cli.model.coarse import cell_centres
+from astr_cli.options.matching import Precision
 from astr_cli.store.types import PairMatches
 
 

@@ -9,10 +9,11 @@ from astr_cli.images.catalogue import Catalogue, catalogue
 from astr_cli.images.info import ImageInfo
 from astr_cli.images.masks import find_masks
 from astr_cli.matching.photos.geometry import CameraSource, PhotoGeometry, photo_geometries, read_camera_source
-from astr_cli.matching.resources.compute import Compute, MatchOptions, resolve_compute
+from astr_cli.matching.resources.compute import Compute, resolve_compute
 from astr_cli.matching.run.events import FailedPair, Listener, Notice
 from astr_cli.matching.run.plan import PairBatch, make_plan
 from astr_cli.model.checkpoint import LoadedWeights, load_weights
+from astr_cli.options.matching import MatchOptions
 from astr_cli.pairs.reading import Pair, PairList, read_pairs
 from astr_cli.resources import weights_path
 

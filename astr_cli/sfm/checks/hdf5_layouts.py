@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from astr_cli.images.geometry import matched_size
 from astr_cli.sfm.checks.graph import PairCount, check_graph, check_names
 from astr_cli.sfm.checks.hdf5 import FEATURES, HDF5Leaves, Kind, Leaf
 from astr_cli.sfm.checks.points import check_indices, check_keypoints, judge, report_suspicion
 from astr_cli.sfm.checks.report import FileReport, Findings, UnreadableError, names_of
+from astr_cli.sfm.tracks.match_rows import matched_before
 from astr_cli.store.errors import StoreError
 from astr_cli.store.matches_file import DAMAGE, MatchesFile
 from astr_cli.store.types import StoredPair
@@ -51,8 +51,8 @@ def _check_ours(layout: HDF5Leaves, found: Findings) -> tuple[int, int, int]:
     sizes: dict[str, tuple[int, int]] = {}
     try:
         with MatchesFile(layout.path) as file:
-            long_side = file.attributes.get("long_side", "")
             for pair in file.pairs():
+                before = [matched_before(file.attributes, size) for size in (pair.size0, pair.size1)]
                 layout.alive()
                 for name, size in ((pair.name0, pair.size0), (pair.name1, pair.size1)):
                     if sizes.setdefault(name, size) != size:
@@ -63,7 +63,7 @@ def _check_ours(layout: HDF5Leaves, found: Findings) -> tuple[int, int, int]:
                     found.add("error", "damaged", str(error).removeprefix(f"{layout.path}: ").split(";")[0])
                     continue
                 counted.append(PairCount(pair.name0, pair.name1, len(matches)))
-                odd |= _odd_images(pair, (matches.keypoints0, matches.keypoints1), matches.reference, long_side, found)
+                odd |= _odd_images(pair, (matches.keypoints0, matches.keypoints1), matches.reference, before, found)
     except StoreError as error:
         raise UnreadableError(str(error).removeprefix(f"{layout.path}: ")) from None
     for name in sorted(odd):
@@ -77,27 +77,31 @@ def _odd_images(
     pair: StoredPair,
     keypoints: tuple[NDArray[np.float32], NDArray[np.float32]],
     reference: NDArray[np.uint8],
-    long_side: str,
+    before: list[tuple[int, int] | None],
     found: Findings,
 ) -> set[str]:
-    """The images of a pair whose points look half a pixel off; also notes points outside the image."""
+    """The images of a pair whose points look half a pixel off; points outside are noted.
+
+    before: the matched sizes, for a pair that does not hold them itself.
+    """
     odd = set()
-    sides = zip((pair.name0, pair.name1), keypoints, (pair.size0, pair.size1), strict=True)
-    for side, (name, points, size) in enumerate(sides):
+    matched = (pair.matched0 or before[0], pair.matched1 or before[1])
+    sides = zip((pair.name0, pair.name1), keypoints, (pair.size0, pair.size1), matched, strict=True)
+    for side, (name, points, size, seen) in enumerate(sides):
         suspicion = judge(points, size, "centre")
         if suspicion.outside:
             found.add("warning", "outside", f"{name} in {names_of(*pair[:2])} ({suspicion.outside} points)")
         centres = points[reference == side]
-        if suspicion.half_pixel or (long_side.isdecimal() and _beside_cells(centres, size, int(long_side))):
+        if suspicion.half_pixel or (seen is not None and _beside_cells(centres, size, seen)):
             odd.add(name)
     return odd
 
 
-def _beside_cells(points: NDArray[np.float32], size: tuple[int, int], long_side: int) -> bool:
-    """Whether points (M, 2) become exact centres of cells only after a shift by half a pixel either way."""
-    if not len(points) or long_side < 1:
+def _beside_cells(points: NDArray[np.float32], size: tuple[int, int], matched: tuple[int, int]) -> bool:
+    """Whether points (M, 2) that shall be centres of cells are so only once half a pixel is added or taken away."""
+    if not len(points):
         return False
-    scale = np.array(matched_size(*size, long_side)) / np.array(size)
+    scale = np.array(matched) / np.array(size)
 
     def on_cells(shift: float) -> float:
         cells = ((points.astype(np.float64) + shift + 0.5) * scale - CELL / 2) / CELL

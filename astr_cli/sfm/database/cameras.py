@@ -5,46 +5,29 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from astr_cli.errors import AstrError
 from astr_cli.images.catalogue import catalogue
+from astr_cli.options.database import CameraOptions
 from astr_cli.sfm import colmap
 from astr_cli.sfm.database.atomic import read_only
 from astr_cli.sfm.tracks.match_rows import MatchedImage
 from astr_cli.store.camera_models import MODELS, problem_of_camera
 from astr_cli.store.cameras import Camera, read_cameras
 
-MODES = ("auto", "single", "per-folder", "per-image")
-
 
 class CameraOptionError(AstrError):
     """Invalid camera options."""
 
 
-@dataclass(frozen=True)
-class CameraOptions:
-    """The source of cameras. Parameters are in COLMAP's convention, the first pixel's centre at (0.5, 0.5)."""
-
-    mode: str = "auto"
-    """One of MODES. auto: photos of one EXIF camera share a camera; so do those of equal size and focal length whose
-    EXIF lacks make or model; a photo without a focal length gets its own."""
-    model: str = "SIMPLE_RADIAL"
-    """COLMAP's name of the camera model, for cameras that do not come from `known`."""
-    params: str | None = None
-    """Parameters of that model, separated by commas; None: EXIF focal length, else 1.2 times the long side."""
-    known: Path | None = None
-    """A COLMAP model folder, database or cameras.txt; photos that it does not cover get a camera by `mode`."""
-
-    def __post_init__(self) -> None:
-        if self.mode not in MODES:
-            raise CameraOptionError(f"--camera-mode {self.mode}: choose one of {', '.join(MODES)}")
-        if self.model not in MODELS:
-            raise CameraOptionError(f"--camera-model {self.model}: choose one of {', '.join(MODELS)}")
-        if self.params is not None:
-            _check_params(self.model, self.params)
+def check_camera_options(options: CameraOptions) -> None:
+    """Raises CameraOptionError for a model that COLMAP does not have, or parameters that do not fit it."""
+    if options.model not in MODELS:
+        raise CameraOptionError(f"--camera-model {options.model}: choose one of {', '.join(MODELS)}")
+    if options.params is not None:
+        _check_params(options.model, options.params)
 
 
 def _check_params(model: str, text: str) -> None:

@@ -7,60 +7,28 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from astr_cli.errors import AstrError
+from astr_cli.options.database import CameraOptions, ImportOptions, TrackOptions
+from astr_cli.options.option import declared
 from astr_cli.sfm.database.atomic import backup_name, check_target, examine, is_resumed, new_database
-from astr_cli.sfm.database.cameras import CameraOptions, Held, check_known, held_by, image_ids, import_images
+from astr_cli.sfm.database.cameras import Held, check_camera_options, check_known, held_by, image_ids, import_images
 from astr_cli.sfm.database.contents import NOTHING, Existing, pair_id, read_existing
 from astr_cli.sfm.database.difference import Difference, choose_mode, difference, unchanged
 from astr_cli.sfm.database.inputs import check_photos, content_hash, find_matches, find_root, folder_hash
 from astr_cli.sfm.database.keypoints import clear_geometries, write_notes, write_points
 from astr_cli.sfm.database.known_poses import KnownPoses, cameras_of, write_model
 from astr_cli.sfm.database.verification import Verified, count_verified, verify
-from astr_cli.sfm.tracks.build import MERGE_RADIUS, Tracks, build_tracks
+from astr_cli.sfm.tracks.build import Tracks, build_tracks
 from astr_cli.sfm.tracks.match_rows import StoredRows
 from astr_cli.sfm.tracks.pair_matches import PairLists, pair_matches
 from astr_cli.sfm.tracks.statistics import TrackStatistics, statistics_of
 from astr_cli.sfm.tracks.thinning import thin_tracks
 from astr_cli.store.matches_file import MatchesFile
 from astr_cli.wording import counted
-
-
-@dataclass(frozen=True)
-class ImportOptions:
-    """The options of `astr colmap-import`."""
-
-    database: Path
-    """The database to make or to add to."""
-    matches: Path | None = None
-    """None: matches.h5 beside the database, else in the current folder."""
-    images: Path | None = None
-    """None: the root stored in the matches file, from its folder, else from the current folder."""
-    cameras: CameraOptions = field(default_factory=CameraOptions)
-    """For images that the database does not have; the cameras of the others are kept."""
-    min_score: float = 0.0
-    """Leave out matches with a lower score."""
-    merge_radius: float = MERGE_RADIUS
-    """Matches this close in an image, in matched pixels, may become one track."""
-    max_keypoints: int | None = None
-    """Keep this many of an image's keypoints, spread over it; None: all."""
-    min_track: int = 2
-    """Leave out tracks that see fewer images."""
-    mode: str | None = None
-    """One of difference.MODES; None: create where there is no database, append to one that has all of the images."""
-    verify: bool = True
-    """Whether to verify the pairs, which writes their two-view geometries."""
-    poses: Path | None = None
-    """A COLMAP model folder with known poses to verify by."""
-    dry_run: bool = False
-    """Only report the changes, and write nothing."""
-    backup: bool = True
-    """Whether to keep a database with content as a backup beside the new one."""
-    replace_ours: bool = False
-    """Replace a database that astr wrote, without a backup; refuse any other with content."""
 
 
 @dataclass(frozen=True)
@@ -113,11 +81,12 @@ def import_matches(options: ImportOptions, tell: Callable[[str], None] = lambda 
     Raises AstrError: a database that does not fit `options.mode` or is damaged, no or bad matches, photos missing or
     changed, unusable cameras or poses. The database is complete under its name, or as it was before.
     """
+    check_camera_options(options.cameras)
     target = examine(options.database)
     if options.replace_ours:
         check_target(options.database, replace_ours=True)
     path = options.matches or find_matches(options.database)
-    with MatchesFile(path) as file, closing(StoredRows(file, options.min_score)) as rows:
+    with MatchesFile(path) as file, closing(StoredRows(file, options.tracks.min_score)) as rows:
         root = options.images or find_root(path, file.attributes.get("images", ""), rows.images[0].name)
         check_photos(root, rows.images, path)
         existing = read_existing(options.database) if target.tables else NOTHING
@@ -205,21 +174,20 @@ class ImportSteps:
         self.poses = KnownPoses(options.poses, [matched.name for matched in rows.images]) if options.poses else None
         self.cameras = options.cameras
         if options.poses is not None and self.cameras.known is None:
-            self.cameras = replace(self.cameras, known=options.poses)
+            self.cameras = replace(self.cameras, cameras=str(options.poses))
         self.identity = {
             "format": "1",
             "matches": content_hash(matches),
-            "min_score": repr(options.min_score),
-            "merge_radius": repr(options.merge_radius),
-            "max_keypoints": repr(options.max_keypoints),
-            "min_track": repr(options.min_track),
+            **{each.field: repr(getattr(options.tracks, each.field)) for each in declared(TrackOptions)},
         }
         self.verification = f"poses {folder_hash(options.poses)}" if options.poses else "ransac"
 
     @property
     def _sharing(self) -> str:
-        """Text that identifies how a new database gets its cameras."""
-        return f"{SHARING} {self.cameras!r}"
+        """What decides which cameras a new database gets."""
+        mode, model, params = self.cameras.mode, self.cameras.model, self.cameras.params
+        # The text that databases have held from the beginning.
+        return f"{SHARING} CameraOptions({mode=!r}, {model=!r}, {params=!r}, known={self.cameras.known!r})"
 
     def run(self) -> ImportOutcome:
         """Writes the missing data, if any."""
@@ -280,15 +248,16 @@ class ImportSteps:
             f"{self.matches}: {counted(len(self.rows.images), 'image')}, {counted(len(self.rows.pairs), 'pair')}; "
             "building tracks"
         )
-        tracks = build_tracks(self.rows, options.merge_radius)
+        tracks = build_tracks(self.rows, options.tracks.merge_radius)
         if not len(tracks.of_row):
             raise AstrError(
-                f"{self.matches}: no match has a score of {options.min_score:g} or more; "
-                "lower --min-score or match again"
+                f"{self.matches}: has no match with a score of at least {options.tracks.min_score:g}; lower --min-score"
             )
-        tracks = thin_tracks(tracks, self.rows.images, options.max_keypoints, options.min_track)
+        tracks = thin_tracks(tracks, self.rows.images, options.tracks.max_keypoints, options.tracks.min_track)
         if not len(tracks.image):
-            raise AstrError(f"{self.matches}: no track spans {options.min_track} images; use a smaller --min-track")
+            raise AstrError(
+                f"{self.matches}: no track sees {options.tracks.min_track} images; take a smaller --min-track"
+            )
         lists = pair_matches(tracks, self.rows)
         change = difference(self.mode, existing, self.rows.images, len(tracks.image), self.rows.pairs, lists.counts())
         losing = _losing_warnings(self.matches, change)

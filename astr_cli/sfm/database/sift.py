@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from astr_cli.errors import AstrError
+from astr_cli.options.database import CameraOptions
 from astr_cli.sfm import colmap
 from astr_cli.sfm.database.atomic import new_database
-from astr_cli.sfm.database.cameras import CameraOptions, import_images
+from astr_cli.sfm.database.cameras import import_images
 from astr_cli.sfm.tracks.match_rows import MatchedImage
 
 SEED = 0

@@ -7,33 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from astr_cli.errors import AstrError
-from astr_cli.sfm.exports.hdf5 import write_hloc, write_imc
-from astr_cli.sfm.exports.shared_keypoints import Tracked, read_tracked
-from astr_cli.sfm.exports.text import write_colmap, write_openmvg
-from astr_cli.sfm.tracks.build import MERGE_RADIUS
+from astr_cli.options.files import ExportOptions
+from astr_cli.sfm.exports.formats import FORMATS
+from astr_cli.sfm.exports.shared_keypoints import read_tracked
 from astr_cli.store.errors import disk_full, is_full
-
-FORMATS = ("hloc", "imc", "colmap", "openmvg")
-
-
-@dataclass(frozen=True)
-class ExportOptions:
-    """The options of `astr export`."""
-
-    matches: Path
-    """The matches file that astr match wrote."""
-    out: Path
-    """The folder to write into; created when missing."""
-    format: str
-    """One of FORMATS."""
-    images: Path | None = None
-    """The folder of the photos, for OpenMVG; None: the root stored in the matches file."""
-    min_score: float = 0.0
-    """Leave out matches with a lower score."""
-    merge_radius: float = MERGE_RADIUS
-    """Matches this close in an image, in matched pixels, may become one track."""
-    overwrite: bool = False
-    """Replace files of an earlier export."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +36,12 @@ def export_matches(options: ExportOptions) -> ExportSummary:
     """
     if options.format not in FORMATS:
         raise AstrError(f"--format {options.format}: choose one of {', '.join(FORMATS)}")
-    tracked = read_tracked(options.matches, options.min_score, options.merge_radius)
+    tracked = read_tracked(options.matches, options.tracks.min_score, options.tracks.merge_radius)
     root = options.images or _stored_root(options.matches, tracked.images_root)
     try:
         options.out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".export-", dir=options.out) as scratch:
-            _write(options.format, tracked, Path(scratch), root)
+            FORMATS[options.format].write(tracked, Path(scratch), root)
             files = sorted(path.relative_to(scratch) for path in Path(scratch).rglob("*") if path.is_file())
             _check_targets(options, files)
             for file in files:
@@ -84,17 +61,6 @@ def export_matches(options: ExportOptions) -> ExportSummary:
         pairs=len(tracked.pairs),
         matches=sum(map(len, tracked.matches)),
     )
-
-
-def _write(kind: str, tracked: Tracked, folder: Path, root: Path) -> None:
-    if kind == "hloc":
-        write_hloc(tracked, folder)
-    elif kind == "imc":
-        write_imc(tracked, folder)
-    elif kind == "colmap":
-        write_colmap(tracked, folder)
-    else:
-        write_openmvg(tracked, folder, root)
 
 
 def _check_targets(options: ExportOptions, files: list[Path]) -> None:

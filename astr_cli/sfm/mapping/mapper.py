@@ -10,16 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from astr_cli.errors import AstrError
+from astr_cli.options.mapping import MapOptions
 from astr_cli.sfm import colmap
-from astr_cli.sfm.colmap import open_database
+from astr_cli.sfm.colmap import MapperSettings, open_database
 from astr_cli.sfm.database.cameras import held_by
 from astr_cli.sfm.mapping.camera_changes import CameraFigures, camera_figures
 from astr_cli.sfm.mapping.georeference import Georeference, georeference
 from astr_cli.sfm.mapping.second_pass import refine
 from astr_cli.wording import counted
 
-MAPPERS = ("incremental", "global")
-SEED = 0
 PLY = "points.ply"
 WILD = 2.0  # a found focal length this many times the guess, or its inverse, is wrong
 
@@ -28,20 +27,6 @@ class MappingError(AstrError):
     """COLMAP could not build a model from a database."""
 
     exit_code = 3
-
-
-@dataclass(frozen=True)
-class MapOptions:
-    """How a database is mapped."""
-
-    mapper: str = "incremental"
-    """One of MAPPERS: image by image, or all cameras together."""
-    refine: bool = False
-    """Verify every pair again with the estimated poses, triangulate again and repeat the bundle adjustment."""
-
-    def __post_init__(self) -> None:
-        if self.mapper not in MAPPERS:
-            raise AstrError(f"--mapper {self.mapper}: choose one of {', '.join(MAPPERS)}")
 
 
 @dataclass(frozen=True)
@@ -95,7 +80,9 @@ def map_database(
             )
         if options.refine:
             tell(f"refining {counted(len(models), 'model')}")
-            models = sorted((refine(model, database, images, scratch, SEED) for model in models), key=_size)[::-1]
+            models = sorted(
+                (refine(model, database, images, scratch, _settings(options)) for model in models), key=_size
+            )[::-1]
         placed = [georeference(model, database, images) for model in models]
         for number, model in enumerate(models):
             model.update_point_3d_errors()  # the global mapper of 4.0 leaves them in other units
@@ -112,22 +99,26 @@ def map_database(
 def _models(database: Path, images: Path, names: list[str], scratch: Path, options: MapOptions) -> list[Any]:
     if options.mapper == "incremental":
         colours = all((images / name).is_file() for name in names)
-        return colmap.incremental_mapping(database, images, scratch, SEED, colours)
+        return colmap.incremental_mapping(database, images, scratch, _settings(options), colours)
     copy = scratch / database.name
     shutil.copyfile(database, copy)
     held = held_by(copy)
-    if held.known_focals < held.cameras and not _calibrate(copy):
+    if held.known_focals < held.cameras and not _calibrate(copy, options.seed):
         shutil.copyfile(database, copy)
-    return colmap.global_mapping(copy, images, scratch, SEED)
+    return colmap.global_mapping(copy, images, scratch, _settings(options))
 
 
-def _calibrate(database: Path) -> bool:
-    """Writes focal lengths estimated from fundamental matrices; False: they are implausible.
+def _settings(options: MapOptions) -> MapperSettings:
+    return MapperSettings(options.seed, options.mapper_option)
+
+
+def _calibrate(database: Path, seed: int) -> bool:
+    """Writes focal lengths found from fundamental matrices; False: they are not to be believed.
 
     For photos from one side of a flat relief COLMAP estimates 75 pixels instead of 480; the usual guess is 614.
     """
     before = _focal_lengths(database)
-    colmap.calibrate(database, SEED)
+    colmap.calibrate(database, seed)
     after = _focal_lengths(database)
     return all(before[number] / WILD < focal < before[number] * WILD for number, focal in after.items())
 

@@ -13,8 +13,8 @@ from astr_cli.sfm.database.known_poses import cameras_of
 from astr_cli.sfm.database.verification import verify
 
 
-def refine(model: Any, database: Path, images: Path, scratch: Path, seed: int) -> Any:
-    """The refined pycolmap.Reconstruction, in a frame of its own; the database of the model stays as it is.
+def refine(model: Any, database: Path, images: Path, scratch: Path, settings: colmap.MapperSettings) -> Any:
+    """The refined pycolmap.Reconstruction, in a frame of its own; the database that the model came from stays.
 
     Retries unregistered photos, as their pairs may pass with better cameras.
     """
@@ -28,8 +28,8 @@ def refine(model: Any, database: Path, images: Path, scratch: Path, seed: int) -
     start, out = work / "start", work / "out"
     for folder in (start, out):
         folder.mkdir()
-    colmap.triangulate(model, copy, images, start, seed).write(start)
-    refined = colmap.incremental_mapping(copy, images, out, seed, _coloured(model, images), start)
+    colmap.triangulate(model, copy, images, start, settings).write(start)
+    refined = colmap.incremental_mapping(copy, images, out, settings, _coloured(model, images), start)
     shutil.rmtree(work)
     return max(refined, key=lambda found: found.num_reg_images(), default=model)
 

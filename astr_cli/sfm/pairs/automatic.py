@@ -8,17 +8,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from astr_cli.errors import AstrError
+from astr_cli.options.option import stored_texts
+from astr_cli.options.pairs import METHODS, PairChoice
 from astr_cli.pairs.connectivity import connectivity
 from astr_cli.pairs.reading import read_pairs
 from astr_cli.pairs.writing import pairs_text
 from astr_cli.sfm.pairs.generators import NoPlacesError, Proposal, exhaustive, natural_order, sequential, spatial
 from astr_cli.sfm.pairs.retrieval import retrieval
 
-METHODS = ("auto", "exhaustive", "sequential", "spatial", "retrieval")
-MOST_PHOTOS = 60  # 1,770 pairs; beyond that, all pairs would take too long
-NEIGHBOURS = 20  # per photo, by position or similarity
-OVERLAP = 10  # following photos, of a sequence
-DISTANCE = 100.0  # metres
+MOST_PHOTOS = 60  # 1,770 pairs; beyond that nobody wants every pair
 HEAD = "# astr reconstruct: "
 
 
@@ -39,19 +37,19 @@ class Source(NamedTuple):
     device: str
 
 
-def choose_pairs(source: Source, method: str, tell: Callable[[str], None] = lambda line: None) -> Chosen:
-    """The pairs by a method: one of METHODS, or the path of a file of pairs.
+def choose_pairs(source: Source, choice: PairChoice, tell: Callable[[str], None] = lambda line: None) -> Chosen:
+    """The pairs by the method of `choice`: one of METHODS, or the path of a file of pairs.
 
     auto: all pairs of up to 60 photos; for more, the nearest by GPS if all photos have a position and these pairs
     connect them, else the most similar ones; `tell` gets a line with the choice.
 
     Raises AstrError: an unknown method, no pairs by it, photos that it cannot use.
     """
-    names = natural_order(source.names)
+    names, method = natural_order(source.names), choice.pairs
     if method == "auto":
-        chosen = _automatic(source, names, tell)
+        chosen = _automatic(source, names, choice, tell)
     elif method in METHODS:
-        chosen = Chosen(method, *_propose(source, names, method, tell))
+        chosen = Chosen(method, *_propose(source, names, choice, method, tell))
     elif Path(method).is_file():
         chosen = Chosen("file", [(pair.name0, pair.name1) for pair in read_pairs(Path(method)).pairs])
     else:
@@ -63,44 +61,48 @@ def choose_pairs(source: Source, method: str, tell: Callable[[str], None] = lamb
     return chosen._replace(pairs=sorted(chosen.pairs, key=lambda pair: sorted(place.get(name, first) for name in pair)))
 
 
-def _propose(source: Source, names: Sequence[str], method: str, tell: Callable[[str], None]) -> Proposal:
+def _propose(
+    source: Source, names: Sequence[str], choice: PairChoice, method: str, tell: Callable[[str], None]
+) -> Proposal:
     if method == "exhaustive":
         return exhaustive(names)
     if method == "sequential":
-        return sequential(names, OVERLAP, quadratic=False)
+        return sequential(names, choice.sequential.overlap, choice.sequential.quadratic)
     if method == "spatial":
-        return spatial(source.folder, names, NEIGHBOURS, DISTANCE, ignore_height=True)
-    return retrieval(source.folder, names, NEIGHBOURS, source.weights, source.device, tell)
+        near = choice.spatial
+        return spatial(source.folder, names, near.neighbours, near.distance, ignore_height=not near.height)
+    return retrieval(source.folder, names, choice.spatial.neighbours, source.weights, source.device, tell)
 
 
-def _automatic(source: Source, names: Sequence[str], tell: Callable[[str], None]) -> Chosen:
+def _automatic(source: Source, names: Sequence[str], choice: PairChoice, tell: Callable[[str], None]) -> Chosen:
     if len(names) <= MOST_PHOTOS:
-        return Chosen("exhaustive", *_propose(source, names, "exhaustive", tell))
+        return Chosen("exhaustive", *_propose(source, names, choice, "exhaustive", tell))
     count = len(names) * (len(names) - 1) // 2
     try:
-        near = _propose(source, names, "spatial", tell)
+        near = _propose(source, names, choice, "spatial", tell)
         whole = not near.warnings and len(connectivity(names, near.pairs).components) == 1
     except NoPlacesError:
         whole = False
-    what = f"{len(names)} photos make {count} pairs; astr pairs each photo with the {NEIGHBOURS}"
+    what = f"{len(names)} photos make {count} pairs; taking of each the {choice.spatial.neighbours}"
     if whole:
         tell(f"{what} nearest ones by GPS")
         return Chosen("spatial", *near)
-    tell(f"{what} most similar ones")
-    return Chosen("retrieval", *_propose(source, names, "retrieval", tell))
+    tell(f"{what} that look most alike")
+    return Chosen("retrieval", *_propose(source, names, choice, "retrieval", tell))
 
 
-def write_choice(path: Path, source: Source, method: str, tell: Callable[[str], None]) -> Chosen:
-    """Chooses pairs and writes them to `path`, or reuses those that the same call wrote before; warns of photos
-    without a pair.
+def write_choice(path: Path, source: Source, choice: PairChoice, tell: Callable[[str], None]) -> Chosen:
+    """Chooses pairs and writes them to `path`, or takes those that the same call wrote there before; warns of photos
+    that are in none.
 
     Raises AstrError as `choose_pairs` does, or when `path` cannot be written.
     """
-    key = hashlib.sha256(repr((sorted(source.names), method, source.weights)).encode()).hexdigest()[:16]
-    kept = _earlier(path, key) if method in METHODS else None
+    made_of = (sorted(source.names), source.weights, *stored_texts(choice, {}))
+    key = hashlib.sha256(repr(made_of).encode()).hexdigest()[:16]
+    kept = _earlier(path, key) if choice.pairs in METHODS else None
     if kept is not None:
         return _with_alone(kept, source.names)
-    chosen = choose_pairs(source, method, tell)
+    chosen = choose_pairs(source, choice, tell)
     head = f"{HEAD}{chosen.method} pairs of {len(source.names)} photos, {key}\n"
     temporary = path.with_name(path.name + ".tmp")
     try:

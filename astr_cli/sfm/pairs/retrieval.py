@@ -20,9 +20,10 @@ from astr_cli.images.catalogue import catalogue
 from astr_cli.images.info import ImageInfo
 from astr_cli.matching.photos.geometry import CameraSource, photo_geometries
 from astr_cli.matching.photos.loader import Loader
-from astr_cli.matching.resources.compute import MatchOptions, resolve_compute
+from astr_cli.matching.resources.compute import match_settings, resolve_compute
 from astr_cli.matching.run.model_runner import Runner
 from astr_cli.model.checkpoint import load_weights
+from astr_cli.options.matching import MatchingOptions
 from astr_cli.resources import weights_path
 from astr_cli.sfm.pairs.generators import Proposal, ranked_by_similarity
 
@@ -102,10 +103,10 @@ def vlad(features: Floats, words: Floats) -> Floats:
 
 @contextmanager
 def _extractor(infos: Mapping[str, ImageInfo], weights: str, device: str) -> Iterator[Extract]:
-    options = MatchOptions(pairs=Path("-"), out=Path("-"), weights=weights, device=device, long_side=LONG_SIDE)
+    options = MatchingOptions(weights=weights, device=device, long_side=LONG_SIDE)
     compute = resolve_compute(options)
     model = load_weights(weights_path(options.weights)).model
-    runner = Runner(model, compute.device, compute.precision, options.settings())
+    runner = Runner(model, compute.device, compute.precision, match_settings(options))
     views = photo_geometries(infos, CameraSource("none", None), compute.long_side)
 
     def extract(names: Sequence[str]) -> Iterator[Floats]:

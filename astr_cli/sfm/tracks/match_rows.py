@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -171,21 +171,35 @@ def read_rows(file: MatchesFile, min_score: float = 0.0) -> MatchRows:
     return MatchRows(stored.images, stored.pairs, *(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def _matched_images(file: MatchesFile, stored: Sequence[StoredPair]) -> tuple[MatchedImage, ...]:
-    text = file.attributes.get("long_side", "")
+def matched_before(attributes: Mapping[str, str], size: tuple[int, int]) -> tuple[int, int] | None:
+    """The matched size of an image of `size`, by the attributes of a file of format 1, which does not hold it."""
+    text = attributes.get("long_side", "")
     if not text.isdecimal() or int(text) < 1:
-        raise StoreError(f"{file.path}: the attribute long_side is '{text}', not a number; make it with astr match")
-    sizes: dict[str, tuple[int, int]] = {}
-    for pair in stored:
-        for name, size in ((pair.name0, pair.size0), (pair.name1, pair.size1)):
-            if sizes.setdefault(name, size) != size:
-                (w0, h0), (w1, h1) = sizes[name], size
-                raise StoreError(
-                    f"{file.path}: {name} is {w0}x{h0} in one pair and {w1}x{h1} in another; make it with astr match"
-                )
+        return None
     # Tiles match at full size, so a pixel of the matched photo is one of the photo.
-    tiled = file.attributes.get("tiles") == "true"
-    return tuple(
-        MatchedImage(name, sizes[name], sizes[name] if tiled else matched_size(*sizes[name], int(text)))
-        for name in sorted(sizes)
-    )
+    return size if attributes.get("tiles") == "true" else matched_size(*size, int(text))
+
+
+def _matched_images(file: MatchesFile, stored: Sequence[StoredPair]) -> tuple[MatchedImage, ...]:
+    images: dict[str, MatchedImage] = {}
+    for pair in stored:
+        sides = ((pair.name0, pair.size0, pair.matched0), (pair.name1, pair.size1, pair.matched1))
+        for name, size, matched in sides:
+            seen = matched or matched_before(file.attributes, size)
+            if seen is None:
+                text = file.attributes.get("long_side", "")
+                raise StoreError(
+                    f"{file.path}: the attribute long_side is '{text}', not a number; make it with astr match"
+                )
+            image = MatchedImage(name, size, seen)
+            known = images.setdefault(name, image)
+            if known != image:
+                raise StoreError(f"{file.path}: {_unlike(known, image)}; make it with astr match")
+    return tuple(images[name] for name in sorted(images))
+
+
+def _unlike(one: MatchedImage, other: MatchedImage) -> str:
+    kind, (w0, h0), (w1, h1) = "", one.size, other.size
+    if one.size == other.size:
+        kind, (w0, h0), (w1, h1) = "matched as ", one.matched, other.matched
+    return f"{one.name} is {kind}{w0}x{h0} in one pair and {w1}x{h1} in another"

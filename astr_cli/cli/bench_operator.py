@@ -1,11 +1,11 @@
-"""`astr bench`: how fast the parts are, each beside its peers in the same run."""
+"""`astr bench operator`: the operators beside their peers."""
 
-from typing import TYPE_CHECKING, Annotated
+from __future__ import annotations
 
-import typer
+from typing import TYPE_CHECKING
 
-from astr_cli.cli import bench_pipeline
-from astr_cli.cli.options import Device
+from astr_cli.options.bench import OperatorOptions
+from astr_cli.options.output import JsonOption
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,37 +14,8 @@ if TYPE_CHECKING:
 
     from astr_cli.bench.records import Machine, Timing
 
-bench = typer.Typer(help="Measure how fast the parts are, each beside its peers in the same run.", no_args_is_help=True)
-bench.command("pipeline")(bench_pipeline.command)
 
-
-@bench.command("operator")
-def operator(
-    grid: Annotated[
-        list[str] | None,
-        typer.Option(help="Grid of 1/8 cells, HEIGHTxWIDTH; may be repeated.", show_default="60x80, 104x104, 144x144"),
-    ] = None,
-    batch: Annotated[
-        list[int] | None, typer.Option(help="Pairs at a time; may be repeated.", show_default="1 and 8", min=1)
-    ] = None,
-    lists: Annotated[
-        list[str] | None,
-        typer.Option(help="Key lists: realistic (10% wrong centres) or random; may be repeated.", show_default="both"),
-    ] = None,
-    heads: Annotated[int, typer.Option(help="Heads of 32 channels: 8 in astr, 4 in astr-small.", min=1)] = 8,
-    device: Device = "auto",
-    dtype: Annotated[
-        str | None,
-        typer.Option(
-            help="float32, float16 or bfloat16; of attention only.", show_default="float32 on CPU, float16 on GPU"
-        ),
-    ] = None,
-    limit: Annotated[float, typer.Option(help="Leave out what would take more seconds a call.")] = 20.0,
-    skip: Annotated[
-        list[str] | None, typer.Option(help="Leave out implementations with this in their name; may be repeated.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line: machine, then timings.")] = False,
-) -> int:
+def command(options: OperatorOptions, output: JsonOption) -> int:
     """Measure sparse attention and the streaming dual softmax.
 
     Every backend of ours stands beside masked SDPA, SDPA without a mask (another function: what dense attention
@@ -64,23 +35,12 @@ def operator(
     """
     from dataclasses import asdict
 
-    from astr_cli.bench.operators import OperatorRequest, bench_operators
+    from astr_cli.bench.operators import bench_operators
     from astr_cli.bench.records import Machine
     from astr_cli.cli import console
 
-    plain = OperatorRequest()
-    request = OperatorRequest(
-        grids=tuple(_grid(text) for text in grid) if grid else plain.grids,
-        batches=tuple(batch) if batch else plain.batches,
-        lists=tuple(lists) if lists else plain.lists,
-        heads=heads,
-        device=device,
-        dtype=dtype,
-        limit=limit,
-        skip=tuple(skip or ()),
-    )
-    found = bench_operators(request)
-    if as_json:
+    found = bench_operators(options)
+    if output.as_json:
         for item in found:
             console.json_line({"event": "machine" if isinstance(item, Machine) else "timing", **asdict(item)})
     else:
@@ -88,14 +48,7 @@ def operator(
     return 0
 
 
-def _grid(text: str) -> tuple[int, int]:
-    height, _, width = text.partition("x")
-    if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
-        raise typer.BadParameter(f"--grid {text}: expected HEIGHTxWIDTH in cells, such as 60x80.")
-    return int(height), int(width)
-
-
-def _print_tables(found: "Iterator[Machine | Timing]") -> None:
+def _print_tables(found: Iterator[Machine | Timing]) -> None:
     """One table a size, as soon as both of its steps are there."""
     from rich.console import Console
 
@@ -118,11 +71,11 @@ def _print_tables(found: "Iterator[Machine | Timing]") -> None:
         _print_size(out, size)
 
 
-def _size_of(timing: "Timing") -> tuple[object, ...]:
+def _size_of(timing: Timing) -> tuple[object, ...]:
     return timing.operator, timing.grid, timing.batch, timing.lists
 
 
-def _print_size(out: "Console", timings: "list[Timing]") -> None:
+def _print_size(out: Console, timings: list[Timing]) -> None:
     from rich.table import Table
 
     first = timings[0]
@@ -145,7 +98,7 @@ def _print_size(out: "Console", timings: "list[Timing]") -> None:
             out.print(f"left out: {timing.implementation}, {timing.step}: {timing.skipped}", soft_wrap=True)
 
 
-def _figures(timing: "Timing") -> tuple[str, str, str]:
+def _figures(timing: Timing) -> tuple[str, str, str]:
     if timing.milliseconds is None:
         return "", "", ""
     ratio = "" if timing.ratio is None else f"{timing.ratio:.2f}"

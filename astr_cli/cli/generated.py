@@ -1,0 +1,116 @@
+"""The command line from the declared options: what Typer is given for each command.
+
+A command is a function whose parameters are classes of options (`astr_cli.options`); Typer sees a function with one
+parameter per option.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_type_hints
+
+import typer
+from typer.core import TyperCommand
+
+from astr_cli.options.config_file import read_config
+from astr_cli.options.matching import FILES
+from astr_cli.options.option import Declared, build, declared
+
+CONFIG = "config"
+
+
+class AstrCommand(TyperCommand):
+    """A command that takes `--config`, and refuses an option of one value that is given twice."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Before Typer parses: counts the options, and takes defaults from the file of `--config`."""
+        values, _, order = self.make_parser(ctx).parse_args(args=list(args))
+        single = [each for each in order if each.param_type_name == "option" and not each.multiple]
+        for each in single:
+            if single.count(each) > 1:
+                raise typer.BadParameter(f"{max(each.opts, key=len)} is given more than once; give it once.")
+        if values.get(CONFIG) is not None:
+            ctx.default_map = {
+                **(ctx.default_map or {}),
+                **read_config(Path(values[CONFIG]), ctx.info_name, self.known),
+            }
+        return super().parse_args(ctx, args)
+
+    @property
+    def known(self) -> tuple[Declared, ...]:
+        """The options of the command, without those that every command has."""
+        found: tuple[Declared, ...] = self.callback.declared  # type: ignore[union-attr]
+        return found
+
+
+def add_command(app: typer.Typer, name: str, command: Callable[..., int | None], help: str | None = None) -> None:
+    """Registers `command`, whose parameters are classes of options, under `name`; help: None = its docstring."""
+    app.command(name, cls=AstrCommand, help=help)(generated(command))
+
+
+def generated(command: Callable[..., int | None]) -> Callable[..., int | None]:
+    """The function that Typer calls: takes one keyword per option, and gives `command` instances of its classes."""
+    kinds = {name: kind for name, kind in get_type_hints(command).items() if name != "return"}
+    found: dict[str, Declared] = {}
+    for kind in kinds.values():
+        for each in declared(kind):
+            if not each.option.hidden:
+                found.setdefault(each.key, each)
+
+    def run(**values: Any) -> int | None:
+        return command(**{name: build(kind, values) for name, kind in kinds.items()})
+
+    run.__name__, run.__doc__ = command.__name__, command.__doc__
+    run.__signature__ = inspect.Signature([*_parameters(found.values()), _CONFIG])  # type: ignore[attr-defined]
+    run.declared = tuple(found.values())  # type: ignore[attr-defined]
+    return run
+
+
+def _parameters(options: Iterable[Declared]) -> Iterator[inspect.Parameter]:
+    """Arguments first, then the files, as the help shows them."""
+    for each in sorted(options, key=lambda each: (not each.option.argument, each.option.panel != FILES)):
+        default = inspect.Parameter.empty if each.required else _default(each)
+        kind = inspect.Parameter.KEYWORD_ONLY
+        yield inspect.Parameter(each.key, kind, default=default, annotation=Annotated[_type(each), _declaration(each)])
+
+
+def _default(each: Declared) -> Any:
+    return list(each.default) if isinstance(each.default, tuple) else each.default
+
+
+def _type(each: Declared) -> Any:
+    """Typer repeats an option for a list; to it, a tuple is an option of several values."""
+    return list[get_args(each.type)[0]] if each.many else each.type  # type: ignore[misc]
+
+
+def _declaration(each: Declared) -> Any:
+    known = each.option
+    if known.argument:
+        return typer.Argument(help=known.help, metavar=each.key.upper())
+    flags = [f"--{each.name}/--no-{each.name}" if known.switch else f"--{each.name}"]
+    if known.short:
+        flags.append(f"-{known.short}")
+    more: dict[str, Any] = {}
+    if known.default_text and (each.default is None or each.default == ()):
+        more["show_default"] = known.default_text
+    if known.parse is not None:
+        more.update(parser=known.parse, metavar="<size>")
+    return typer.Option(*flags, help=known.help, rich_help_panel=known.panel, **more)
+
+
+_CONFIG = inspect.Parameter(
+    CONFIG,
+    inspect.Parameter.KEYWORD_ONLY,
+    default=None,
+    annotation=Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            help="TOML file with options under their names here, without dashes in front. The command line takes "
+            "precedence; relative paths start from the file's folder.",
+            expose_value=False,
+        ),
+    ],
+)

@@ -1,0 +1,79 @@
+"""Files of options: what `--config` reads, and what `astr reconstruct` writes."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from astr_cli.errors import AstrError
+from astr_cli.options.option import Declared, declared, is_path, values_of
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+def read_config(path: Path, command: str, known: Sequence[Declared]) -> dict[str, Any]:
+    """The values in a file, by `Declared.key`, as the command line would have them.
+
+    Raises AstrError: no such file, not TOML, a name that the command does not have (naming the nearest).
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise AstrError(f"--config {path}: cannot be read ({error.strerror})") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise AstrError(f"--config {path}: is not TOML ({error})") from None
+    names = {each.name: each for each in known}
+    values = {}
+    for name, value in content.items():
+        each = names.get(name) or names.get(name.replace("_", "-"))
+        if each is None:
+            near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]
+            raise AstrError(f"--config {path}: astr {command} has no option '{name}'; did you mean '{near}'?")
+        values[each.key] = _checked(path, each, value)
+    return values
+
+
+def config_text(options: Any, folder: Path, head: str) -> str:
+    """The options as a file in `folder`, paths relative to it, under `head` as a comment; None is left out."""
+    import tomli_w
+
+    values, found = values_of(options), {}
+    for each in declared(type(options)):
+        value = values[each.key]
+        if each.option.hidden or value is None or value == ():
+            continue
+        found[each.name] = _plain(each, value, folder)
+    return f"# {head}\n{tomli_w.dumps(found)}"
+
+
+def _checked(path: Path, each: Declared, value: Any) -> Any:
+    """The value as text, as the command line would have it; paths as seen from the current folder."""
+    if isinstance(value, list) and each.many:
+        return [_checked_item(path, each, item) for item in value]
+    return _checked_item(path, each, value)
+
+
+def _checked_item(path: Path, each: Declared, value: Any) -> Any:
+    if not isinstance(value, (str, int, float)) or isinstance(value, bool) != (each.type is bool):
+        wanted = "true or false" if each.type is bool else "a single value"
+        raise AstrError(f"--config {path}: '{each.name}' takes {wanted}, not {value!r}")
+    if isinstance(value, str) and is_path(each, value) and value != "-":
+        # Without the detours that a file in another folder makes: the same path that the command line would have.
+        return os.path.normpath(path.parent / value)
+    return value if isinstance(value, bool) else str(value)
+
+
+def _plain(each: Declared, value: Any, folder: Path) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(each, item, folder) for item in value]
+    if is_path(each, value):
+        relative = os.path.relpath(value, folder)
+        return Path(relative).as_posix()
+    return value

@@ -1,0 +1,66 @@
+"""The options of commands that read or write files of matches: check, export, and the drawings of match."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from astr_cli.options.database import JoinOptions
+from astr_cli.options.matching import FILES
+from astr_cli.options.option import check, group, option
+
+
+@dataclass(frozen=True)
+class PlotOption:
+    """Drawings of matched pairs."""
+
+    plots: Path | None = option(
+        None,
+        help="After matching, draw up to 100 pairs into this folder; red is a low score, green is high.",
+        stored=False,
+        panel=FILES,
+    )
+
+
+@dataclass(frozen=True)
+class SampleOption:
+    """How many pairs `astr plan` matches."""
+
+    sample: int = option(
+        5,
+        help="Pairs to match as a timing sample (rounded up to two rounds of --batch x --jobs). Their results are "
+        "discarded. 0: none.",
+        stored=False,
+        least=0,
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True)
+class CheckOptions:
+    """The options of `astr check`."""
+
+    paths: tuple[Path, ...] = option(
+        help="HDF5 files of astr, hloc, kornia or Kaggle, COLMAP databases, or folders of them.",
+        stored=False,
+        argument=True,
+    )
+    as_json: bool = option(False, name="json", help="Print one JSON object per file on standard output.", stored=False)
+    quiet: bool = option(False, help="Print errors only; the exit code says the rest.", stored=False, short="q")
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """The options of `astr export`."""
+
+    matches: Path = option(help="File written by astr match.", stored=False, argument=True)
+    out: Path = option(help="Folder to write into.", stored=False, short="o")
+    format: str = option("hloc", help="Format to write; they are listed above.", stored=False, short="f")
+    images: Path | None = option(
+        None,
+        help="Folder of the photos, for openmvg.",
+        stored=False,
+        default_text="where they were matched",
+    )
+    tracks: JoinOptions = group(JoinOptions)
+    overwrite: bool = option(False, help="Replace the files of an earlier export.", stored=False)

@@ -1,0 +1,44 @@
+"""How COLMAP maps a database."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from astr_cli.options.option import OptionError, check, option
+
+Mapper = Literal["incremental", "global"]
+
+MAPPING = "Mapping"
+
+
+@dataclass(frozen=True)
+class MapOptions:
+    """Mapper, seed and refinement."""
+
+    mapper: Mapper = option(
+        "incremental",
+        help="incremental: adds photo by photo; global: all cameras together, faster for hundreds of photos.",
+        stored=True,
+        panel=MAPPING,
+    )
+    seed: int = option(0, help="Seed of the mapper's random choices.", stored=True, panel=MAPPING, least=0)
+    mapper_option: tuple[str, ...] = option(
+        (),
+        help="An option of pycolmap's mapper as NAME=VALUE, such as min_model_size=5 or mapper.filter_max_reproj_error"
+        "=2. May be repeated.",
+        stored=True,
+        panel=MAPPING,
+        default_text="none",
+    )
+    refine: bool = option(
+        False,
+        help="Afterwards re-verify all pairs with the estimated poses, re-triangulate, run bundle adjustment again and "
+        "retry unregistered photos.",
+        stored=True,
+        panel=MAPPING,
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+        for text in self.mapper_option:
+            if not (text.partition("=")[0] and text.partition("=")[2]):
+                raise OptionError(f"--mapper-option {text}: give NAME=VALUE, such as min_model_size=5")

@@ -1,0 +1,43 @@
+"""The options of `astr reconstruct`: those of every step that it takes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from astr_cli.options.database import CameraOptions, TrackOptions
+from astr_cli.options.mapping import MapOptions
+from astr_cli.options.matching import FILES, MatchingOptions
+from astr_cli.options.option import group, option
+from astr_cli.options.pairs import PairChoice
+
+
+@dataclass(frozen=True)
+class ReconstructOptions:
+    """Photos to a model."""
+
+    photos: Path = option(help="Folder of the photos; its subfolders are searched too.", stored=False, argument=True)
+    out: Path = option(
+        help="Folder for pairs, matches, database and models. It may be the folder above the photos.",
+        stored=False,
+        short="o",
+        panel=FILES,
+    )
+    plots: Path | None = option(
+        None,
+        help="After matching, draw up to 100 pairs into this folder; red is a low score, green is high.",
+        stored=False,
+        panel=FILES,
+    )
+    skip_bad: bool = option(False, help="Continue without photos that cannot be read.", stored=False, panel=FILES)
+    overwrite: bool = option(
+        False, help="Match again from scratch, whatever an earlier run left in OUT.", stored=False, panel=FILES
+    )
+    matching: MatchingOptions = group(MatchingOptions)
+    choice: PairChoice = group(PairChoice)
+    cameras: CameraOptions = group(CameraOptions)
+    tracks: TrackOptions = group(TrackOptions)
+    mapping: MapOptions = group(MapOptions)
+
+    @property
+    def sparse(self) -> Path:
+        """Where the models 0, 1, ... go: OUT/sparse, where other programs look for them; OUT if that is its name."""
+        return self.out if self.out.resolve().name == "sparse" else self.out / "sparse"

@@ -1,0 +1,94 @@
+"""The options of `astr train`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from astr_cli.options.matching import is_weights_file
+from astr_cli.options.option import OptionError, check, option
+
+DATA, RUN, RECIPE, OTHER = "Data", "Run", "Recipe", "Instead of training"
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """None: what the recipe or the resumed run says."""
+
+    photos: Path = option(help="Folder of photos: textures for the rendered scenes.", stored=False, panel=DATA)
+    rgbd: Path | None = option(None, help="Folder of RGB-D sequences to train on as well.", stored=False, panel=DATA)
+    megadepth: Path | None = option(
+        None, help="Folder of MegaDepth in LoFTR's layout to train on as well.", stored=False, panel=DATA
+    )
+    out: Path | None = option(
+        None, help="Folder of a new run: checkpoints, log.csv, exported weights.", stored=False, panel=RUN
+    )
+    resume: Path | None = option(
+        None, help="Folder of a run to resume exactly where it stopped.", stored=False, panel=RUN
+    )
+    init: str | None = option(
+        None,
+        help="Weights to start a new run from, by shipped name or as a safetensors file: their step, fresh moments.",
+        stored=False,
+        panel=RUN,
+        is_path=is_weights_file,
+    )
+    preset: str | None = option(
+        None,
+        help="Which model: astr, astr-small, or astr-small-linear (no spots).",
+        stored=False,
+        panel=RECIPE,
+        default_text="astr-small, or that of --resume",
+    )
+    steps: int | None = option(
+        None, help="Horizon of the schedule; training ends there.", stored=False, panel=RECIPE, least=1
+    )
+    minutes: float | None = option(
+        None, help="Stop after this long, with a checkpoint.", stored=False, panel=RUN, least=0
+    )
+    side: int | None = option(
+        None, help="Side of the rendered images in pixels, a multiple of 32.", stored=False, panel=RECIPE
+    )
+    batch: int | None = option(None, help="Pairs per step.", stored=False, panel=RECIPE, least=1)
+    processes: int | None = option(
+        None,
+        help="Processes of one thread each; on a CPU, as many as cores.",
+        stored=False,
+        panel=RECIPE,
+        least=1,
+    )
+    workers: int | None = option(
+        None,
+        help="Processes that make scenes ahead of the training; 0: none.",
+        stored=False,
+        panel=RUN,
+        least=0,
+        default_text="0 on a CPU, up to 12 beside a GPU",
+    )
+    difficulty: float | None = option(
+        None, help="How far apart the views are; 0.6 for the first hours.", stored=False, panel=RECIPE, least=0
+    )
+    rate: float | None = option(None, help="Peak learning rate.", stored=False, panel=RECIPE, least=0)
+    seed: int | None = option(None, help="Seed of scenes and sampling.", stored=False, panel=RECIPE)
+    set_values: tuple[str, ...] = option(
+        (),
+        name="set",
+        help="Any other value of the recipe (train/config.py), such as --set fine_share=0.5. May be repeated.",
+        stored=False,
+        panel=RECIPE,
+        default_text="none",
+    )
+    every: int = option(250, help="Steps between two checkpoints.", stored=False, panel=RUN, least=1)
+    device: str = option("auto", help="auto, cpu, cuda or cuda:N.", stored=False, panel=RUN)
+    contact_sheet: Path | None = option(
+        None, help="Only draw some scenes of each kind into this folder, then stop.", stored=False, panel=OTHER
+    )
+    write_validation: Path | None = option(
+        None,
+        help="Only render pairs of held-out photos into this folder, for astr eval, then stop.",
+        stored=False,
+        panel=OTHER,
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.difficulty is not None and self.difficulty > 1:
+            raise OptionError(f"--difficulty {self.difficulty:g}: give at most 1")
