@@ -52,10 +52,10 @@ class SfmFigures:
 def bench_sfm(
     options: SfmOptions, listener: Listener, tell: Callable[[str], None] = lambda line: None
 ) -> Iterator[SfmFigures]:
-    """Ours, then SIFT's, of each folder. Raises BenchError: a folder without photos; AstrError: as the steps do."""
+    """Per folder, astr's reconstruction, then SIFT's. Raises BenchError: no photos in a folder; AstrError of steps."""
     names = [folder.resolve().name for folder in options.folders]
     if len(set(names)) < len(names):
-        raise BenchError(f"two of the folders are called {max(names, key=names.count)}; rename one, or run them apart")
+        raise BenchError(f"two of the folders are called {max(names, key=names.count)}; rename one")
     for folder, name in zip(options.folders, names, strict=True):
         if not folder.is_dir():
             raise BenchError(f"{folder}: no such folder; check the path")

@@ -73,8 +73,8 @@ class Matcher:
         `options` are those of `astr match` that concern two photos: long_side, threshold, max_matches, one_way,
         scaling, precision (docs/options.md, Matching; help(MatchingOptions)).
 
-        Raises WeightsError for weights that cannot be used, OptionError for an option that does not exist, makes no
-        sense or that this machine cannot serve.
+        Raises WeightsError for weights that cannot be used, OptionError for an option that does not exist, is invalid
+        or is not available on this machine.
         """
         return cls.from_options(_options(weights=str(weights), device=device or "auto", **options))
 
@@ -134,7 +134,7 @@ def _options(**given: Any) -> MatchingOptions:
     for name in given:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
-            raise OptionError(f"{name}: is no option of Matcher.load; did you mean {near}?")
+            raise OptionError(f"{name}: not an option of Matcher.load; did you mean {near}?")
     return MatchingOptions(**given)
 
 

@@ -42,7 +42,7 @@ MIN_MODEL_IMAGES = 3
 
 
 class MapperSettings(NamedTuple):
-    """What a mapper is told besides its inputs."""
+    """The settings of a mapper."""
 
     seed: int = 0
     options: tuple[str, ...] = ()
@@ -132,7 +132,7 @@ def read_model(folder: Path) -> Any:
 def incremental_mapping(
     database: Path, images: Path, out: Path, settings: MapperSettings, colours: bool, start: Path | None = None
 ) -> list[Any]:
-    """The models (pycolmap.Reconstruction) that come out of a database; `start`: the folder of one to go on from."""
+    """The models (pycolmap.Reconstruction) of a database by the incremental mapper; `start`: a model to extend."""
     options = _pipeline(settings)
     options.extract_colors = colours
     with quiet(errors=False):
@@ -141,7 +141,7 @@ def incremental_mapping(
 
 
 def global_mapping(database: Path, images: Path, out: Path, settings: MapperSettings) -> list[Any]:
-    """Likewise, all cameras at a time."""
+    """The models of a database by the global mapper, which solves for all cameras together."""
     options = pycolmap.GlobalPipelineOptions()
     options.random_seed = settings.seed
     _apply(settings.options, options)
@@ -159,7 +159,7 @@ def calibrate(database: Path, seed: int) -> None:
 
 
 def triangulate(model: Any, database: Path, images: Path, out: Path, settings: MapperSettings) -> Any:
-    """The model with points made anew from the database's geometries, its poses as they are."""
+    """The model with points triangulated again from the database's geometries; poses stay as they are."""
     with quiet(errors=False):
         return pycolmap.triangulate_points(model, database, images, out, True, _pipeline(settings))
 

@@ -55,7 +55,7 @@ class ReconstructSummary:
 
 
 def match_options(options: ReconstructOptions) -> MatchOptions:
-    """The options of the matching, with the files that a reconstruction keeps in OUT."""
+    """The matching options, with the paths of a reconstruction's files in OUT."""
     out = options.out
     return take(
         MatchOptions,
@@ -113,11 +113,11 @@ def reconstruct(
 def _mapped(
     options: ReconstructOptions, database: Path, images: int, tell: Callable[[str], None]
 ) -> tuple[ModelSummary, str]:
-    """The model, made now or by an earlier call, and the key that an earlier call is known by."""
+    """The model, from now or from an earlier call, and the key that identifies it."""
     key = _mapping_key(database, options.mapping)
     model = read_model_record(options.out / "summary.json", key, options.sparse / "0")
     if model is not None:
-        tell(f"{model.folder}: is the model of this database")
+        tell(f"{model.folder}: up to date, not mapped again")
         return model, key
     tell(f"mapping {counted(images, 'image')}")
     return map_database(database, options.photos, options.sparse, options.mapping, tell), key
@@ -130,13 +130,13 @@ def _mapping_key(database: Path, options: MapOptions) -> str:
 
 
 def _photos(options: ReconstructOptions) -> tuple[list[str], tuple[str, ...]]:
-    """The good photos of the folder, without pictures that an earlier run left, and what is wrong with the others."""
+    """The usable photos of the folder, without images of an earlier run, and the problems of the others."""
     photos = options.photos
     made = _made_folders(options)
     names = [name for name in find_images(photos) if not made & set((photos / name).resolve().parents)]
     found = catalogue(photos, names)
     if found.errors and not options.skip_bad:
-        raise AstrError(f"{photos}: {found.complaint()}; --skip-bad goes on without")
+        raise AstrError(f"{photos}: {found.complaint()}; use --skip-bad to continue without bad photos")
     good = list(found.infos)
     if len(good) < FEWEST_PHOTOS:
         raise AstrError(
@@ -147,7 +147,7 @@ def _photos(options: ReconstructOptions) -> tuple[list[str], tuple[str, ...]]:
 
 
 def _made_folders(options: ReconstructOptions) -> set[Path]:
-    """Folders whose pictures are no photos: OUT, or, where the photos lie in OUT, what astr and COLMAP make in it."""
+    """Folders whose images are no photos: OUT; if the photos lie in OUT, the folders that astr and COLMAP make in it."""
     out, photos = options.out.resolve(), options.photos.resolve()
     plots = {options.plots.resolve()} if options.plots is not None else set()
     return plots | ({out / "sparse", out / "dense"} if out in (photos, *photos.parents) else {out})
@@ -155,7 +155,7 @@ def _made_folders(options: ReconstructOptions) -> set[Path]:
 
 @contextmanager
 def _nothing_left(options: ReconstructOptions) -> Iterator[None]:
-    """Takes away what the block made, if it refuses to start."""
+    """Removes the files of the block if it refuses to start."""
     files = (options.out / "pairs.txt", options.out / CONFIG)
     before = {file: file.read_bytes() for file in files if file.is_file()}
     made = [folder for folder in (options.sparse, *options.sparse.parents) if not folder.exists()]
@@ -168,7 +168,7 @@ def _nothing_left(options: ReconstructOptions) -> Iterator[None]:
                     file.write_bytes(before[file])
                 else:
                     file.unlink(missing_ok=True)
-            with suppress(OSError):  # somebody else's file is in it
+            with suppress(OSError):  # the folder contains other files
                 for folder in made:
                     folder.rmdir()
         raise

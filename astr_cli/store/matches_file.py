@@ -89,7 +89,7 @@ class MatchesFile:
         if attributes.get("format") not in READ:
             found = attributes.get("format")
             kind = f"has format {found}" if found else "was not written by astr match (hloc's own files lack the names)"
-            raise StoreError(f"{self.path}: {kind}; this astr reads {READ[0]} and {READ[1]}: make it with astr match")
+            raise StoreError(f"{self.path}: {kind}; this astr reads {READ[0]} and {READ[1]}; make it with astr match")
         return attributes
 
     def _group(self, name: str) -> h5py.Group:

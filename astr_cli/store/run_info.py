@@ -36,7 +36,7 @@ class RunInfo:
     matched: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """The size (width, height) that each image was matched at, as its raw pixels lie."""
     absent: Mapping[str, str] = field(default_factory=dict)
-    """What it means that results lack an option: they are older than it, and it was as it is by default."""
+    """The value of an option that stored results lack: they are older than the option, so its default applied."""
 
     def stamps(self) -> dict[str, ImageStamp]:
         """The images by name."""
@@ -63,17 +63,17 @@ def difference(old: Mapping[str, str], run: RunInfo, folder: Path) -> list[str]:
 
 
 def _same_folder(old: str, new: str, folder: Path) -> bool:
-    """Whether two texts name one folder. Format 1 kept a relative one as it was given, from the current folder."""
+    """Whether two texts name the same folder. Format 1 kept relative ones as given, from the current folder."""
     return (folder / new).resolve() in ((folder / old).resolve(), Path(old).resolve())
 
 
 def require_same(path: Path, old: Mapping[str, str], run: RunInfo) -> None:
-    """Raise JournalMismatch naming each option of `run` that differs from `old`; `path` is the file it came from."""
+    """Raise JournalMismatch with each option of `run` that differs from `old`; `path` is the file of `old`."""
     lines = difference(old, run, path.parent)
     if lines:
         raise JournalMismatch(
-            f"{path}: was matched with other options ({'; '.join(lines)}); use those, choose another --out, "
-            "or start anew with --overwrite"
+            f"{path}: was matched with other options ({'; '.join(lines)}); use the old options, choose another --out, "
+            "or start over with --overwrite"
         )
 
 

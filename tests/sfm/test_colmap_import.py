@@ -200,7 +200,7 @@ def test_a_chain_of_photos_is_warned_of(workplace: Path, scene: Any) -> None:
 
 
 def test_nothing_above_the_minimal_score(workplace: Path) -> None:
-    with pytest.raises(AstrError, match="no match with a score of 2 or more"):
+    with pytest.raises(AstrError, match="no match has a score of 2 or more"):
         import_matches(ImportOptions(workplace / "db.db", tracks=TrackOptions(min_score=2.0)))
 
 
@@ -250,7 +250,7 @@ def test_fewer_keypoints_are_another_import(workplace: Path, scene: Any) -> None
     assert not import_matches(
         ImportOptions(workplace / "db.db", tracks=TrackOptions(max_keypoints=200, min_track=3))
     ).changed
-    with pytest.raises(AstrError, match="no track sees 7 images"):
+    with pytest.raises(AstrError, match="no track spans 7 images"):
         import_matches(ImportOptions(workplace / "db.db", tracks=TrackOptions(min_track=7)))
 
 

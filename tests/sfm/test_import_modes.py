@@ -75,7 +75,7 @@ def test_keypoints_behind_ours_are_refused_and_an_extraction_since_is_not(sift: 
     content = sift.read_bytes()
     ((data,),) = query(sift, "SELECT data FROM keypoints WHERE image_id = 2")
     execute(sift, "UPDATE keypoints SET rows = rows + 1, data = ? WHERE image_id = 2", data + bytes(24))
-    with pytest.raises(DatabaseError, match="another program added keypoints behind"):
+    with pytest.raises(DatabaseError, match="another program added keypoints after"):
         import_matches(ImportOptions(sift, tracks=TrackOptions(min_score=0.5)))
     sift.write_bytes(content)
     # Somebody extracts anew: fewer keypoints, all theirs, and no matches yet.

@@ -25,7 +25,7 @@ class Compute(NamedTuple):
 
 
 def resolve_compute(options: MatchingOptions) -> Compute:
-    """Fills in the defaults that depend on the device; raises OptionError for a device that is not there."""
+    """Fills in the defaults that depend on the device; raises OptionError for a device that this machine lacks."""
     device = find_device(options.device)
     gpu = device.type == "cuda"
     split = split_cores(device)
@@ -41,7 +41,7 @@ def resolve_compute(options: MatchingOptions) -> Compute:
 
 
 def match_settings(options: MatchingOptions) -> MatchSettings:
-    """What the model needs to know of the options."""
+    """The options that the model needs."""
     return MatchSettings(options.threshold, options.max_matches, options.one_way, options.scaling)
 
 

@@ -23,7 +23,7 @@ class CameraOptionError(AstrError):
 
 
 def check_camera_options(options: CameraOptions) -> None:
-    """Raises CameraOptionError for a model that COLMAP does not have, or parameters that do not fit it."""
+    """Raises CameraOptionError for a camera model that COLMAP lacks, or parameters that do not fit it."""
     if options.model not in MODELS:
         raise CameraOptionError(f"--camera-model {options.model}: choose one of {', '.join(MODELS)}")
     if options.params is not None:

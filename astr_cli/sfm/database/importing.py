@@ -184,7 +184,7 @@ class ImportSteps:
 
     @property
     def _sharing(self) -> str:
-        """What decides which cameras a new database gets."""
+        """Text that identifies how a new database gets its cameras."""
         mode, model, params = self.cameras.mode, self.cameras.model, self.cameras.params
         # The text that databases have held from the beginning.
         return f"{SHARING} CameraOptions({mode=!r}, {model=!r}, {params=!r}, known={self.cameras.known!r})"
@@ -251,12 +251,13 @@ class ImportSteps:
         tracks = build_tracks(self.rows, options.tracks.merge_radius)
         if not len(tracks.of_row):
             raise AstrError(
-                f"{self.matches}: has no match with a score of at least {options.tracks.min_score:g}; lower --min-score"
+                f"{self.matches}: no match has a score of {options.tracks.min_score:g} or more; "
+                "lower --min-score or match again"
             )
         tracks = thin_tracks(tracks, self.rows.images, options.tracks.max_keypoints, options.tracks.min_track)
         if not len(tracks.image):
             raise AstrError(
-                f"{self.matches}: no track sees {options.tracks.min_track} images; take a smaller --min-track"
+                f"{self.matches}: no track spans {options.tracks.min_track} images; use a smaller --min-track"
             )
         lists = pair_matches(tracks, self.rows)
         change = difference(self.mode, existing, self.rows.images, len(tracks.image), self.rows.pairs, lists.counts())

@@ -113,7 +113,7 @@ def _settings(options: MapOptions) -> MapperSettings:
 
 
 def _calibrate(database: Path, seed: int) -> bool:
-    """Writes focal lengths found from fundamental matrices; False: they are not to be believed.
+    """Writes focal lengths estimated from fundamental matrices; False: they are implausible.
 
     For photos from one side of a flat relief COLMAP estimates 75 pixels instead of 480; the usual guess is 614.
     """

@@ -14,7 +14,7 @@ from astr_cli.sfm.database.verification import verify
 
 
 def refine(model: Any, database: Path, images: Path, scratch: Path, settings: colmap.MapperSettings) -> Any:
-    """The refined pycolmap.Reconstruction, in a frame of its own; the database that the model came from stays.
+    """The refined pycolmap.Reconstruction, in a frame of its own; the database of the model stays as it is.
 
     Retries unregistered photos, as their pairs may pass with better cameras.
     """

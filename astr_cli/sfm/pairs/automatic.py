@@ -16,7 +16,7 @@ from astr_cli.pairs.writing import pairs_text
 from astr_cli.sfm.pairs.generators import NoPlacesError, Proposal, exhaustive, natural_order, sequential, spatial
 from astr_cli.sfm.pairs.retrieval import retrieval
 
-MOST_PHOTOS = 60  # 1,770 pairs; beyond that nobody wants every pair
+MOST_PHOTOS = 60  # 1,770 pairs; beyond that, all pairs would take too long
 HEAD = "# astr reconstruct: "
 
 
@@ -83,17 +83,17 @@ def _automatic(source: Source, names: Sequence[str], choice: PairChoice, tell: C
         whole = not near.warnings and len(connectivity(names, near.pairs).components) == 1
     except NoPlacesError:
         whole = False
-    what = f"{len(names)} photos make {count} pairs; taking of each the {choice.spatial.neighbours}"
+    what = f"{len(names)} photos make {count} pairs; astr pairs each photo with the {choice.spatial.neighbours}"
     if whole:
         tell(f"{what} nearest ones by GPS")
         return Chosen("spatial", *near)
-    tell(f"{what} that look most alike")
+    tell(f"{what} most similar ones")
     return Chosen("retrieval", *_propose(source, names, choice, "retrieval", tell))
 
 
 def write_choice(path: Path, source: Source, choice: PairChoice, tell: Callable[[str], None]) -> Chosen:
-    """Chooses pairs and writes them to `path`, or takes those that the same call wrote there before; warns of photos
-    that are in none.
+    """Chooses pairs and writes them to `path`, or reuses those that the same call wrote before; warns of photos
+    without a pair.
 
     Raises AstrError as `choose_pairs` does, or when `path` cannot be written.
     """
