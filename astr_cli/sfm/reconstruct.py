@@ -147,7 +147,7 @@ def _photos(options: ReconstructOptions) -> tuple[list[str], tuple[str, ...]]:
 
 
 def _made_folders(options: ReconstructOptions) -> set[Path]:
-    """Folders whose images are no photos: OUT; if the photos lie in OUT, the folders that astr and COLMAP make in it."""
+    """Folders whose images are no photos: OUT; for photos in OUT, the folders that astr and COLMAP make in it."""
     out, photos = options.out.resolve(), options.photos.resolve()
     plots = {options.plots.resolve()} if options.plots is not None else set()
     return plots | ({out / "sparse", out / "dense"} if out in (photos, *photos.parents) else {out})

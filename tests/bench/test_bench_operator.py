@@ -38,7 +38,7 @@ def test_json_has_every_implementation_and_step(capsys):
         if timing["implementation"] in ("masked SDPA", "dense"):
             assert timing["ratio"] == 1.0
     assert [t["skipped"] for t in timings if t["implementation"] == "astr, torch"] == [""] * 6
-    assert all("does not support tensors on cpu" in t["skipped"] for t in timings if t["implementation"] == "astr, cuda")
+    assert all("not support tensors on cpu" in t["skipped"] for t in timings if t["implementation"] == "astr, cuda")
 
 
 def test_the_table_says_what_is_left_out(capsys):
