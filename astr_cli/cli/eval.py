@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from astr_cli.options.evaluate import LONG_SIDE, EvalOptions
+from astr_cli.options.evaluate import LONG_SIDE, EvalMatching, EvalOptions
 from astr_cli.options.output import JsonOption
 
 if TYPE_CHECKING:
     from astr_cli.evaluate.benchmark import Benchmark
+    from astr_cli.evaluate.comparison import Comparison, Rival
     from astr_cli.evaluate.run import Evaluation, Listener
 
 
@@ -20,10 +21,10 @@ def command(options: EvalOptions, output: JsonOption) -> int:
     Known are folders with gt.json (true cameras, homographies or dense disparity), HPatches sequences, and the index
     files of MegaDepth-1500 and ScanNet-1500.
 
-    Pose AUC is over all pairs, a failed pose counting 180 degrees; poses come from OpenCV's RANSAC and MAGSAC at
-    0.5 px. Precision is the share of matches whose symmetric squared epipolar distance, in normalised coordinates, is
-    below 1e-4. Homographies come from RANSAC at 3 px, a failed one counting as infinitely far off. Pixels are always
-    those of the matched size.
+    Pose AUC is over all pairs; a failed pose counts as 180 degrees. Poses come from PoseLib, whose figures are the ones
+    to compare, and from OpenCV's RANSAC and MAGSAC. Precision is the share of matches whose symmetric squared epipolar
+    distance, in normalised coordinates, is below 1e-4. Homographies come from RANSAC at 3 px; a failed one counts as
+    infinitely far off. Pixels are always those of the matched size.
 
     Examples:
 
@@ -33,69 +34,116 @@ def command(options: EvalOptions, output: JsonOption) -> int:
 
     astr eval data/ --sift --max-pairs 10
 
+    astr eval validation/ --weights new.safetensors --against astr-small
+
     Exit codes: 0 done; 2 nothing was started; 4 or 130 stopped.
     """
     from astr_cli.cli import eval_output
+    from astr_cli.evaluate.comparison import find_rival
+    from astr_cli.evaluate.pose_folder import with_ransac_px
     from astr_cli.evaluate.readers.find import find_benchmarks
 
-    found = find_benchmarks(options.folder)
+    rival = None if options.against is None else find_rival(options.against)
+    found = [with_ransac_px(benchmark, options.ransac_px) for benchmark in find_benchmarks(options.folder)]
     if options.max_pairs is not None:
         found = [benchmark.thinned(options.max_pairs) for benchmark in found]
     if options.matches is not None:
-        _require_one(found, options.folder)
+        _require_one(found, options.folder, "--matches")
+    if rival is not None and rival.matches is not None:
+        _require_one(found, options.folder, "--against with matches")
     done: list[Evaluation[Any]] = []
+    compared: list[Comparison] = []
     for benchmark in found:
         if len(found) > 1 and not output.as_json:
             eval_output.announce(benchmark)
         plots = options.plots / benchmark.name if options.plots is not None and len(found) > 1 else options.plots
-        for evaluation in _evaluations(benchmark, options, plots, output.as_json):
-            done.append(evaluation)
+        evaluations = []
+        for evaluation in _evaluations(benchmark, options, rival, plots, output.as_json):
+            evaluations.append(evaluation)
             if output.as_json:
                 eval_output.print_pairs(evaluation)
+        done += evaluations
+        if rival is not None:
+            compared += _compared(evaluations, rival)
+    eval_output.tell_missing(found)
     if output.as_json:
         eval_output.print_totals(done)
     else:
         eval_output.print_tables(done)
+    eval_output.print_comparisons(compared, output.as_json)
     return 0
 
 
-def _require_one(found: list[Benchmark[Any]], folder: Path) -> None:
+def _require_one(found: list[Benchmark[Any]], folder: Path, option: str) -> None:
     from astr_cli.evaluate.benchmark import EvaluateError
 
     if len(found) > 1:
         names = ", ".join(benchmark.name for benchmark in found[:3]) + (", ..." if len(found) > 3 else "")
         raise EvaluateError(
-            f"{folder}: holds {len(found)} benchmarks ({names}); --matches is for one of them: name its folder"
+            f"{folder}: holds {len(found)} benchmarks ({names}); {option} is for one of them: name its folder"
         )
 
 
 def _evaluations(
-    benchmark: Benchmark[Any], options: EvalOptions, plots: Path | None, quiet: bool
+    benchmark: Benchmark[Any], options: EvalOptions, rival: Rival | None, plots: Path | None, quiet: bool
 ) -> Iterator[Evaluation[Any]]:
-    """That of astr, or of the file, then that of SIFT on the same pairs."""
+    """That of astr, or of the file; of its rival, unless stored; then that of SIFT, all on the same pairs."""
     from astr_cli.cli import console
     from astr_cli.evaluate.run import evaluate
     from astr_cli.evaluate.sift import SiftMatcher
 
     if options.matches is None:
-        first = _matched_now(benchmark, options, plots, quiet)
+        first = _matched_now(benchmark, options.matching, plots, quiet)
     else:
         first = _from_file(benchmark, options.matches, options.matching.long_side, plots)
     for warning in first.warnings:
         console.warn(warning)
     yield first
+    benchmark = first.benchmark
+    if rival is not None and not rival.scores:
+        yield _of_rival(first, options.matching, rival, quiet)
     if options.sift:
-        benchmark = first.benchmark
         matcher = SiftMatcher(benchmark.images, first.long_side)
         draw = _drawing(benchmark, plots, "sift", first.long_side)
         yield evaluate(benchmark, "sift", matcher.match, first.long_side, draw)
 
 
-def _matched_now(benchmark: Benchmark[Any], options: EvalOptions, plots: Path | None, quiet: bool) -> Evaluation[Any]:
+def _of_rival(first: Evaluation[Any], matching: EvalMatching, rival: Rival, quiet: bool) -> Evaluation[Any]:
+    """The result that --against names, evaluated on the pairs of `first`, and under another name."""
+    from dataclasses import replace
+
+    from astr_cli.cli import console
+
+    if rival.matches is not None:
+        second = _from_file(first.benchmark, rival.matches, None, None)
+    else:
+        asked = replace(matching, weights=rival.weights or "", long_side=first.long_side)
+        second = _matched_now(first.benchmark, asked, None, quiet)
+    for warning in second.warnings:
+        console.warn(warning)
+    return replace(second, matcher=f"{second.matcher} (2)") if second.matcher == first.matcher else second
+
+
+def _compared(evaluations: list[Evaluation[Any]], rival: Rival) -> tuple[Comparison, ...]:
+    """The first of a benchmark's evaluations against its rival, which is the second unless it was stored."""
+    from astr_cli.cli import console
+    from astr_cli.evaluate.comparison import compare, stored_scores, unlike
+    from astr_cli.evaluate.records import scores_of
+
+    first = scores_of(evaluations[0])
+    if not first.errors:
+        console.warn(f"{first.benchmark}: --against compares poses and homographies only")
+        return ()
+    second = stored_scores(rival, evaluations[0].benchmark) if rival.scores else scores_of(evaluations[1])
+    for warning in unlike(first, second):
+        console.warn(warning)
+    return compare(first, second)
+
+
+def _matched_now(benchmark: Benchmark[Any], matching: EvalMatching, plots: Path | None, quiet: bool) -> Evaluation[Any]:
     from astr_cli.cli.match_output import make_report
     from astr_cli.evaluate.run import evaluate_astr, match_options, scratch_folder
 
-    matching = options.matching
     draw = _drawing(benchmark, plots, Path(matching.weights).stem, matching.long_side or LONG_SIDE)
     with scratch_folder() as scratch, make_report(False, quiet) as report:
         return evaluate_astr(benchmark, match_options(benchmark, Path(scratch), matching), report.event, draw)

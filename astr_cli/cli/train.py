@@ -26,7 +26,7 @@ def command(options: TrainOptions) -> None:
     if options.write_validation is not None:
         from astr_cli.train.validation_folder import write_validation
 
-        write_validation(options.photos, options.write_validation, typer.echo)
+        write_validation(options.photos, options.write_validation, typer.echo, options.validation_pairs)
         return
     if options.contact_sheet is not None:
         from astr_cli.train.contact_sheet import write_contact_sheets

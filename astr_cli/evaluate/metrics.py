@@ -13,6 +13,7 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float64]
 
 AUC_THRESHOLDS = (5.0, 10.0, 20.0)  # degrees
+FINE_THRESHOLDS = (1.0, 2.0, 3.0)  # degrees: where matchers that find nearly every pose still differ
 PRECISION_THRESHOLD = 1e-4  # symmetric squared epipolar distance, normalised coordinates
 
 

@@ -1,41 +1,76 @@
-"""Relative pose from matches, by OpenCV's essential matrix with RANSAC or MAGSAC."""
+"""Relative pose from matches: PoseLib's LO-RANSAC where it is installed, OpenCV's RANSAC and MAGSAC in any case."""
 
+from importlib.util import find_spec
 from typing import Literal, get_args
 
 import numpy as np
 
 from astr_cli.evaluate.metrics import Array, RelativePose
 
-Estimator = Literal["ransac", "magsac"]
-ESTIMATORS: tuple[Estimator, ...] = get_args(Estimator)
-PIXELS = 0.5  # inlier threshold, in pixels of the matched size
+Estimator = Literal["poselib", "ransac", "magsac"]
+ESTIMATORS: tuple[Estimator, ...] = get_args(Estimator)  # the one whose figures decide comes first
+PIXELS = 0.5  # inlier threshold of all three, in pixels of the matched size
 CONFIDENCE = 0.99999
 MIN_POINTS = 5
+# PoseLib's own default is up to 100,000 iterations: seconds for a pair of which no match is right.
+POSELIB_ITERATIONS = 10_000
+SEED = 0  # PoseLib's; OpenCV's essential matrices draw from a generator that is seeded alike in every call
 
 
-def estimate_pose(points0: Array, points1: Array, mean_focal: float, estimator: Estimator) -> RelativePose | None:
+def installed_estimators() -> tuple[Estimator, ...]:
+    """ESTIMATORS, without PoseLib where it is not installed."""
+    return tuple(name for name in ESTIMATORS if name != "poselib" or find_spec("poselib") is not None)
+
+
+def estimate_pose(
+    points0: Array, points1: Array, mean_focal: float, estimator: Estimator, pixels: float = PIXELS
+) -> RelativePose | None:
     """The relative pose of two cameras from normalised points (M, 2), or None when none is found.
 
-    `mean_focal` is the mean of both images' focal lengths in pixels of the matched size: it turns PIXELS into the
-    threshold. As in SuperGlue's and LoFTR's evaluation, the candidate of most points before both cameras is taken.
+    `mean_focal` is the mean of both images' focal lengths in pixels of the matched size: it turns the threshold
+    `pixels` into normalised coordinates. The result depends on the order of the rows; it is the same in every run.
     """
-    import cv2
-
     if len(points0) < MIN_POINTS:
         return None
-    # MAGSAC's own constants mean pixels, so points go in as those of a camera of the mean focal length.
-    camera = np.diag((mean_focal, mean_focal, 1.0))
-    method = cv2.RANSAC if estimator == "ransac" else cv2.USAC_MAGSAC
+    # Points go in as those of a camera of the mean focal length: MAGSAC's own constants mean pixels.
     first, second = points0 * mean_focal, points1 * mean_focal
+    if estimator == "poselib":
+        return _by_poselib(first, second, mean_focal, pixels)
+    return _by_opencv(first, second, mean_focal, estimator, pixels)
+
+
+def _by_poselib(points0: Array, points1: Array, focal: float, pixels: float) -> RelativePose | None:
+    """From pixels of a camera of this focal length with its principal point at (0, 0)."""
+    import poselib
+
+    camera = {"model": "SIMPLE_PINHOLE", "width": 1, "height": 1, "params": [focal, 0.0, 0.0]}
+    search = {"max_epipolar_error": pixels, "max_iterations": POSELIB_ITERATIONS, "seed": SEED}
+    # The scale of the loss in its last adjustment is half of the threshold, unless it is given.
+    pose, report = poselib.estimate_relative_pose(points0, points1, camera, camera, search, {})
+    found = RelativePose(np.asarray(pose.R, np.float64), np.asarray(pose.t, np.float64).reshape(3))
+    if report["num_inliers"] < MIN_POINTS or not np.isfinite(found.rotation).all() or not found.translation.any():
+        return None
+    return found
+
+
+def _by_opencv(
+    points0: Array, points1: Array, focal: float, estimator: Estimator, pixels: float
+) -> RelativePose | None:
+    """The same by OpenCV; as in LoFTR's evaluation, the candidate with most points before both cameras."""
+    import cv2
+
+    camera = np.diag((focal, focal, 1.0))
+    method = cv2.RANSAC if estimator == "ransac" else cv2.USAC_MAGSAC
     try:
-        essential, mask = cv2.findEssentialMat(first, second, camera, method, CONFIDENCE, PIXELS)
+        essential, mask = cv2.findEssentialMat(points0, points1, camera, method, CONFIDENCE, pixels)
     except cv2.error:  # degenerate points
         return None
     if essential is None or mask is None or essential.size == 0:
         return None
     best_count, best = 0, None
     for candidate in np.split(essential, len(essential) // 3):
-        count, rotation, translation, _ = cv2.recoverPose(candidate, first, second, camera, 1e9, mask=mask.copy())[:4]
+        found = cv2.recoverPose(candidate, points0, points1, camera, 1e9, mask=mask.copy())
+        count, rotation, translation = found[:3]
         if count > best_count:
             best_count = count
             best = RelativePose(np.asarray(rotation, np.float64), np.asarray(translation, np.float64)[:, 0])

@@ -1,7 +1,8 @@
 """Photos with true cameras: pose error and precision of matches."""
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,6 +11,8 @@ import numpy as np
 
 from astr_cli.evaluate.benchmark import Benchmark, EvaluateError, Kind, PairOutcome, Size
 from astr_cli.evaluate.metrics import (
+    AUC_THRESHOLDS,
+    FINE_THRESHOLDS,
     PRECISION_THRESHOLD,
     Array,
     PoseAngles,
@@ -21,7 +24,7 @@ from astr_cli.evaluate.metrics import (
     relative_pose,
     symmetric_epipolar_errors,
 )
-from astr_cli.evaluate.pose import ESTIMATORS, Estimator, estimate_pose
+from astr_cli.evaluate.pose import PIXELS, Estimator, estimate_pose, installed_estimators
 from astr_cli.images.geometry import matched_size, scale_intrinsics
 from astr_cli.store.types import PairMatches
 
@@ -44,16 +47,11 @@ class PoseResult:
     name1: str
     matches: int
     precision: float  # 0 to 1
-    ransac: PoseAngles
-    magsac: PoseAngles
-
-    def error(self, estimator: Estimator) -> PoseAngles:
-        """The pose error by one of the two estimators."""
-        return self.ransac if estimator == "ransac" else self.magsac
+    errors: Mapping[Estimator, PoseAngles]  # of the installed estimators, the one that decides first
 
     def caption(self) -> str:
         """For a drawing."""
-        turn, shift = self.ransac
+        turn, shift = next(iter(self.errors.values()))
         return (
             f"{self.matches} matches, precision {100 * self.precision:.0f}%, "
             f"rotation {turn:.1f}, translation {shift:.1f} degrees"
@@ -61,7 +59,13 @@ class PoseResult:
 
     def record(self) -> dict[str, object]:
         """For JSON."""
-        return asdict(self) | {estimator: self.error(estimator)._asdict() for estimator in ESTIMATORS}
+        return {
+            "name0": self.name0,
+            "name1": self.name1,
+            "matches": self.matches,
+            "precision": self.precision,
+            **{estimator: error._asdict() for estimator, error in self.errors.items()},
+        }
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,11 @@ class PoseTotals:
     """Figures over all pairs, failed ones included, for one estimator."""
 
     estimator: Estimator
-    auc5: float  # pose AUC at 5, 10 and 20 degrees, 0 to 1
+    ransac_px: float  # its inlier threshold, in pixels of the matched size
+    auc1: float  # pose AUC at 1 to 20 degrees, 0 to 1
+    auc2: float
+    auc3: float
+    auc5: float
     auc10: float
     auc20: float
     precision: float  # mean over the pairs, 0 to 1
@@ -83,6 +91,7 @@ class PoseFolder(Benchmark[PoseResult]):
     kind: ClassVar[Kind] = "pose"
 
     views: Mapping[str, PosedView]
+    ransac_px: float = PIXELS  # inlier threshold of the estimators, in pixels of the matched size
 
     @cached_property
     def sizes(self) -> Mapping[str, Size]:
@@ -107,9 +116,11 @@ class PoseFolder(Benchmark[PoseResult]):
         truth = self.truth(name0, name1)
         errors = symmetric_epipolar_errors(points0, points1, truth)
         focal = (_working_focal(view0, long_side) + _working_focal(view1, long_side)) / 2
-        ransac = pose_error(estimate_pose(points0, points1, focal, "ransac"), truth)
-        magsac = pose_error(estimate_pose(points0, points1, focal, "magsac"), truth)
-        result = PoseResult(name0, name1, len(matches), precision(errors), ransac, magsac)
+        found = {
+            estimator: pose_error(estimate_pose(points0, points1, focal, estimator, self.ransac_px), truth)
+            for estimator in installed_estimators()
+        }
+        result = PoseResult(name0, name1, len(matches), precision(errors), found)
         # The threshold is on squared distances; drawings show distances.
         return PairOutcome(result, matches, np.sqrt(errors / PRECISION_THRESHOLD))
 
@@ -118,9 +129,12 @@ class PoseFolder(Benchmark[PoseResult]):
         share = float(np.mean([result.precision for result in results]))
         matches = float(np.mean([result.matches for result in results]))
         rows = []
-        for estimator in ESTIMATORS:
-            auc5, auc10, auc20 = pose_auc([result.error(estimator).largest for result in results])
-            rows.append(PoseTotals(estimator, auc5, auc10, auc20, share, matches))
+        for estimator in results[0].errors:
+            errors = [result.errors[estimator].largest for result in results]
+            auc1, auc2, auc3 = pose_auc(errors, FINE_THRESHOLDS)
+            auc5, auc10, auc20 = pose_auc(errors, AUC_THRESHOLDS)
+            auc = (auc1, auc2, auc3, auc5, auc10, auc20)
+            rows.append(PoseTotals(estimator, self.ransac_px, *auc, share, matches))
         return tuple(rows)
 
     def require_baselines(self, source: Path) -> None:
@@ -131,6 +145,13 @@ class PoseFolder(Benchmark[PoseResult]):
                     f"{source}:{pair.line}: {pair.name0} and {pair.name1} were taken from the same place, which "
                     "has no direction of translation; leave the pair out"
                 )
+
+
+def with_ransac_px(benchmark: Benchmark[Any], pixels: float) -> Benchmark[Any]:
+    """The benchmark with this inlier threshold for poses, in pixels of the matched size. Raises EvaluateError."""
+    if not 0 < pixels < math.inf:
+        raise EvaluateError(f"--ransac-px {pixels:g}: give a number of pixels above 0")
+    return replace(benchmark, ransac_px=pixels) if isinstance(benchmark, PoseFolder) else benchmark
 
 
 def posed_view(intrinsics: Any, rotation: Any, translation: Any, size: Any, where: str) -> PosedView:

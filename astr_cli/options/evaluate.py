@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from astr_cli.options.matching import MATCHING, MatchingOptions, is_cameras_path
+from astr_cli.options.matching import MATCHING, MatchingOptions, is_cameras_path, is_weights_file
 from astr_cli.options.option import check, group, option
 
 LONG_SIDE = 640  # pixels; what the figures of the documentation were measured at
@@ -38,6 +38,16 @@ class EvalOptions:
     folder: Path = option(help="Folder of one benchmark, or of any number of them.", stored=False, argument=True)
     matches: Path | None = option(
         None, help="Evaluate this matches.h5.", stored=False, default_text="match the photos now"
+    )
+    against: str | None = option(
+        None,
+        help="Also print the difference to this result on the same pairs: weights, a matches.h5, or a .jsonl file of "
+        "an earlier --json.",
+        stored=False,
+        is_path=lambda text: is_weights_file(text) or text.endswith((".h5", ".jsonl")),
+    )
+    ransac_px: float = option(
+        0.5, help="Inlier threshold of relative poses, in pixels of the matched size.", stored=False
     )
     sift: bool = option(False, help="Add OpenCV's SIFT on the same resized photos.", stored=False)
     max_pairs: int | None = option(

@@ -87,6 +87,13 @@ class TrainOptions:
         stored=False,
         panel=OTHER,
     )
+    validation_pairs: int = option(
+        96,
+        help="Pairs per kind of --write-validation; more take longer and decide finer.",
+        stored=False,
+        panel=OTHER,
+        least=1,
+    )
 
     def __post_init__(self) -> None:
         check(self)

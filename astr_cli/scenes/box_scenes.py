@@ -42,6 +42,7 @@ def render_boxes(
     difficulty: float,
     lay_out: LayOut,
     propose: Propose,
+    hard: bool,
 ) -> ScenePair:
     """Pairs of `size` (H, W) of B scenes with P photos each (B, P, h, w), on the photos' device."""
     count, device = len(photos), photos.device
@@ -49,7 +50,7 @@ def render_boxes(
     layout = lay_out(count, generator, palette)
     sun, ambient = sunlight(count, generator)
     boxes, skin, grid = assemble(layout.solids, sun, ambient, layout.room, device)
-    focals, wished = draw_focals(count, size[1], generator), wished_ratios(count, generator, difficulty)
+    focals, wished = draw_focals(count, size[1], generator), wished_ratios(count, generator, difficulty, hard)
     lens = Lens(focals[0] / size[1], focals[1] / size[1], wished)
     proposal = propose(layout, lens, generator, difficulty)
     views = choose_views(boxes, proposal, focals, wished, size, generator, difficulty)

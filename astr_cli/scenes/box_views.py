@@ -18,6 +18,7 @@ LEAST_SHARE = 0.05  # of either image: a close-up at ratio 4 fills a sixteenth o
 LEAST_KNOWN = 0.45  # of either image: the rest may be sky
 WIDEST_RATIO = 4.0
 USUAL_RATIO = 1.6
+HARD_RATIO = 2.0
 ROOM_TO_MOVE = 0.12  # world units between a camera and any box
 
 
@@ -30,9 +31,15 @@ class Proposal(NamedTuple):
     target1: Tensor
 
 
-def wished_ratios(count: int, generator: torch.Generator, difficulty: float) -> Tensor:
-    """(count, CANDIDATES) of log scale ratios, one for each scene: often mild, in four of ten up to WIDEST_RATIO."""
+def wished_ratios(count: int, generator: torch.Generator, difficulty: float, hard: bool = False) -> Tensor:
+    """(count, CANDIDATES) of log scale ratios, one for each scene: often mild, in four of ten up to WIDEST_RATIO.
+
+    `hard` ones are all from HARD_RATIO to there, one way or the other.
+    """
     shape = (count, 1)
+    if hard:
+        size = uniform(generator, shape, math.log(HARD_RATIO), math.log(WIDEST_RATIO))
+        return torch.where(chance(generator, shape, 0.5), size, -size).expand(-1, CANDIDATES)
     usual = uniform(generator, shape, -math.log(USUAL_RATIO), math.log(USUAL_RATIO))
     widest = (0.4 + 0.6 * difficulty) * math.log(WIDEST_RATIO)
     wide = uniform(generator, shape, -widest, widest)

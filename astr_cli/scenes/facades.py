@@ -18,13 +18,14 @@ GROUND = 25.0  # half side of the ground
 
 
 def render_facades(
-    photos: Tensor, size: tuple[int, int], generator: torch.Generator, difficulty: float = 1.0
+    photos: Tensor, size: tuple[int, int], generator: torch.Generator, difficulty: float = 1.0, hard: bool = False
 ) -> ScenePair:
     """B buildings with P photos each (B, P, h, w) on signs and surroundings, as pairs of `size` (H, W); sky: depth 0.
 
-    `difficulty` from 0 to 1 is how far apart the two views are: at 1 up to 60 degrees and more and a scale ratio of 4.
+    `difficulty` from 0 to 1 is how far apart the two views are: at 1 up to 60 degrees and more and a scale ratio of 4;
+    `hard` pairs have one of 2 to 4.
     """
-    return render_boxes(photos, size, generator, difficulty, _build, _propose)
+    return render_boxes(photos, size, generator, difficulty, _build, _propose, hard)
 
 
 def _build(count: int, generator: torch.Generator, palette: Palette) -> BoxLayout:

@@ -14,14 +14,14 @@ FAR = 1e3  # world units: beyond it a ray runs along the plane
 
 
 def render_planes(
-    photos: Tensor, size: tuple[int, int], generator: torch.Generator, difficulty: float = 1.0
+    photos: Tensor, size: tuple[int, int], generator: torch.Generator, difficulty: float = 1.0, hard: bool = False
 ) -> ScenePair:
     """Photos (B, 1, h, w) on planes, as B pairs of `size` (H, W) images; beyond the photo depth is 0.
 
-    `difficulty` from 0 to 1 is how far apart the two views are (see `draw_views`).
+    `difficulty` from 0 to 1 is how far apart the two views are, `hard` which of them (see `draw_views`).
     """
     extents = half_extents(photos)
-    views = draw_views(len(photos), size, extents, generator, difficulty=difficulty, steepest=STEEPEST)
+    views = draw_views(len(photos), size, extents, generator, difficulty=difficulty, steepest=STEEPEST, hard=hard)
     pyramid = build_pyramid(photos)
     cameras0, cameras1 = (Cameras(*(part.to(photos.device) for part in cameras)) for cameras in views)
     image0, depth0 = _render(pyramid, cameras0, extents, backgrounds(photos, size, generator))

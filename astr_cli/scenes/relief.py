@@ -48,16 +48,17 @@ class Marching(NamedTuple):
 
 
 def render_relief(
-    photos: Tensor, size: tuple[int, int], generator: torch.Generator, difficulty: float = 1.0
+    photos: Tensor, size: tuple[int, int], generator: torch.Generator, difficulty: float = 1.0, hard: bool = False
 ) -> ScenePair:
     """Photos (B, 1, h, w) draped over height fields, as B pairs of `size` (H, W) images; beyond it depth is 0.
 
-    `difficulty` from 0 to 1 is how far apart the two views are (see `draw_views`) and how high the relief rises.
+    `difficulty` from 0 to 1 is how far apart the two views are and how high the relief rises, `hard` which views (see
+    `draw_views`).
     """
     device = photos.device
     extents = half_extents(photos)
     wished = MAX_HEIGHT * uniform(generator, (len(photos), 1), 0.15, 0.3 + 0.7 * difficulty)
-    views = draw_views(len(photos), size, extents, generator, wished, difficulty)
+    views = draw_views(len(photos), size, extents, generator, wished, difficulty, hard=hard)
     lowest = torch.minimum(-views.cameras0.position[:, 2], -views.cameras1.position[:, 2])[:, None]
     surface = _raise_surface(torch.minimum(wished, CLEARANCE * lowest), extents, generator, device)
     pyramid = build_pyramid(photos)

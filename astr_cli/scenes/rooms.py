@@ -18,13 +18,14 @@ NEAREST_LOOK = 0.5  # between a camera and its target
 
 
 def render_rooms(
-    photos: Tensor, size: tuple[int, int], generator: torch.Generator, difficulty: float = 1.0
+    photos: Tensor, size: tuple[int, int], generator: torch.Generator, difficulty: float = 1.0, hard: bool = False
 ) -> ScenePair:
     """B rooms with P photos each (B, P, h, w) on walls and furniture, as pairs of `size` (H, W); every depth is known.
 
-    `difficulty` from 0 to 1 is how far apart the two views are: at 1 up to 60 degrees and a scale ratio of 4.
+    `difficulty` from 0 to 1 is how far apart the two views are: at 1 up to 60 degrees and a scale ratio of 4; `hard`
+    pairs have one of 2 to 4.
     """
-    return render_boxes(photos, size, generator, difficulty, _furnish, _propose)
+    return render_boxes(photos, size, generator, difficulty, _furnish, _propose, hard)
 
 
 def _furnish(count: int, generator: torch.Generator, palette: Palette) -> BoxLayout:

@@ -22,7 +22,8 @@ OVERLAP_GRID = 12
 MAX_TILT = math.radians(60)
 USUAL_LEVEL = 0.35  # of the greatest height: where most of a relief is
 CLEARANCE = 0.5  # the highest point reaches this share of the lower camera's height at most
-MIN_SHARE = 0.08  # of either image's pixels that the other must see, for any target overlap
+MIN_HARD_SHARE = 0.04  # a close-up at ratio 4 fills a sixteenth of the other one
+MIN_SHARE = 0.08  # of either image's pixels that the other must see, whatever the wished overlap
 
 
 class ViewPair(NamedTuple):
@@ -38,12 +39,14 @@ def draw_views(
     heights: Tensor | None = None,
     difficulty: float = 1.0,
     steepest: float = MAX_TILT,
+    hard: bool = False,
 ) -> ViewPair:
     """Two cameras for each of `count` rectangles of half `extents`, for images of `size` (H, W).
 
     `heights` (count, 1) is how high the surface rises: overlap is that of its usual level, and cameras well above it
     are preferred. `difficulty` from 0 to 1 shrinks tilts and scale changes and raises the overlap; `steepest` is the
-    greatest tilt in radians.
+    greatest tilt in radians. `hard` pairs have a scale ratio of 2 to 4; of those that may lean further than MAX_TILT
+    half do, in the second view, at a usual ratio.
 
     Overlap (geometric mean of the shares of each image that the other sees) is drawn from 0.1 (0.6 at difficulty 0) to
     0.9, and the candidate that comes nearest is kept, so no pair is empty.
@@ -55,12 +58,18 @@ def draw_views(
     focal1 = focal1.clamp(0.6 * size[1], 1.6 * size[1])
     reach0 = torch.exp(uniform(generator, shape, math.log(0.85), math.log(1.7 + 0.8 * difficulty)))
     reach1 = (reach0 * _scale_ratio(shape, generator) ** difficulty).clamp(0.5, 4.5)
+    steep = chance(generator, (count, 1), 0.5) if hard and steepest > MAX_TILT else torch.zeros(count, 1) > 0
+    if hard:
+        zoomed0, zoomed1 = _hard_reaches(shape, generator)
+        reach0, reach1 = torch.where(steep, reach0, zoomed0), torch.where(steep, reach1, zoomed1)
 
     scale = torch.tensor(extents, device=generator.device)
     target0 = uniform(generator, (*shape, 2), -0.7, 0.7) * scale
     target1 = target0 + torch.randn((*shape, 2), generator=generator, device=generator.device) * 0.35
     target1 = target1.clamp(-0.9 * scale, 0.9 * scale)
     tilt0, tilt1 = (tilt * (0.4 + 0.6 * difficulty) for tilt in _tilts(shape, generator, steepest))
+    if hard and steepest > MAX_TILT:
+        tilt1 = torch.where(steep[..., None], _tilt(shape, generator, MAX_TILT, steepest), tilt1)
     cameras0 = _cameras(size, focal0, reach0, target0, tilt0, generator)
     cameras1 = _cameras(size, focal1, reach1, target1, tilt1, generator)
 
@@ -70,7 +79,10 @@ def draw_views(
     share10 = _shares(cameras1, cameras0, size, scale, level)
     overlap = (share01 * share10).sqrt()
     wished = uniform(generator, (count, 1), 0.6 - 0.5 * difficulty, 0.9)
-    miss = (overlap - wished).abs() + 10.0 * (torch.minimum(share01, share10) < MIN_SHARE)
+    ratio = torch.maximum(reach0 / reach1, reach1 / reach0)
+    wished = torch.minimum(wished, 0.9 / ratio) if hard else wished  # more than 1 / ratio cannot be
+    least = MIN_HARD_SHARE if hard else MIN_SHARE
+    miss = (overlap - wished).abs() + 10.0 * (torch.minimum(share01, share10) < least)
     miss += (torch.maximum(cameras0.position[..., 2], cameras1.position[..., 2]) > -heights / CLEARANCE).float()
     best = (miss - 1e-3 * overlap).argmin(dim=1)
     return ViewPair(cameras0.select(best), cameras1.select(best))
@@ -83,19 +95,27 @@ def _scale_ratio(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     return torch.where(chance(generator, shape, 0.2), wide, usual)
 
 
+def _hard_reaches(shape: tuple[int, ...], generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Widths that both images span at their targets: one of them two to four times the other's."""
+    near = torch.exp(uniform(generator, shape, math.log(0.55), math.log(1.1)))
+    far = near * torch.exp(uniform(generator, (shape[0], 1), math.log(2.0), math.log(4.0)))
+    swapped = chance(generator, (shape[0], 1), 0.5)
+    return torch.where(swapped, far, near), torch.where(swapped, near, far)
+
+
 def _tilts(shape: tuple[int, ...], generator: torch.Generator, steepest: float) -> tuple[Tensor, Tensor]:
     """Viewing directions as 2-vectors: length = angle off the normal, direction = where the camera leans to."""
-    device = generator.device
-
-    def anywhere() -> Tensor:
-        angle = uniform(generator, shape, 0.0, steepest)
-        towards = uniform(generator, shape, 0.0, 2 * math.pi)
-        return torch.stack((angle * towards.cos(), angle * towards.sin()), dim=-1)
-
-    first = anywhere()
-    near = first + torch.randn((*shape, 2), generator=generator, device=device) * math.radians(20)
-    second = torch.where(chance(generator, (*shape, 1), 0.3), anywhere(), near)
+    first = _tilt(shape, generator, 0.0, steepest)
+    near = first + torch.randn((*shape, 2), generator=generator, device=generator.device) * math.radians(20)
+    second = torch.where(chance(generator, (*shape, 1), 0.3), _tilt(shape, generator, 0.0, steepest), near)
     return first, second * (steepest / second.norm(dim=-1, keepdim=True).clamp(min=steepest))
+
+
+def _tilt(shape: tuple[int, ...], generator: torch.Generator, least: float, most: float) -> Tensor:
+    """Viewing directions of `least` to `most` radians off the normal, leaning anywhere, as `_tilts`."""
+    angle = uniform(generator, shape, least, most)
+    towards = uniform(generator, shape, 0.0, 2 * math.pi)
+    return torch.stack((angle * towards.cos(), angle * towards.sin()), dim=-1)
 
 
 def _cameras(

@@ -45,7 +45,8 @@ def make_scene(
         config.rgbd_share,
         config.megadepth_share,
     )
-    mix = SceneMix(*batch_size(config, step), shares, config.difficulty, config.light)
+    strength = config.difficulty, config.light, config.hard_share, config.full_light_share
+    mix = SceneMix(*batch_size(config, step), shares, *strength)
     return mixed_scene(photos, recordings, mix, step_generator(config, step, 0, rank), device)
 
 

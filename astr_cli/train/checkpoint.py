@@ -56,7 +56,7 @@ def resume_run(folder: Path, device: torch.device) -> tuple[TrainState, TrainCon
     path = folder / CHECKPOINT
     header, tensors = _read(folder)
     config = TrainConfig.from_json(header["train"])
-    model = Astr(PRESETS[config.preset]).to(device)
+    model = Astr(PRESETS[config.preset], folded=config.frozen_norm).to(device)
     state = fresh_state(model, config)
     state.average.to(device)
     _load(path, model, tensors, "model.")
@@ -76,10 +76,12 @@ def resume_run(folder: Path, device: torch.device) -> tuple[TrainState, TrainCon
 
 def start_run(config: TrainConfig, device: torch.device, init: Path | None = None) -> TrainState:
     """A new run: from nothing, or warm from exported weights (their step, fresh moments, a short warm-up)."""
+    if init is None and config.frozen_norm:
+        raise AstrError("frozen_norm=true: BatchNorm has nothing to freeze yet; name trained weights with --init")
     if init is None:
         torch.manual_seed(config.seed)
         return fresh_state(Astr(PRESETS[config.preset]).to(device), config)
-    model, header = load_for_training(init, PRESETS[config.preset])
+    model, header = load_for_training(init, PRESETS[config.preset], config.frozen_norm)
     state = fresh_state(
         model.to(device),
         config,

@@ -85,11 +85,11 @@ def _train_process(request: TrainRequest, folder: Path, config: TrainConfig, ech
             echo(f"validation: {found}")
 
     batches = BatchSet(photos, request.rgbd, request.megadepth, config, device, process_rank())
-    if device.type == "cuda" and config.autocast:
-        torch.set_float32_matmul_precision("high")  # what is left in float32 has bf16 numbers for factors
+    if config.autocast:  # what is left in float32 has bf16 numbers for factors
+        torch.set_float32_matmul_precision("high" if device.type == "cuda" else "medium")
     workers = workers_for(device) if request.workers is None else request.workers
     with _StopFlag() as stop:
-        loader = load_batches(batches, range(state.step, config.steps), workers)
+        loader = load_batches(batches, range(state.step * config.accumulate, config.steps * config.accumulate), workers)
         run(state, config, loader, device, lambda: stop.asked or time.monotonic() > deadline, listen)
     if first:
         save_run(folder, state, config)
@@ -117,6 +117,8 @@ def load_state(request: TrainRequest, config: TrainConfig, device: torch.device)
 
 def _config_to_resume(request: TrainRequest, folder: Path) -> TrainConfig:
     stored = read_config(folder)
+    if stored.decay:  # a constant rate until then, so the end may move: the steps before it stay what they were
+        stored = stored.changed(tuple(change for change in request.changes if change[0] in ("steps", "decay")))
     wanted = stored.changed(request.changes)
     if stored.differences(wanted):
         raise AstrError(

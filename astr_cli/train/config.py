@@ -22,11 +22,13 @@ class TrainConfig:
     large_side: int = 448  # pixels of some batches, of fewer pairs: more cells to mistake a cell for, as photos have
     large_share: float = 0.0  # how often
     batch: int = 8  # pairs of one process; the paper's total batch
+    accumulate: int = 1  # batches a step, each of a kind of its own: a CPU's way to the large steps that a GPU takes
     processes: int = 1  # on one machine, gradients averaged; on a CPU two of one thread beat one of two
     steps: int = 20_000  # where the schedule ends, which begins at 0 or at a warm start
     warmup: int = 400  # steps; the paper's 15,000 are of a longer run
     rate: float = 1e-3  # peak, as the paper
     last_rate: float = 3e-5  # NOTE cosine to here: a short run gains more from it than from the paper's halvings
+    decay: int = 0  # last steps, over which the rate falls; constant before, so that work can go on; 0 = all of them
     weight_decay: float = 0.1  # LoFTR's
     clip: float = 0.5  # gradient norm, LoFTR's
     sampled: float = 0.5  # share of the true matches that supervises the matrices, supplement 2.1
@@ -37,6 +39,8 @@ class TrainConfig:
     fine_weight: float = 1.0
     heat_weight: float = 1.0  # NOTE an offset says little of where its heat map is wrong; the paper has no such term
     correction_weight: float = 2.0  # NOTE of the part that the paper does not have; in half-widths, so small numbers
+    frozen_norm: bool = False  # BatchNorm folded as exported: no noise from small batches, and faster; needs --init
+    only_matcher: bool = False  # freeze the fine stage and leave its loss out; only_fine follows
     only_fine: bool = False  # freeze everything but the fine stage: three times as many pairs for a new one
     focal: float = 2.0  # gamma; 0 is the plain negative log likelihood
     ratio_jitter: float = 0.15  # sigma of the log-normal noise on the true scale ratio
@@ -48,6 +52,8 @@ class TrainConfig:
     rgbd_share: float = SceneShares.rgbd
     megadepth_share: float = SceneShares.megadepth
     difficulty: float = 1.0  # of the views, drawn below this for each batch; the first hours learn faster at 0.6
+    hard_share: float = 0.0  # how often a batch is of scale ratios 2 to 4, and of planes at 60 to 75 degrees
+    full_light_share: float = 0.0  # how often light is at full strength
     light: float = 0.6  # strength of photometric changes, drawn below this for each image; at 1 much of it is noise
     ema: float = 0.999
     autocast: bool = True  # bf16 for convolutions and products
@@ -61,6 +67,8 @@ class TrainConfig:
         """The inverse of `to_json`."""
         # Older files lack some.
         absent = {"megadepth_share": 0.0, "correction_weight": 0.0, "only_fine": False, "large_share": 0.0}
+        absent |= {"accumulate": 1, "decay": 0, "frozen_norm": False, "only_matcher": False}
+        absent |= {"hard_share": 0.0, "full_light_share": 0.0}
         values = {**absent, **json.loads(text)}
         if "planes_share" not in values:  # written when there were planes and reliefs only
             rest = {"rooms_share": 0.0, "facades_share": 0.0, "rgbd_share": 0.0}

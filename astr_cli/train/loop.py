@@ -2,8 +2,9 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple
 
 import torch
@@ -13,7 +14,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from astr_cli.model.astr import Astr
 from astr_cli.train.batches import TrainingBatch, step_generator
 from astr_cli.train.config import TrainConfig
-from astr_cli.train.losses import Losses, batch_losses
+from astr_cli.train.gradients import Gathered, gather_gradients
 from astr_cli.train.parallel import any_process, average_gradients, process_rank
 
 
@@ -45,11 +46,12 @@ class StepReport(NamedTuple):
     gradient: float
     seconds: float
     pairs: int
+    skipped: int  # batches that were not finite
 
 
 def fresh_state(model: Astr, config: TrainConfig, step: int = 0, pairs: int = 0, hours: float = 0.0) -> TrainState:
     """A state with fresh moments around a model: at step 0, or warm at a later one."""
-    average = Astr(model.config)
+    average = Astr(model.config, folded=config.frozen_norm)
     average.load_state_dict(model.state_dict())
     decayed = [p for p in model.parameters() if p.ndim >= 2]
     plain = [p for p in model.parameters() if p.ndim < 2]
@@ -60,45 +62,38 @@ def fresh_state(model: Astr, config: TrainConfig, step: int = 0, pairs: int = 0,
 
 
 def learning_rate(config: TrainConfig, step: int, warm: int) -> float:
-    """Linear warm-up, then a cosine from `rate` to `last_rate` at `steps`; both anew from a warm start, `warm` ago."""
-    share = min(warm / max(config.steps - (step - warm), 1), 1.0)
+    """Linear warm-up, `rate`, then a cosine to `last_rate` over the last `decay` steps (0: over all since a start).
+
+    A warm start, `warm` steps ago, starts it again.
+    """
+    length = config.decay or config.steps - (step - warm)
+    share = min(max((length - (config.steps - step)) / max(length, 1), 0.0), 1.0)
     rate = config.last_rate + (config.rate - config.last_rate) * 0.5 * (1 + math.cos(math.pi * share))
     return rate * min(1.0, (warm + 1) / config.warmup)
 
 
-def train_step(state: TrainState, config: TrainConfig, batch: TrainingBatch) -> StepReport:
-    """One step of AdamW on one batch."""
+def train_step(state: TrainState, config: TrainConfig, batches: Sequence[TrainingBatch]) -> StepReport:
+    """One step of AdamW on the mean loss of the pairs of all `batches`; nothing moves when none of them is finite."""
     started = time.perf_counter()
-    generator = step_generator(config, state.step, stream=1, rank=process_rank())
     state.model.train()
     if config.only_fine:
         state.model.backbone.eval()  # BatchNorm's statistics rest too
-    if not batch.subpixel:
-        config = config.changed((("fine_weight", 0.0),))
-    with torch.autocast(batch.image0.device.type, torch.bfloat16, enabled=config.autocast):
-        half = len(batch.image0)
-        with torch.set_grad_enabled(not config.only_fine):
-            features = state.model.extract(torch.cat([batch.image0, batch.image1]))
-            features0, features1 = features.split(half)
-            aggregated = state.model.aggregation(features0, features1, keep_rounds=True)
-        losses = batch_losses(state.model, (features0, features1), aggregated, batch.truth, config, generator)
+    gathered = gather_gradients(state.model, config, batches, step_generator(config, state.step, 1, process_rank()))
     rate = learning_rate(config, state.step, state.warm)
     for group in state.optimizer.param_groups:
         group["lr"] = rate
-    state.optimizer.zero_grad(set_to_none=True)
-    losses.total.backward()
     average_gradients(state.model)
     gradient = torch.nn.utils.clip_grad_norm_(state.model.parameters(), config.clip)
-    if torch.isfinite(gradient):
+    if any_process(bool(gathered.losses)) and torch.isfinite(gradient):
         state.optimizer.step()
         update_average(state, config)
+    pairs = sum(len(batch.image0) for batch in batches) * config.processes
     state.step += 1
     state.warm += 1
-    pairs = half * config.processes
     state.pairs += pairs
     seconds = time.perf_counter() - started
     state.hours += seconds / 3600
-    return report(state, losses, rate, gradient, seconds, pairs)
+    return report(state, gathered, rate, gradient, seconds, pairs)
 
 
 @torch.no_grad()
@@ -113,13 +108,18 @@ def update_average(state: TrainState, config: TrainConfig) -> None:
         averages[index].copy_(moving[index])
 
 
-def report(state: TrainState, losses: Losses, rate: float, gradient: Tensor, seconds: float, pairs: int) -> StepReport:
-    """The figures of a step that has just been taken."""
-    parts = (losses.total, losses.coarse, losses.spots, losses.fine, losses.accuracy, losses.fine_error, gradient)
-    figures = torch.stack([part.float() for part in (*parts, *losses.inside)]).tolist()
-    total, coarse, spots, fine, accuracy, fine_error, norm = figures[: len(parts)]
-    inside = tuple(figures[len(parts) :])
-    return StepReport(state.step, rate, total, coarse, spots, fine, accuracy, inside, fine_error, norm, seconds, pairs)
+def report(
+    state: TrainState, gathered: Gathered, rate: float, gradient: Tensor, seconds: float, pairs: int
+) -> StepReport:
+    """The figures of a step that has just been taken: means over its batches, NaN where none is finite."""
+    config = state.model.config
+    parts = [(x.total, x.coarse, x.spots, x.fine, x.accuracy, x.fine_error, *x.inside) for x in gathered.losses]
+    rows = [torch.stack(part).float() for part in parts]
+    none = torch.full((1, 6 + config.rounds * config.spot_guided), torch.nan)
+    means = (torch.stack(rows) if rows else none).nanmean(dim=0).tolist()
+    loss, coarse, spots, fine, accuracy, fine_error, *inside = means
+    figures = (loss, coarse, spots, fine, accuracy, tuple(inside), fine_error, float(gradient))
+    return StepReport(state.step, rate, *figures, seconds, pairs, gathered.skipped)
 
 
 def run(
@@ -130,8 +130,9 @@ def run(
     finished: Callable[[], bool],
     listener: Callable[[StepReport], None],
 ) -> None:
-    """Train on `batches`, which begin at the state's step, until they end or one process is `finished`."""
-    for batch in batches:
-        listener(train_step(state, config, batch.to(device)))
+    """Train on `batches`, which begin with those of the state's step, until they end or one process is `finished`."""
+    ahead = iter(batches)
+    while together := [batch.to(device) for batch in islice(ahead, config.accumulate)]:
+        listener(train_step(state, config, together))
         if any_process(finished()):
             break

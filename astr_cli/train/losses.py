@@ -19,6 +19,8 @@ from astr_cli.ops.matching import DualSoftmax
 from astr_cli.train.config import TrainConfig
 from astr_cli.train.supervision import Supervision
 
+FULL = 32  # true matches from which on a pair counts in full: the mean of a few is noise
+
 
 class Losses(NamedTuple):
     """Loss of one batch, its parts, and the curves worth watching; all scalars."""
@@ -48,7 +50,10 @@ def batch_losses(
         coarse = matrix_loss(aggregated.matching, truth, chosen, alone, config)
         rounds = [matrix_loss(item.matching, truth, chosen, alone, config) for item in aggregated.rounds]
         spots = torch.stack(rounds).mean() if rounds else torch.zeros_like(coarse)
-    fine, fine_error = fine_loss(model, features, aggregated, truth, config, generator)
+    if config.only_matcher:
+        fine, fine_error = torch.zeros_like(coarse), torch.full_like(coarse, torch.nan)
+    else:
+        fine, fine_error = fine_loss(model, features, aggregated, truth, config, generator)
     total = coarse + config.spot_weight * spots + config.fine_weight * fine
     with torch.no_grad():
         best = aggregated.matching.best()[0].cells[truth.batch, truth.cells0]
@@ -78,11 +83,20 @@ def matrix_loss(
         torch.cat([truth.cells1[chosen], best0.cells[alone0, cells0], cells1]),
     )
     log_true, log_false = log_p[: len(chosen)], log_p[len(chosen) :]
-    loss = -((1 - log_true.exp()) ** config.focal * log_true).mean()
-    if len(log_false) == 0 or config.alone_weight == 0:
-        return loss
+    pairs = len(truth.alone0)
+    loss = mean_of_pairs(-((1 - log_true.exp()) ** config.focal * log_true), truth.batch[chosen], pairs)
     p = log_false.exp().clamp(max=1 - 1e-4)
-    return loss - config.alone_weight * (p**config.focal * (1 - p).log()).mean()
+    losses = -(p**config.focal * (1 - p).log())
+    return loss + config.alone_weight * mean_of_pairs(losses, torch.cat([alone0, alone1]), pairs)
+
+
+def mean_of_pairs(losses: Tensor, batch: Tensor, pairs: int) -> Tensor:
+    """Mean over `pairs` of the mean of each one's losses (G,), whose pairs are `batch` (G,); few of them weigh less.
+
+    So a pair that is hard, with few true matches, counts like others, and a step's batches add up to one large batch.
+    """
+    sums = losses.new_zeros(pairs).index_add(0, batch, losses)
+    return (sums / torch.bincount(batch, minlength=pairs).clamp(min=FULL)).mean()
 
 
 def fine_loss(

@@ -22,7 +22,7 @@ from astr_cli.train.rgbd import load_rgbd
 
 PHOTOS_OF_A_STAGE = 4  # photos in each room or street
 
-Render = Callable[[Tensor, tuple[int, int], torch.Generator, float], ScenePair]
+Render = Callable[[Tensor, tuple[int, int], torch.Generator, float, bool], ScenePair]
 ONE_PHOTO: dict[str, Render] = {"planes": render_planes, "relief": render_relief}
 MANY_PHOTOS: dict[str, Render] = {"rooms": render_rooms, "facades": render_facades}
 Recordings = Mapping[str, RecordedSet]  # by kind: rgbd, megadepth
@@ -51,6 +51,8 @@ class SceneMix:
     shares: SceneShares = SceneShares()
     difficulty: float = 1.0  # of the views; drawn below this for each batch
     light: float = 0.6  # strength of photometric changes; drawn below this for each image
+    hard: float = 0.0  # how often a batch is of scale ratios 2 to 4 and of steep planes, at half the difficulty or more
+    full_light: float = 0.0  # how often a batch has all of the photometric changes
 
 
 class Mixed(NamedTuple):
@@ -74,17 +76,15 @@ def mixed_scene(
     photos: PhotoSet, recordings: Recordings | None, mix: SceneMix, generator: torch.Generator, device: torch.device
 ) -> Mixed:
     """A batch of one kind, drawn by the shares, its two views photographed apart. Raises AstrError without shares."""
-    draw, share = torch.rand(2, generator=generator).tolist()
+    draw, share, rare, bright = torch.rand(4, generator=generator).tolist()
     given = recordings or {}
     kind = kind_of(draw, mix.shares, "rgbd" in given, "megadepth" in given)
-    scene = scene_of(kind, photos, given, mix, generator, device, mix.difficulty * share)
-    return Mixed(
-        kind,
-        scene._replace(
-            image0=photometric(scene.image0, generator, mix.light),
-            image1=photometric(scene.image1, generator, mix.light),
-        ),
-    )
+    hard = rare < mix.hard
+    difficulty = mix.difficulty * (0.5 + 0.5 * share if hard else share)
+    scene = scene_of(kind, photos, given, mix, generator, device, difficulty, hard)
+    light = 1.0 if bright < mix.full_light else mix.light
+    image0, image1 = (photometric(image, generator, light) for image in (scene.image0, scene.image1))
+    return Mixed(kind, scene._replace(image0=image0, image1=image1))
 
 
 def kind_of(draw: float, shares: SceneShares, with_rgbd: bool, with_megadepth: bool = False) -> str:
@@ -111,15 +111,21 @@ def scene_of(
     generator: torch.Generator,
     device: torch.device,
     difficulty: float,
+    hard: bool = False,
 ) -> ScenePair:
-    """A batch of the given kind under even light, on `device`. Raises AstrError when its recordings are absent."""
+    """A batch of the given kind under even light, on `device`. Raises AstrError when its recordings are absent.
+
+    Recordings are never `hard`.
+    """
     size = (mix.side, mix.side)
     if kind in ONE_PHOTO:
-        return ONE_PHOTO[kind](photos.crops(mix.batch, 2 * mix.side, generator).to(device), size, generator, difficulty)
+        crops = photos.crops(mix.batch, 2 * mix.side, generator).to(device)
+        return ONE_PHOTO[kind](crops, size, generator, difficulty, hard)
     if kind in MANY_PHOTOS:
         side = 4 * mix.side // 3
         crops = photos.crops(mix.batch * PHOTOS_OF_A_STAGE, side, generator).to(device)
-        return MANY_PHOTOS[kind](crops.view(mix.batch, PHOTOS_OF_A_STAGE, side, side), size, generator, difficulty)
+        stages = crops.view(mix.batch, PHOTOS_OF_A_STAGE, side, side)
+        return MANY_PHOTOS[kind](stages, size, generator, difficulty, hard)
     if kind not in recordings:
         raise AstrError(f"scenes of kind '{kind}' need a folder of recordings: --{kind}")
     pairs = recordings[kind].batch(mix.batch, mix.side, generator, difficulty)

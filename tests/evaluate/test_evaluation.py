@@ -3,6 +3,7 @@
 import json
 import shutil
 import signal
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from astr_cli.cli.app import app, run
 from astr_cli.errors import Interrupted
 from astr_cli.evaluate.benchmark import EvaluateError, PairOutcome
 from astr_cli.evaluate.plots import error_colours
+from astr_cli.evaluate.pose import installed_estimators
 from astr_cli.evaluate.pose_folder import PoseFolder, PoseResult
 from astr_cli.evaluate.readers.gt_json import read_pose_folder
 from astr_cli.evaluate.run import evaluate, evaluate_astr, evaluate_file, match_options
@@ -59,9 +61,9 @@ def stored(path: Path, scene: ScenePair, *indices: int, long_side: str = "384") 
 def test_true_matches_score_full_marks(folder: PoseFolder, scene: ScenePair) -> None:
     done = evaluate(folder, "truth", lambda name0, name1: true_matches(scene, int(name0[1])), 384)
     assert min(result.matches for result in done.results) > 200
-    assert [row.estimator for row in done.totals] == ["ransac", "magsac"]
+    assert [row.estimator for row in done.totals] == list(installed_estimators())
     assert all(row.precision == 1.0 for row in done.totals)
-    assert all(value > 0.97 for row in done.totals for value in (row.auc5, row.auc10, row.auc20))
+    assert all(value > 0.97 for row in done.totals for value in (row.auc1, row.auc5, row.auc20))
     assert done.seconds is not None and done.seconds >= 0
 
 
@@ -70,7 +72,7 @@ def test_no_matches_score_nothing_and_count(folder: PoseFolder, scene: ScenePair
         return PairMatches.empty() if name0 == "a0.png" else true_matches(scene, int(name0[1]))
 
     done = evaluate(folder, "half", match, 384)
-    assert done.results[0].ransac.largest == 180 and done.results[0].precision == 0
+    assert done.results[0].errors["ransac"].largest == 180 and done.results[0].precision == 0
     assert done.totals[0].precision == 0.75
     assert 0.72 < done.totals[0].auc20 <= 0.75
     assert done.totals[0].matches == sum(result.matches for result in done.results) / 4
@@ -87,7 +89,7 @@ def test_stored_matches_serve_either_way_round_and_missing_pairs_are_left_out(
     assert (done.missing, done.benchmark.left_out) == (1, 1)
     assert done.warnings == (f"3 of 4 pairs; 1 is not in {path}",)
     failed = evaluate_file(folder, path, absent="failed")
-    assert failed.results[3].magsac.largest == 180
+    assert failed.results[3].errors["magsac"].largest == 180
     assert (failed.missing, failed.warnings) == (0, ())
 
 
@@ -126,7 +128,7 @@ def test_sift_finds_the_poses_of_rendered_scenes(folder: PoseFolder) -> None:
     outcomes: list[PairOutcome[PoseResult]] = []
     done = evaluate(folder, "sift", SiftMatcher(folder.images, 384).match, 384, outcomes.append)
     assert sum(result.matches for result in done.results) > 200
-    good = [result for result in done.results if result.magsac.largest < 3]
+    good = [result for result in done.results if result.errors["magsac"].largest < 3]
     assert len(good) >= 2
     assert done.totals[0].precision > 0.6
     for outcome in outcomes:
@@ -182,9 +184,9 @@ def test_command_prints_json_and_draws(pose_folder: Path, scene: ScenePair, tmp_
     rows = [json.loads(line) for line in result.stdout.splitlines()]
     pairs = [row for row in rows if row["event"] == "pair"]
     totals = [row for row in rows if row["event"] == "total"]
-    assert len(pairs) == 8 and len(totals) == 4
+    assert len(pairs) == 8 and len(totals) == 2 * len(installed_estimators())
     assert {(row["matcher"], row["estimator"]) for row in totals} == {
-        (matcher, estimator) for matcher in ("mine", "sift") for estimator in ("ransac", "magsac")
+        (matcher, estimator) for matcher in ("mine", "sift") for estimator in installed_estimators()
     }
     mine = next(row for row in totals if row["matcher"] == "mine")
     assert mine["precision"] == 1.0 and mine["auc10"] > 0.97 and mine["pairs"] == 4
@@ -197,10 +199,32 @@ def test_command_prints_a_table(pose_folder: Path, scene: ScenePair, tmp_path: P
     path = stored(tmp_path / "mine.h5", scene, 0, 1, 2, 3)
     result = CliRunner().invoke(app, ["eval", str(pose_folder), "--matches", str(path)])
     assert result.exit_code == 0
-    assert "RANSAC" in result.stdout and "MAGSAC" in result.stdout and "AUC@10" in result.stdout
+    assert "RANSAC" in result.stdout and "MAGSAC" in result.stdout and "AUC@5/10/20" in result.stdout
     assert "of 4" not in result.stdout
     result = CliRunner().invoke(app, ["eval", str(pose_folder), "--matches", str(path), "--max-pairs", "3"])
     assert "3 of 4" in result.stdout
+
+
+def test_command_takes_a_threshold_and_says_it(pose_folder: Path, scene: ScenePair, tmp_path: Path) -> None:
+    path = stored(tmp_path / "mine.h5", scene, 0, 1, 2, 3)
+    arguments = ["eval", str(pose_folder), "--matches", str(path), "--ransac-px"]
+    assert "384 px, poses at 1.5 px" in CliRunner().invoke(app, [*arguments, "1.5"]).stdout
+    result = CliRunner().invoke(app, [*arguments, "1.5", "--json"])
+    totals = [json.loads(line) for line in result.stdout.splitlines() if '"total"' in line]
+    assert {row["ransac_px"] for row in totals} == {1.5}
+    assert run([*arguments, "0"]) == run([*arguments, "nan"]) == 2
+
+
+def test_command_works_without_poselib_and_says_how_to_get_it(
+    pose_folder: Path, scene: ScenePair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "poselib", None)
+    path = stored(tmp_path / "mine.h5", scene, 0, 1, 2, 3)
+    result = CliRunner().invoke(app, ["eval", str(pose_folder), "--matches", str(path)])
+    assert result.exit_code == 0
+    assert "RANSAC" in result.stdout and "PoseLib" not in result.stdout
+    (line,) = result.stderr.splitlines()
+    assert "pip install poselib" in line
 
 
 def test_command_tells_of_pairs_that_the_file_lacks(pose_folder: Path, scene: ScenePair, tmp_path: Path) -> None:
@@ -211,8 +235,9 @@ def test_command_tells_of_pairs_that_the_file_lacks(pose_folder: Path, scene: Sc
     assert "2 of 4" in result.stdout
     result = CliRunner().invoke(app, [*arguments, "--json"])
     totals = [json.loads(line) for line in result.stdout.splitlines() if '"total"' in line]
-    assert [row["pairs"] for row in totals] == [2, 2, 2, 2]  # SIFT's too
-    assert [row["not_in_matches"] for row in totals] == [2, 2, 0, 0]
+    count = len(installed_estimators())
+    assert [row["pairs"] for row in totals] == [2] * 2 * count  # SIFT's too
+    assert [row["not_in_matches"] for row in totals] == [2] * count + [0] * count
 
 
 def test_command_refuses_what_cannot_be_evaluated(
@@ -248,7 +273,7 @@ def test_command_matches_the_folder_itself(pose_folder: Path, weights: Path, cam
     result = CliRunner().invoke(app, [*arguments, "--cameras", cameras, "--device", "cpu", "--json"])
     assert result.exit_code == 0, result.output
     totals = [json.loads(line) for line in result.stdout.splitlines() if '"total"' in line]
-    assert [row["matcher"] for row in totals] == ["random", "random"]
+    assert [row["matcher"] for row in totals] == ["random"] * len(installed_estimators())
     assert totals[0]["matches"] > 5 and totals[0]["seconds_a_pair"] > 0
 
 

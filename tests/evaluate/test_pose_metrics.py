@@ -1,6 +1,7 @@
 """Pose errors, AUC and precision of cases whose answer is known."""
 
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from astr_cli.evaluate.metrics import (
     relative_pose,
     symmetric_epipolar_errors,
 )
-from astr_cli.evaluate.pose import ESTIMATORS, Estimator, estimate_pose
+from astr_cli.evaluate.pose import Estimator, estimate_pose, installed_estimators
 
 FOCAL = 500.0
 
@@ -141,7 +142,7 @@ def test_precision_counts_matches_below_the_threshold() -> None:
     assert precision(np.zeros(0)) == 0.0
 
 
-@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize("estimator", installed_estimators())
 def test_pose_is_found_among_outliers_and_noise(estimator: Estimator) -> None:
     points0, points1 = observed(POSE, 300)
     random = np.random.default_rng(1)
@@ -154,18 +155,49 @@ def test_pose_is_found_among_outliers_and_noise(estimator: Estimator) -> None:
     np.testing.assert_array_equal(estimate.rotation, again.rotation)
 
 
-@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize("estimator", installed_estimators())
 @pytest.mark.parametrize("count", [0, 1, 4])
 def test_too_few_matches_fail(estimator: Estimator, count: int) -> None:
     points0, points1 = observed(POSE, count)
     assert estimate_pose(points0, points1, FOCAL, estimator) is None
 
 
-@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize("estimator", installed_estimators())
 @pytest.mark.parametrize("count", [5, 6, 40])
 def test_degenerate_matches_are_no_crash(estimator: Estimator, count: int) -> None:
     same = np.full((count, 2), 0.1)
     assert pose_error(estimate_pose(same, same, FOCAL, estimator), POSE).largest >= 0
+
+
+@pytest.mark.parametrize("estimator", [name for name in installed_estimators() if name != "magsac"])
+def test_a_threshold_in_pixels_is_one_in_normalised_coordinates_times_the_focal_length(estimator: Estimator) -> None:
+    points0, points1 = observed(POSE, 200)
+    noisy = points1 + np.random.default_rng(2).normal(0, 2 / FOCAL, points1.shape)
+    small = estimate_pose(points0, noisy, FOCAL, estimator, 0.5)
+    large = estimate_pose(points0, noisy, 2 * FOCAL, estimator, 1.0)
+    assert small is not None and large is not None
+    np.testing.assert_allclose(small.rotation, large.rotation, atol=1e-6)
+    np.testing.assert_allclose(small.translation, large.translation, atol=1e-6)
+
+
+def test_poselib_is_more_exact_than_ransac_on_noisy_matches() -> None:
+    """It adjusts the pose on its inliers; so its AUC at 1 degree tells what matches are worth."""
+    pytest.importorskip("poselib")
+    errors: dict[Estimator, list[float]] = {"poselib": [], "ransac": []}
+    for seed in range(8):
+        points0, points1 = observed(POSE, 300, seed)
+        noisy = points1 + np.random.default_rng(seed).normal(0, 0.3 / FOCAL, points1.shape)
+        for estimator, found in errors.items():
+            found.append(pose_error(estimate_pose(points0, noisy, FOCAL, estimator), POSE).largest)
+    assert np.median(errors["poselib"]) < 0.5 * np.median(errors["ransac"])
+
+
+def test_the_estimator_that_decides_comes_first_and_is_left_out_where_absent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "poselib", None)
+    assert installed_estimators() == ("ransac", "magsac")
+    monkeypatch.undo()
+    pytest.importorskip("poselib")
+    assert installed_estimators() == ("poselib", "ransac", "magsac")
 
 
 def test_the_threshold_means_pixels_of_the_matched_size() -> None:

