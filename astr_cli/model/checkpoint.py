@@ -53,18 +53,18 @@ def load_weights(path: Path) -> LoadedWeights:
 def load_for_training(path: Path, config: AstrConfig, folded: bool = False) -> tuple[Astr, dict[str, str]]:
     """Read an exported file to train on, as it is (`folded`) or back into a model with BatchNorm.
 
-    Raises WeightsError on another config, and where there is no way back.
+    Raises WeightsError on another config, and for a folded network that cannot be unfolded.
     """
     header, tensors = read_tensors(path)
     differences = config_difference(header_config(path, header), config)
     if differences:
-        raise WeightsError(f"{path}: trained with another config: {differences}")
+        raise WeightsError(f"{path}: trained with another config: {differences}; use weights of the same preset")
     model = Astr(config, folded)
     state = {name: tensor.float() for name, tensor in tensors.items() if not name.endswith(UNFOLD)}
     for name, module in model.named_modules():
         if isinstance(module, ConvNorm) and module.norm is not None:
             if name + UNFOLD not in tensors:
-                raise WeightsError(f"{path}: trained with BatchNorm folded; go on with --set frozen_norm=true")
+                raise WeightsError(f"{path}: trained with BatchNorm folded; train it with --set frozen_norm=true")
             _unfold(state, name, tensors[name + UNFOLD], module.norm.eps)
     _load_strict(path, model, state)
     return model, header

@@ -132,4 +132,4 @@ def test_what_is_refused(scene, mask: np.ndarray) -> None:
     write_mask(scene.root / "masks" / f"{scene.names[0]}.png", mask[:, :100])
     failed = match_pairs(scene.options(masks=scene.root / "masks")).failed
     assert len(failed) == 5
-    assert "is 100x128 but its photo" in failed[0].reason
+    assert "is 100x128, but the stored pixels" in failed[0].reason

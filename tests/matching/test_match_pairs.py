@@ -237,7 +237,7 @@ def test_known_focals_come_from_exif_or_cameras(scene, recorder) -> None:
 def test_disk_that_is_obviously_too_small_is_refused_before_the_start(scene, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = type("Usage", (), {"free": 1000})
     monkeypatch.setattr("shutil.disk_usage", lambda path: usage)
-    with pytest.raises(AstrError, match="needs about .* MB"):
+    with pytest.raises(AstrError, match=r"needs about .* MB"):
         match_pairs(scene.options())
     assert sorted(path.name for path in scene.root.iterdir()) == sorted([*scene.names, "pairs.txt"])
 
