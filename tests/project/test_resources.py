@@ -25,7 +25,7 @@ def test_a_path_is_itself(tmp_path: Path) -> None:
 
 
 def test_a_mistyped_name_gets_the_nearest() -> None:
-    with pytest.raises(AstrError, match=r"^astr-smal: no such weights; did you mean astr-small\?; use .*\(.*astr-small"):
+    with pytest.raises(AstrError, match=r"^astr-smal: no such weights; did you mean astr-small\?; use .*astr-small"):
         resources.weights_path("astr-smal")
 
 

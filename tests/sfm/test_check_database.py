@@ -102,7 +102,7 @@ def with_row(row: tuple[int, int]) -> str:
         ("UPDATE two_view_geometries SET config = 12", "bad-array", "configuration 12"),
         ("DELETE FROM frame_data WHERE data_id = 3", "missing-frame", "c.jpg"),
         ("DELETE FROM frames WHERE frame_id = 2", "missing-frame", "x/b.jpg: frame 2 is missing"),
-        ("DELETE FROM rigs", "missing-camera", "frame 1 is of rig 1"),
+        ("DELETE FROM rigs", "missing-camera", "frame 1 refers to rig 1"),
         ("UPDATE images SET camera_id = 7 WHERE image_id = 1", "missing-camera", "a.jpg: camera 7 is missing"),
         ("UPDATE rigs SET ref_sensor_id = 7", "missing-camera", "rig 1: camera 7 is missing"),
         ("DELETE FROM images WHERE image_id = 3", "unknown-image", "image 3"),
