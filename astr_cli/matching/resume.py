@@ -1,4 +1,4 @@
-"""What a run is made of, and what an earlier one has left in its place."""
+"""Everything that decides a run's results, and the results that an earlier run left."""
 
 import os
 from contextlib import suppress
@@ -30,7 +30,7 @@ def names_of(pair: Pair) -> Names:
 
 
 def run_info(job: PreparedRun) -> RunInfo:
-    """What decides the matches of a run: they become the attributes of matches.h5 and the head of the journal."""
+    """The options that decide a run's matches; they become the attributes of matches.h5 and the journal's head."""
     options, compute = job.options, job.compute
     resolved = {
         "long_side": compute.long_side,
@@ -57,7 +57,7 @@ def run_info(job: PreparedRun) -> RunInfo:
 def stamp_of(job: PreparedRun, info: ImageInfo) -> ImageStamp:
     """Time and size of a photo and its mask together: when either changes, the photo's pairs are to be matched again.
 
-    The time of a mask that is not there is its folder's, which changes when a mask is taken away.
+    The time of a missing mask is its folder's, which changes when a mask is removed.
     """
     stamp = ImageStamp(info.name, info.width, info.height, info.mtime_ns, info.file_size)
     if job.masks is None or job.options.masks is None:
@@ -70,9 +70,9 @@ def stamp_of(job: PreparedRun, info: ImageInfo) -> ImageStamp:
 
 
 def earlier_output(options: MatchOptions) -> Output | None:
-    """What a finished run has left; None: nothing, or a run was interrupted since, or all is to start anew.
+    """The output of a finished run; None: there is none, or a run was interrupted since, or `overwrite` is set.
 
-    Raises StoreError when matches.h5 is damaged or not ours.
+    Raises StoreError when matches.h5 is damaged or not from astr.
     """
     out = options.out
     if options.overwrite or not out.is_file() or out.with_name(out.name + ".journal").exists():
@@ -83,8 +83,8 @@ def earlier_output(options: MatchOptions) -> Output | None:
 def is_finished(job: PreparedRun, info: RunInfo, earlier: Output) -> bool:
     """Whether matches.h5 holds exactly these pairs already.
 
-    Raises JournalMismatch when it was made with other options, StoreError when it holds pairs that are not listed any
-    more.
+    Raises JournalMismatch when it was made with other options, StoreError when it holds pairs that are no longer
+    listed.
     """
     reusable = earlier.reusable(info)
     find_losses(job, earlier.names())
@@ -92,7 +92,7 @@ def is_finished(job: PreparedRun, info: RunInfo, earlier: Output) -> bool:
 
 
 def find_losses(job: PreparedRun, stored: list[Names]) -> list[Names]:
-    """Pairs that were matched before and are not listed any more: writing loses them.
+    """Pairs that were matched before and are no longer listed: writing would delete them.
 
     Raises StoreError when there are any, unless the options have `prune`.
     """
@@ -100,18 +100,18 @@ def find_losses(job: PreparedRun, stored: list[Names]) -> list[Names]:
     lost = [names for names in stored if frozenset(names) not in listed]
     if lost and not job.options.prune:
         raise StoreError(
-            f"{job.options.out}: holds {'1 pair' if len(lost) == 1 else f'{len(lost)} pairs'}, not in "
-            f"{job.options.pairs} or without photos now, that this run would lose "
-            f"(the first: {lost[0][0]} {lost[0][1]}); "
-            "drop them with --prune, choose another --out, or start anew with --overwrite"
+            f"{job.options.out}: contains {'1 pair' if len(lost) == 1 else f'{len(lost)} pairs'} no longer in "
+            f"{job.options.pairs} or with missing photos (for example {lost[0][0]} {lost[0][1]}); "
+            "this run would delete them: "
+            "drop them with --prune, choose another --out, or start over with --overwrite"
         )
     return lost
 
 
 def expected_bytes(job: PreparedRun, left: int, rows: float | None = None) -> int:
-    """What journal and output will take: `left` pairs go to the journal, all of them to the output.
+    """The bytes of journal and output: `left` pairs go to the journal, all pairs to the output.
 
-    `rows` is how many a pair has, where that was measured; else all pairs are taken for easy ones.
+    `rows` is the measured number per pair; without it all pairs count as easy ones.
     """
     if rows is None:
         sizes = [view.size if job.options.tiles else view.matched for view in job.views.values()]

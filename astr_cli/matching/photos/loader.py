@@ -22,26 +22,26 @@ Gray = npt.NDArray[np.float32]  # (h, w) in [0, 1]
 
 
 class Photo(NamedTuple):
-    """What the model is given of a photo, upright and of its matched size."""
+    """The model's input from one photo, upright and at its matched size."""
 
     gray: Gray
     mask: npt.NDArray[np.bool_] | None
-    """(h, w), True = to be matched; None: all of it."""
+    """(h, w), True = to be matched; None: every pixel."""
     raw_mask: PackedMask | None
     """The same on the raw grid."""
 
 
 def load_image(info: ImageInfo, matched: tuple[int, int], orientation: int = UPRIGHT) -> Gray:
-    """Decodes a photo, turns it upright and resizes it to `matched` (w, h); (h, w) float32 in [0, 1].
+    """Decodes a photo, rotates it upright and resizes it to `matched` (w, h); (h, w) float32 in [0, 1].
 
     Raises ImageError when it vanished, cannot be decoded, or is no longer the file that `info` describes.
     """
     if changed(info):
-        raise ImageError(f"{info.path}: changed or vanished since the start")
+        raise ImageError(f"{info.path}: changed or vanished since the run started; run the same command again")
     gray = read_gray(info.path)
     if gray.shape != (info.height, info.width):
         shown = f"{gray.shape[1]}x{gray.shape[0]}"
-        raise ImageError(f"{info.path}: its header says {info.width}x{info.height} but it decodes to {shown}")
+        raise ImageError(f"{info.path}: header says {info.width}x{info.height}, its pixels are {shown}; save it again")
     return resize(np.ascontiguousarray(turn_pixels(gray, orientation)), matched)
 
 
@@ -61,7 +61,7 @@ def changed(info: ImageInfo) -> bool:
 
 
 class Loader:
-    """Decodes images in `workers` threads; at most `2 * workers` are in work or waiting to be taken."""
+    """Decodes images in `workers` threads; at most `2 * workers` are being decoded or waiting to be taken."""
 
     def __init__(
         self,
@@ -73,17 +73,17 @@ class Loader:
     ) -> None:
         self._infos = infos
         self._views = views
-        self._masks = masks  # None: nothing is masked
+        self._masks = masks  # None: no masks
         self._timed = timed  # entered around each decoding
         self._room = 2 * workers
         self._waiting: dict[str, Future[Photo]] = {}
-        # One thread an image is faster than several threads on one image, and leaves the cores to the model.
+        # One thread per image is faster than several threads on one image, and leaves the cores to the model.
         self._cv2_threads = cv2.getNumThreads()
         cv2.setNumThreads(1)
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="astr-decode")
 
     def close(self) -> None:
-        """Drops what was not begun and waits for the rest."""
+        """Cancels the images not yet begun and waits for the others."""
         self._pool.shutdown(wait=True, cancel_futures=True)
         cv2.setNumThreads(self._cv2_threads)
 
@@ -100,7 +100,7 @@ class Loader:
                 self._waiting[name] = self._pool.submit(self._load, name)
 
     def take(self, name: str) -> Photo:
-        """The decoded image; decoded now if it was not asked for. Raises what `load_image` raises."""
+        """The decoded image; decoded now if not requested before. Raises ImageError as `load_image` does."""
         waiting = self._waiting.pop(name, None)
         return self._load(name) if waiting is None else waiting.result()
 

@@ -36,14 +36,14 @@ class _InWork(NamedTuple):
     inputs: list[PairInput | None]
     """None for a pair that failed."""
     work: Callable[[], "list[PairMatches | str]"]
-    """Computes the matches of each pair, or why there are none."""
+    """Computes the matches of each pair, or the reason why there are none."""
     found: "Future[list[PairMatches | str]]"
     backed_off: int
-    """How often memory had run out when it was begun."""
+    """How often memory had run out when the batch was begun."""
 
 
 class Engine:
-    """Matches batches, some of them at once; images that break on the way fail their pairs only."""
+    """Matches batches, several in parallel; an image that becomes unreadable fails only the pairs that use it."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class Engine:
         self._listener = listener
         self._broken: dict[str, str] = {}  # image -> why it could not be read
         self._masks: dict[str, PackedMask] = {}  # of the images read so far
-        # Batches and pairs of a batch at once; they fall when memory runs out.
+        # Parallel batches, and pairs per batch; both fall when memory runs out.
         self._at_once = job.compute.jobs
         self._limit = job.compute.batch
         self._backed_off = 0
@@ -114,9 +114,9 @@ class Engine:
             self._loader.prefetch(needed)
 
     def _held(self, name: str) -> bool:
-        """Whether to skip prefetching: features of the photo, in one of its turns, are cached.
+        """Whether to skip prefetching: features of the photo, in one of its rotations, are cached.
 
-        A photo that is prefetched and then not taken would keep its place in the loader for good.
+        A photo that is prefetched and then not taken would keep its place in the loader to the end.
         """
         return any(Wanted(name, quarters) in self._cache for quarters in range(4))
 
@@ -136,7 +136,7 @@ class Engine:
         return PairInput(found[first], found[second], view0, view1, *masks)
 
     def _quarters(self, pair: Pair, photos: dict[str, Photo]) -> int:
-        """How many quarter turns the second photo needs to stand as the first one does."""
+        """How many quarter turns rotate the second photo to match the first."""
         if self._job.options.rotate != "auto":
             return 0
         first = Wanted(pair.name0, small=True)
@@ -154,7 +154,7 @@ class Engine:
     def _features(self, wanted: Sequence[Wanted], photos: dict[str, Photo]) -> dict[Wanted, Features]:
         """Features from the cache or the backbone, without those of photos that cannot be read.
 
-        `photos` are those decoded for the batch so far, and get what is decoded now.
+        `photos` are those decoded for the batch so far; photos decoded now are added.
         """
         found: dict[Wanted, Features] = {}
         computing: list[tuple[Wanted, Photo, Future[Features]]] = []
@@ -202,10 +202,10 @@ class Engine:
             return str(error)
 
     def _backing_off(self, first: "Future[T]", again: Callable[[], T], before: int) -> T:
-        """What `first` gives; `again()` with less in memory for as long as that runs out.
+        """The result of `first`; while memory runs out, the result of `again()` with less in memory.
 
-        `before` is how often it had run out when `first` was begun: when something else has backed off since then,
-        trying again alone may be enough. Raises Stopped when nothing is left to give up.
+        `before` is how often memory had run out when `first` was begun: when another batch has backed off since then,
+        trying again alone may be enough. Raises Stopped when nothing more can be freed.
         """
         while True:
             try:
@@ -221,24 +221,24 @@ class Engine:
             first = self._lanes.submit(again)
 
     def _back_off(self) -> None:
-        """Less in memory: first nothing beside the batch that failed, then smaller batches; no pair is given up."""
+        """Uses less memory: first only one batch at a time, then smaller batches; no pair is given up."""
         if self._limit == 1 and self._at_once == 1 and len(self._cache) == 0:
             raise Stopped(
                 f"{self._job.options.out}: out of memory for a single pair at --long-side "
-                f"{self._job.compute.long_side}; free some memory and run the same command again: it goes on"
+                f"{self._job.compute.long_side}; free some memory and run the same command again to resume"
             )
         self._backed_off += 1
         self._cache.shrink()
         self._runner.release()
         if self._at_once > 1:
             self._at_once = 1
-            self._listener(Notice("out of memory: the feature cache is emptied and one batch computed at a time"))
+            self._listener(Notice("out of memory: astr emptied the feature cache and now computes one batch at a time"))
             return
         self._limit = max(self._limit // 2, 1)
         self._listener(
             Notice(
-                f"out of memory: the feature cache is emptied and batches now hold {self._limit} of the pairs; "
-                "from here on bytes may differ from those of an undisturbed run"
+                f"out of memory: astr emptied the feature cache and lowered --batch to {self._limit}; "
+                "from here on, results may differ in the last digits from a run with enough memory"
             )
         )
 

@@ -46,11 +46,11 @@ def ignore(event: Event) -> None:
 def match_pairs(options: MatchOptions, listener: Listener = ignore, stopwatch: Stopwatch | None = None) -> MatchSummary:
     """Matches the pairs of a file as `MatchOptions` says, into matches.h5 (docs/design.md, matches.h5 and Journal).
 
-    A `stopwatch` for the device that the options mean learns where the time goes.
+    `stopwatch`, made for the same device as the options name, measures the time per stage.
 
-    What an earlier run with the same options has matched is not matched again. Raises AstrError: nothing was started;
-    Stopped: disk or memory are full; Interrupted: SIGINT or SIGTERM. After the last two the same call goes on. Pairs
-    whose photos break on the way are in the summary's `failed`, and the others are written.
+    Pairs that an earlier run matched with the same options are kept. Raises AstrError: nothing was started;
+    Stopped: disk or memory are full; Interrupted: SIGINT or SIGTERM. After the last two the same call resumes. Pairs
+    whose photos become unreadable are in the summary's `failed`, and the others are written.
     """
     started = time.monotonic()
     with stop_on_signals(lambda name: listener(StopRequested(name))) as stop:
@@ -74,12 +74,12 @@ def match_pairs(options: MatchOptions, listener: Listener = ignore, stopwatch: S
 
 
 def match_and_discard(options: MatchOptions, listener: Listener, what: str) -> MatchSummary:
-    """`match_pairs` into a folder that the caller throws away: whatever stops it, no message says that it goes on.
+    """`match_pairs` into a folder that the caller deletes: no message promises that the run can be resumed.
 
-    `what` names the run. Raises what `match_pairs` raises, and Interrupted also for a signal in the last batch: that
-    ends this run, but not what it is for.
+    `what` names the run. Raises as `match_pairs` does, and Interrupted also for a signal in the last batch: it
+    must stop the caller, too.
     """
-    interrupted = Interrupted(f"{what}: stopped; nothing of it is kept")
+    interrupted = Interrupted(f"{what}: stopped; its matches are discarded")
     signals: list[str] = []
 
     def listen(event: Event) -> None:
@@ -93,7 +93,7 @@ def match_and_discard(options: MatchOptions, listener: Listener, what: str) -> M
         raise interrupted from None
     except Stopped as error:
         problem, _, _ = str(error).partition("; ")  # without its advice
-        raise Stopped(f"{problem}; nothing of {what} is kept") from None
+        raise Stopped(f"{problem}; the matches of {what} are discarded") from None
     if signals:
         raise interrupted
     return summary
@@ -101,7 +101,7 @@ def match_and_discard(options: MatchOptions, listener: Listener, what: str) -> M
 
 @dataclass
 class Progress:
-    """What a run has done so far."""
+    """The work that a run has done so far."""
 
     reused: int = 0
     matched: int = 0
@@ -115,11 +115,11 @@ class Progress:
 def _match_all(
     job: PreparedRun, journal: Journal, listener: Listener, stop: StopFlag, stopwatch: Stopwatch | None
 ) -> Progress:
-    """Matches what is not in the journal, and puts it there."""
+    """Matches the pairs that are not in the journal, and adds them to it."""
     done = journal.completed()
     lost = find_losses(job, journal.unlisted(names_of(pair) for pair in job.pairs))
     if lost:
-        listener(Notice(f"{job.options.out}: dropped what is not listed any more: {len(lost)} of its pairs"))
+        listener(Notice(f"{job.options.out}: pairs that the pairs file no longer lists: {len(lost)} dropped"))
     progress = Progress(
         reused=sum(names_of(pair) in done for pair in job.pairs),
         fewest_misses=len({name for batch in unfinished(job.plan, done) for name in batch.names()}),
@@ -169,7 +169,7 @@ def _stop_if_asked(job: PreparedRun, progress: Progress, stop: StopFlag) -> None
     if stop.requested and finished < len(job.pairs):
         command = "the same command without --overwrite" if job.options.overwrite else "the same command"
         raise Interrupted(
-            f"{job.options.out}: stopped; {finished} of {len(job.pairs)} pairs are done and kept: {command} goes on"
+            f"{job.options.out}: stopped; {finished} of {len(job.pairs)} pairs are saved: run {command} again to resume"
         )
 
 
@@ -181,7 +181,7 @@ def _changed_meanwhile(job: PreparedRun, failed: Sequence[FailedPair], listener:
     for pair in job.pairs:
         name = next((name for name in names_of(pair) if name in altered), None)
         if name is not None and names_of(pair) not in known:
-            found.append(FailedPair(pair.name0, pair.name1, f"{name}: changed while the run was under way"))
+            found.append(FailedPair(pair.name0, pair.name1, f"{name}: changed during the run; run astr match again"))
             listener(PairFailed(pair.name0, pair.name1, found[-1].reason))
     return found
 
@@ -194,8 +194,8 @@ def _check_disk(job: PreparedRun, journal: Journal, left: int) -> None:
         if not journal.completed():
             journal.remove()
         raise AstrError(
-            f"{job.options.out}: about {expected / 1e6:.0f} MB are needed and {free / 1e6:.0f} MB are free; "
-            "choose another disk with --out, or give --max-matches"
+            f"{job.options.out}: needs about {expected / 1e6:.0f} MB, but only {free / 1e6:.0f} MB are free; "
+            "free some space, choose another disk with --out, or limit --max-matches"
         )
 
 
