@@ -179,7 +179,7 @@ def test_one_camera_of_the_right_size_serves_all(workplace: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"mode": "double"}, "--camera-mode double: choose one of auto"),
+        ({"mode": "double"}, "--camera-mode double: choose auto"),
         ({"model": "PIN"}, "--camera-model PIN: choose one of"),
         ({"model": "PINHOLE", "params": "1,2,3"}, "PINHOLE takes 4 parameters, found 3"),
         ({"params": "1,2,x,3"}, "give numbers"),

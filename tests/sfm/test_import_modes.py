@@ -32,7 +32,7 @@ def test_fail_refuses(sift: Path, workplace: Path, capfd: Any) -> None:
     err = capfd.readouterr().err
     assert "sift.db: already contains" in err and err.count("\n") == 1
     assert run(["colmap-import", str(sift), "--mode", "other"]) == 2
-    assert "choose one of create, append, replace, fail" in capfd.readouterr().err
+    assert "not one of 'create', 'append', 'replace', 'fail'" in capfd.readouterr().err
     assert sift.read_bytes() == content and files(workplace) == ["matches.h5", "photos", "sift.db"]
     import_matches(ImportOptions(workplace / "new.db", mode="fail"))
 
@@ -103,5 +103,5 @@ def test_an_old_name_of_options_is_kept_apart(sift: Path) -> None:
     import_matches(ImportOptions(sift, backup=False))
     options = ImportOptions(sift, backup=False, dry_run=True)
     assert import_matches(options).difference.keypoints_added == 0
-    for other in (replace(options, merge_radius=0.0), replace(options, min_score=0.5)):
-        assert import_matches(other).difference.keypoints_added > 0
+    for tracks in (TrackOptions(merge_radius=0.0), TrackOptions(min_score=0.5)):
+        assert import_matches(replace(options, tracks=tracks)).difference.keypoints_added > 0

@@ -73,7 +73,7 @@ def test_the_global_mapper(mapped: Path, workplace: Path, scene: Any) -> None:
     assert model.missing == () and model.points >= 500
     assert error_of_all(workplace / "0", scene.centres) < 0.01
     assert mapped.read_bytes()[100:] == content
-    with pytest.raises(AstrError, match="--mapper other: choose one of incremental, global"):
+    with pytest.raises(AstrError, match="--mapper other: choose incremental or global"):
         MapOptions("other")
 
 

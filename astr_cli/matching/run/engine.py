@@ -1,4 +1,4 @@
-"""The batch engine: from a job to the matches of each pair, with prefetched photos and cached features."""
+"""The batch engine: from a prepared run to the matches of each pair, with prefetched photos and cached features."""
 
 from collections import deque
 from collections.abc import Callable, Container, Iterator, Sequence
@@ -47,7 +47,7 @@ class Engine:
 
     def __init__(
         self,
-        job: PreparedRun,
+        prepared: PreparedRun,
         done: Container[tuple[str, str]],
         runner: Runner,
         cache: FeatureCache,
@@ -57,7 +57,7 @@ class Engine:
     ) -> None:
         self.failed: list[FailedPair] = []
         self._done = done  # names of pairs whose matches are known; they only fill their batches
-        self._job = job
+        self._prepared = prepared
         self._runner = runner
         self._cache = cache
         self._loader = loader
@@ -66,17 +66,17 @@ class Engine:
         self._broken: dict[str, str] = {}  # image -> why it could not be read
         self._masks: dict[str, PackedMask] = {}  # of the images read so far
         # Parallel batches, and pairs per batch; both fall when memory runs out.
-        self._at_once = job.compute.jobs
-        self._limit = job.compute.batch
+        self._at_once = prepared.compute.jobs
+        self._limit = prepared.compute.batch
         self._backed_off = 0
         self._in_work: deque[_InWork] = deque()
-        side = job.compute.long_side // 32 * 32
-        self._tiles = TileMatcher(runner, match_settings(job.options), side) if job.options.tiles else None
+        side = prepared.compute.long_side // 32 * 32
+        self._tiles = TileMatcher(runner, match_settings(prepared.options), side) if prepared.options.tiles else None
 
     def run(self) -> Iterator[list[tuple[Pair, PairMatches]]]:
         """Yields, batch by batch in the plan's order, the pairs that were not done with their matches; `failed` grows
         meanwhile."""
-        batches = unfinished(self._job.plan, self._done)
+        batches = unfinished(self._prepared.plan, self._done)
         for position, batch in enumerate(batches):
             self._prefetch(batches, position)
             inputs = self._inputs(batch)
@@ -131,13 +131,13 @@ class Engine:
         if first not in found or second not in found:
             self._fail(pair, self._broken.get(pair.name0) or self._broken[pair.name1])
             return None
-        view0, view1 = self._job.views[pair.name0], self._job.views[pair.name1].turned(second.quarters)
+        view0, view1 = self._prepared.views[pair.name0], self._prepared.views[pair.name1].turned(second.quarters)
         masks = self._masks.get(pair.name0), self._masks.get(pair.name1)
         return PairInput(found[first], found[second], view0, view1, *masks)
 
     def _quarters(self, pair: Pair, photos: dict[str, Photo]) -> int:
         """How many quarter turns rotate the second photo to match the first."""
-        if self._job.options.rotate != "auto":
+        if self._prepared.options.rotate != "auto":
             return 0
         first = Wanted(pair.name0, small=True)
         turned = [Wanted(pair.name1, quarters, small=True) for quarters in range(4)]
@@ -195,7 +195,7 @@ class Engine:
         return [self._match_tiles(self._tiles, *work) for work in zip(pairs, inputs, found, strict=True)]
 
     def _match_tiles(self, tiles: TileMatcher, pair: Pair, given: PairInput, small: PairMatches) -> PairMatches | str:
-        infos = self._job.infos
+        infos = self._prepared.infos
         try:
             return tiles.match(infos[pair.name0], infos[pair.name1], given, small)
         except ImageError as error:
@@ -224,8 +224,8 @@ class Engine:
         """Uses less memory: first only one batch at a time, then smaller batches; no pair is given up."""
         if self._limit == 1 and self._at_once == 1 and len(self._cache) == 0:
             raise Stopped(
-                f"{self._job.options.out}: out of memory for a single pair at --long-side "
-                f"{self._job.compute.long_side}; free some memory and run the same command again to resume"
+                f"{self._prepared.options.out}: out of memory for a single pair at --long-side "
+                f"{self._prepared.compute.long_side}; free some memory and run the same command again to resume"
             )
         self._backed_off += 1
         self._cache.shrink()

@@ -55,30 +55,30 @@ def forecast(options: MatchOptions, sample: int, listener: Listener = ignore) ->
     `sample` is rounded up as `sampled` says; `listener` gets the events of these pairs too. Raises AstrError whenever a
     run would not start; Interrupted and Stopped when a signal, a full disk or full memory ends the matching.
     """
-    job = prepare(options, listener)
-    config, compute = job.weights.model.config, job.compute
-    sizes = {name: view_bytes(view, config, compute.precision) for name, view in job.views.items()}
+    prepared = prepare(options, listener)
+    config, compute = prepared.weights.model.config, prepared.compute
+    sizes = {name: view_bytes(view, config, compute.precision) for name, view in prepared.views.items()}
     cache_bytes = default_cache_bytes(compute.device) if options.memory is None else options.memory
-    measured = _measure(options, sampled(job.plan, sample, compute.jobs), listener)
-    names = {name for batch in job.plan for name in batch.names()}
+    measured = _measure(options, sampled(prepared.plan, sample, compute.jobs), listener)
+    names = {name for batch in prepared.plan for name in batch.names()}
     return Forecast(
         images=len(names),
-        pairs=len(job.pairs),
-        skipped=len(job.skipped),
-        known_focals=sum(job.views[name].intrinsics is not None for name in names),
-        weights=job.weights.name,
+        pairs=len(prepared.pairs),
+        skipped=len(prepared.skipped),
+        known_focals=sum(prepared.views[name].intrinsics is not None for name in names),
+        weights=prepared.weights.name,
         device=str(compute.device),
         precision=compute.precision,
         long_side=compute.long_side,
         batch=compute.batch,
         jobs=compute.jobs,
-        backbone_runs=count_backbone_runs(job.plan, sizes, cache_bytes),
+        backbone_runs=count_backbone_runs(prepared.plan, sizes, cache_bytes),
         cache_bytes=cache_bytes,
         feature_bytes=sum(sizes[name] for name in names),
-        disk_bytes=expected_bytes(job, len(job.pairs), measured.matches),
+        disk_bytes=expected_bytes(prepared, len(prepared.pairs), measured.matches),
         measured_pairs=measured.pairs,
         seconds_a_pair=measured.seconds,
-        seconds=None if measured.seconds is None else measured.seconds * len(job.pairs),
+        seconds=None if measured.seconds is None else measured.seconds * len(prepared.pairs),
         memory_bytes=measured.memory,
     )
 
