@@ -1,4 +1,4 @@
-"""The options of commands that read or write files of matches: check, export, and the drawings of match."""
+"""The options of commands that read or write files of matches: check, doctor, export, and the drawings of match."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +47,13 @@ class CheckOptions:
     )
     as_json: bool = option(False, name="json", help="Print one JSON object per file on standard output.", stored=False)
     quiet: bool = option(False, help="Print errors only; the exit code says the rest.", stored=False, short="q")
+
+
+@dataclass(frozen=True)
+class DoctorOptions:
+    """The options of `astr doctor`."""
+
+    folder: Path = option(Path(), help="Folder that results will be written into.", stored=False, argument=True)
 
 
 @dataclass(frozen=True)
