@@ -62,7 +62,7 @@ class ExportOptions:
 
     matches: Path = option(help="File written by astr match.", stored=False, argument=True)
     out: Path = option(help="Folder to write into.", stored=False, short="o")
-    format: str = option("hloc", help="Format to write; they are listed above.", stored=False, short="f")
+    format: str = option("hloc", help="Format to write; `astr export --help` describes them.", stored=False, short="f")
     images: Path | None = option(
         None,
         help="Folder of the photos, for openmvg.",
