@@ -68,9 +68,13 @@ def generated(command: Callable[..., int | None]) -> Callable[..., int | None]:
     return run
 
 
-def _parameters(options: Iterable[Declared]) -> Iterator[inspect.Parameter]:
+def help_order(options: Iterable[Declared]) -> list[Declared]:
     """Arguments first, then the files, as the help shows them."""
-    for each in sorted(options, key=lambda each: (not each.option.argument, each.option.panel != FILES)):
+    return sorted(options, key=lambda each: (not each.option.argument, each.option.panel != FILES))
+
+
+def _parameters(options: Iterable[Declared]) -> Iterator[inspect.Parameter]:
+    for each in help_order(options):
         default = inspect.Parameter.empty if each.required else _default(each)
         kind = inspect.Parameter.KEYWORD_ONLY
         yield inspect.Parameter(each.key, kind, default=default, annotation=Annotated[_type(each), _declaration(each)])

@@ -1,4 +1,4 @@
-"""The options of commands that read or write files of matches: check, export, and the drawings of match."""
+"""The options of commands that read or write files of matches: check, doctor, export, and the drawings of match."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,12 +50,19 @@ class CheckOptions:
 
 
 @dataclass(frozen=True)
+class DoctorOptions:
+    """The options of `astr doctor`."""
+
+    folder: Path = option(Path(), help="Folder that results will be written into.", stored=False, argument=True)
+
+
+@dataclass(frozen=True)
 class ExportOptions:
     """The options of `astr export`."""
 
     matches: Path = option(help="File written by astr match.", stored=False, argument=True)
     out: Path = option(help="Folder to write into.", stored=False, short="o")
-    format: str = option("hloc", help="Format to write; they are listed above.", stored=False, short="f")
+    format: str = option("hloc", help="Format to write; `astr export --help` describes them.", stored=False, short="f")
     images: Path | None = option(
         None,
         help="Folder of the photos, for openmvg.",

@@ -19,8 +19,8 @@ STAGES |= {part: {"ops"} | BOTTOM for part in ("model", "store", "images", "pair
 STAGES["matching"] = set(STAGES)
 for upper, lower in (("sfm", "matching"), ("evaluate", "sfm"), ("train", "evaluate"), ("cli", "train")):
     STAGES[upper] = STAGES[lower] | {lower}
-STAGES["bench"] = STAGES["train"]
-STAGES["cli"] |= {"bench"}
+STAGES["bench"], STAGES["doctor"] = STAGES["train"], STAGES["sfm"]
+STAGES["cli"] |= {"bench", "doctor"}
 STAGES |= {"": set(STAGES) - {"cli"}, "__main__": {"cli"}, "errors": set(), "resources": {"errors"}, "wording": set()}
 STAGES |= {"options": {"errors", "wording"}}
 for part in STAGES.keys() - BOTTOM - {"ops"}:
@@ -41,6 +41,7 @@ ALLOWED = {
     "evaluate": LIBRARIES - {"pycolmap", "typer", "rich"},
     "train": LIBRARIES - {"pycolmap", "typer", "rich"},
     "bench": {"torch", "numpy"},
+    "doctor": {"torch", "h5py"},
     "cli": {"typer", "rich"},
     "": set(),
     "__main__": set(),
