@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from astr_cli.refine import Observations
-from astr_cli.scenes import procedural_textures
 from astr_cli.scenes.patterns import noise
+from astr_cli.scenes.textures import procedural_textures
 from astr_cli.scenes.texturing import build_pyramid, sample
 
 Floats = NDArray[np.float64]
