@@ -50,7 +50,7 @@ def run_info(job: PreparedRun) -> RunInfo:
         name: each.size if options.tiles else upright_size(each.matched, each.orientation)
         for name, each in job.views.items()
     }
-    absent = {each.key: each.stored_text(each.default) for each in declared(MatchingOptions) if each.option.stored}
+    absent = {each.key: each.stored_text(each.default) for each in declared(MatchingOptions) if each.key in texts}
     return RunInfo(tuple({**first, **texts}.items()), stamps, matched, absent)
 
 

@@ -1,8 +1,8 @@
 """Decode threads: photos are read and resized ahead of the model, a bounded number of them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +17,6 @@ from astr_cli.images.info import ImageInfo
 from astr_cli.images.masks import PackedMask, read_mask, shrink_mask
 from astr_cli.images.upright import UPRIGHT, turn_pixels
 from astr_cli.matching.photos.geometry import PhotoGeometry
-from astr_cli.matching.resources.stopwatch import Stopwatch
 
 Gray = npt.NDArray[np.float32]  # (h, w) in [0, 1]
 
@@ -70,12 +69,12 @@ class Loader:
         views: Mapping[str, PhotoGeometry],
         workers: int,
         masks: Mapping[str, Path] | None = None,
-        stopwatch: Stopwatch | None = None,
+        timed: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self._infos = infos
         self._views = views
-        self._masks = masks  # None: no masks
-        self._stopwatch = stopwatch
+        self._masks = masks  # None: nothing is masked
+        self._timed = timed  # entered around each decoding
         self._room = 2 * workers
         self._waiting: dict[str, Future[Photo]] = {}
         # One thread per image is faster than several threads on one image, and leaves the cores to the model.
@@ -107,7 +106,7 @@ class Loader:
 
     def _load(self, name: str) -> Photo:
         info, view = self._infos[name], self._views[name]
-        with nullcontext() if self._stopwatch is None else self._stopwatch.time("decode"):
+        with self._timed():
             gray = load_image(info, view.matched, view.orientation)
             if self._masks is None:
                 return Photo(gray, None, None)

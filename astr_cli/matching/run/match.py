@@ -5,6 +5,7 @@ import time
 from collections.abc import Container, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 
 from astr_cli.errors import AstrError, Interrupted, Stopped
 from astr_cli.matching.photos.loader import Loader, changed
@@ -132,7 +133,9 @@ def _match_all(
     cache = FeatureCache(default_cache_bytes(compute.device) if memory is None else memory)
     listener(_started(job, progress.reused, cache.capacity))
     with (
-        closing(Loader(job.infos, job.views, job.options.workers, job.masks, stopwatch)) as loader,
+        closing(
+            Loader(job.infos, job.views, job.options.workers, job.masks, partial(_timing, stopwatch, "decode"))
+        ) as loader,
         closing(JobPool(_split(job))) as jobs,
     ):
         engine = Engine(job, done, runner, cache, loader, jobs, listener)
