@@ -1,7 +1,7 @@
 """The loops of the operators, compiled by numba at their first use.
 
 Arrays are float32 and C-contiguous. `lanes` is any tuple as long as a head: its length is a constant to the compiler,
-which lets the loops over a head run in registers. numba's cache of these functions depends on the date of this file alone.
+which lets the loops over a head run in registers. numba's cache of them goes by the date of this file alone.
 """
 
 from collections.abc import Callable
