@@ -22,7 +22,7 @@ class PlotOption:
 
 @dataclass(frozen=True)
 class SampleOption:
-    """How many pairs `astr plan` matches."""
+    """The number of pairs that `astr plan` matches."""
 
     sample: int = option(
         5,
@@ -46,7 +46,9 @@ class CheckOptions:
         argument=True,
     )
     as_json: bool = option(False, name="json", help="Print one JSON object per file on standard output.", stored=False)
-    quiet: bool = option(False, help="Print errors only; the exit code says the rest.", stored=False, short="q")
+    quiet: bool = option(
+        False, help="Print only errors; the exit code says whether there are problems.", stored=False, short="q"
+    )
 
 
 @dataclass(frozen=True)
@@ -55,10 +57,10 @@ class ExportOptions:
 
     matches: Path = option(help="File written by astr match.", stored=False, argument=True)
     out: Path = option(help="Folder to write into.", stored=False, short="o")
-    format: str = option("hloc", help="Format to write; they are listed above.", stored=False, short="f")
+    format: str = option("hloc", help="Format to write, one of those listed above.", stored=False, short="f")
     images: Path | None = option(
         None,
-        help="Folder of the photos, for openmvg.",
+        help="Folder of the photos; only openmvg needs it.",
         stored=False,
         default_text="where they were matched",
     )
