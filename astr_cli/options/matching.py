@@ -101,8 +101,8 @@ class MatchingOptions:
     rotate: Rotate = option(
         "exif",
         help="Rotation of photos before matching. exif: upright, by their EXIF orientation; auto: also rotate the "
-        "second photo to match the first (decided on small copies); none: as stored. Coordinates always refer to the stored "
-        "pixels.",
+        "second photo to match the first (decided on small copies); none: as stored. Coordinates always refer to the "
+        "stored pixels.",
         stored=True,
         panel=MATCHING,
         files_only=True,
