@@ -29,7 +29,7 @@ def test_the_command_writes_what_match_reads(photos: Path, tmp_path: Path, capfd
     assert run(arguments) == 0
     assert out.read_text() == "1.png 2.png\n2.png 3.png\n3.png 9.png\n9.png 10.png\n"
     printed, err = capfd.readouterr()
-    assert "5 photos, 4 pairs; 1 to 2 pairs a photo" in printed
+    assert "5 photos, 4 pairs; 1 to 2 pairs per photo" in printed
     assert "no longer connected: 2.png, 3.png, 9.png" in printed
     assert f"next: astr match {out} --images {photos}" in printed
     assert err == ""
