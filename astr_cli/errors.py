@@ -1,4 +1,4 @@
-"""What can go wrong for a user, each with its exit code (docs/design.md, Errors).
+"""The errors that users meet, each with its exit code (docs/design.md, Errors).
 
 An `AstrError` carries one line that says which file, what is wrong and what to do. Everything else that reaches the
 command line is a bug and exits with 1.
@@ -18,6 +18,6 @@ class Stopped(AstrError):
 
 
 class Interrupted(AstrError):
-    """SIGINT or SIGTERM; what is done is kept and the same command goes on (exit code 130)."""
+    """SIGINT or SIGTERM; finished work is kept and the same command resumes (exit code 130)."""
 
     exit_code = 130

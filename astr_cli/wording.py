@@ -11,13 +11,13 @@ def counted(count: int, noun: str) -> str:
 
 
 def listed(names: Sequence[str], most: int) -> str:
-    """`a, b and 3 more`: the first `most` names, and how many there are besides."""
+    """`a, b and 3 more`: the first `most` names, and the number of the others."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return f"{', '.join(names[:most])}{more}"
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what an error says, without quotes around it; its kind where it says nothing."""
+    """The first line of an error's text, without quotes around it; the error's type when the text is empty."""
     return (str(error).strip("'\"").splitlines() or [type(error).__name__])[0]
 
 

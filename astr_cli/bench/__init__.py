@@ -1,1 +1,1 @@
-"""Benchmarks whose figures the project quotes: operators and the whole pipeline beside their peers, in one run."""
+"""Benchmarks behind the published figures: operators and the whole pipeline beside their peers, in one run."""

@@ -1,4 +1,4 @@
-"""What attention over windows is measured against: dense attention, with and without a mask, and other sparse ones."""
+"""The peers of attention over windows: dense attention, with and without a mask, and other sparse implementations."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -19,7 +19,7 @@ PEER = "masked SDPA"
 
 
 class Case(NamedTuple):
-    """One size: what all implementations are given."""
+    """One size: the inputs of all implementations."""
 
     grid: tuple[int, int]
     centres: Tensor  # (B, N, SPOTS)
@@ -85,7 +85,7 @@ def _masked(case: Case) -> Attention:
 
 
 def _masks_given(case: Case) -> Attention:
-    """As `_masked`, with the masks made beforehand and kept: what it could be at best."""
+    """As `_masked`, with the masks made beforehand and kept: its best possible time."""
     masks = [spot_mask(part, case.grid, WINDOW)[:, None] for part in case.centres.split(CHUNK, dim=1)]
 
     def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""One comparison: implementations of one thing at one size, and what each of them costs at least."""
+"""One comparison: implementations of one operator at one size, and the least cost of each."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ STEPS = ("forward", "forward+backward")
 
 
 class Unavailable(Exception):
-    """An implementation does not exist here; the message says why."""
+    """An implementation is not available on this machine; the message says why."""
 
 
 class Cost(NamedTuple):
@@ -25,7 +25,7 @@ class Cost(NamedTuple):
 
 
 class Contender(NamedTuple):
-    """One implementation, ready to be prepared: what `prepare` does is not timed. It raises Unavailable."""
+    """One implementation, ready to be prepared: `prepare` is not timed. It raises Unavailable."""
 
     name: str
     cost: Cost
@@ -39,10 +39,10 @@ class Trial(NamedTuple):
     grid: tuple[int, int]
     batch: int
     lists: str  # realistic, random, or empty
-    keys: float | None  # a query, on average
+    keys: float | None  # per query, on average
     step: str
     peer: str  # the contender that ratios are taken to
-    floor: Cost  # what nobody can do without
+    floor: Cost  # the least work of any implementation
     contenders: tuple[Contender, ...]
 
 
@@ -61,7 +61,7 @@ def asked_for(backend: str) -> Iterator[None]:
 
 
 def served_by(backend: str, like: Tensor, call: Call) -> Call:
-    """`call` with one of our backends; raises Unavailable where that cannot serve tensors like this one."""
+    """`call` with one of astr's backends; raises Unavailable when it does not support tensors like this one."""
     try:
         with asked_for(backend):
             backend_name(like.device.type, like.dtype)

@@ -1,9 +1,9 @@
-"""The least work of a run: operations that the model's definition asks for, and bytes that cannot but move.
+"""The least work of a run: operations that the model's definition needs, and bytes that have to move.
 
 Operations are those of convolutions and matrix products, counted while the model runs; every matching matrix counts
 once, though a streaming dual softmax forms it twice. Elementwise work and the sparse attention (under 1% of a pair)
-count nothing. Bytes are those of photos and features, written once and read for each pair, of the weights, read for
-each, and of the matches.
+are not counted. Bytes are those of photos and features, written once and read per pair, of the weights, read per
+pair, and of the matches.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ _ROW_BYTES = 21
 
 
 class LeastWork(NamedTuple):
-    """Of an image and of a pair, on average."""
+    """Work per image and per pair, on average."""
 
     image_flops: float
     image_bytes: float

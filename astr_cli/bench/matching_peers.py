@@ -1,4 +1,4 @@
-"""What the streaming dual softmax is measured against: the one with its whole matrix in memory."""
+"""The peer of the streaming dual softmax: the one with its whole matrix in memory."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -81,7 +81,7 @@ def _dense(features: list[Tensor], backward: bool) -> None:
 
 
 def _dense_best(scores: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
-    """Best column of each row, best row of each column; some rows of log P at a time, which spares a second matrix."""
+    """Best column of each row, best row of each column; some rows of log P at a time, which avoids a second matrix."""
     cells0 = []
     values1 = torch.full_like(columns, -torch.inf)
     cells1 = torch.zeros(values1.shape, dtype=torch.int64, device=values1.device)

@@ -1,4 +1,4 @@
-"""Time and memory of a call, and what the machine can do at best."""
+"""Time and memory of a call, and the machine's best rates."""
 
 import ctypes
 import sys
@@ -36,7 +36,7 @@ def machine(device: torch.device, dtype: torch.dtype) -> Machine:
 
 
 def core_gflops() -> float:
-    """Rate of a matrix product on one core, by processor time: what else the machine does counts little."""
+    """Rate of a matrix product on one core, by processor time, which other work on the machine hardly changes."""
     a, b = torch.randn(2, 1536, 1536)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -77,7 +77,7 @@ def interleaved(calls: dict[str, tuple[Call, float]], device: torch.device) -> d
 
 
 def peak_megabytes(call: Call, device: torch.device) -> float | None:
-    """Most memory that a call holds at once beyond what is held before it; None where that cannot be told."""
+    """Peak memory of a call beyond the memory held before it; None where the system does not report it."""
     if device.type == "cuda":
         _wait(device)
         torch.cuda.reset_peak_memory_stats(device)
@@ -94,14 +94,14 @@ def peak_megabytes(call: Call, device: torch.device) -> float | None:
 
 
 class PeakMemory(NamedTuple):
-    """Most memory in use at once, in MiB; None where that cannot be told."""
+    """Peak memory in MiB; None where the system does not report it."""
 
     host: float | None  # resident, of the whole process
     device: float | None
 
 
 def peak_resident(call: Call, device: torch.device) -> PeakMemory:
-    """Most memory that the process holds at once while `call` runs, what it held before included."""
+    """Peak memory of the process while `call` runs, including the memory held before."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     reset = _reset_peak()
@@ -122,7 +122,7 @@ def free_bytes(device: torch.device) -> float:
 
 
 def _reset_peak() -> bool:
-    """Makes the process's greatest resident size its present one; False where the system has no such thing."""
+    """Resets the process's peak resident size to its present size; False where the system cannot do that."""
     if not sys.platform.startswith("linux"):
         return False
     try:

@@ -21,7 +21,7 @@ DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.
 
 
 def bench_operators(options: OperatorOptions) -> Iterator[Machine | Timing]:
-    """The machine first, then a timing at a time. Raises BenchError on a request that makes no sense."""
+    """Yields the machine first, then one timing at a time. Raises BenchError for an invalid request."""
     device = _device(options.device)
     dtype = DTYPES[_known(options.dtype or ("float32" if device.type == "cpu" else "float16"), "dtype", DTYPES)]
     for lists in options.key_lists:
@@ -55,7 +55,7 @@ def make_case(
 
 
 class _Tried(NamedTuple):
-    """What became of the first two calls."""
+    """The result of the first two calls."""
 
     call: Call | None
     seconds: float = 0.0  # of the second call
@@ -88,10 +88,10 @@ def _run(trial: Trial, options: OperatorOptions, rates: Machine, device: torch.d
 
 
 def _try(contender: Contender, options: OperatorOptions, rates: Machine, device: torch.device) -> _Tried:
-    """Call it twice: for whatever it does the first time only, and for its memory."""
+    """Calls it twice: the first call includes one-time work, the second measures memory."""
     expected = contender.cost.flops / rates.matmul_gflops / 1e9
     if expected > options.limit:
-        return _Tried(None, skipped=f"expected to take {expected:.0f} s a call at least; raise --limit")
+        return _Tried(None, skipped=f"expected to take at least {expected:.0f} s per call; raise --limit")
     if contender.cost.bytes > free_bytes(device):
         return _Tried(None, skipped=f"needs {contender.cost.bytes / 2**30:.0f} GiB at least")
     try:

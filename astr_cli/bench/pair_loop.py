@@ -1,4 +1,4 @@
-"""What the engine is measured against: the same model, a pair at a time, both backbones run for each of them."""
+"""The engine's baseline: the same model, one pair at a time, with both backbones run for every pair."""
 
 from time import perf_counter, process_time
 from typing import NamedTuple
@@ -24,7 +24,7 @@ class LoopPair(NamedTuple):
 
 
 class Loop:
-    """As hloc does it: read two photos, run the whole network on them by all of torch's threads, take the next two."""
+    """As in hloc: read two photos, run the whole network on them with all of torch's threads, take the next two."""
 
     def __init__(self, options: MatchOptions) -> None:
         self.compute = resolve_compute(options)

@@ -1,4 +1,4 @@
-"""`astr bench pipeline`: the engine on a folder of photos, beside a loop over pairs and SIFT, and beside its floor."""
+"""`astr bench pipeline`: the engine on a folder of photos, compared with a loop over pairs, SIFT and the least work."""
 
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -28,10 +28,10 @@ Names = tuple[str, str]
 
 
 def bench_pipeline(options: PipelineOptions) -> Iterator[Machine | PipelineRun | Floor | PipelineSummary]:
-    """The machine, the three runs, the floor, and what follows. Raises AstrError for what cannot be run as asked."""
+    """The machine, the three runs, the floor, and the ratios. Raises AstrError for a request that cannot be run."""
     pairs = choose_pairs(find_images(options.folder)[: options.max_images], options.nearest)
     if not pairs:
-        raise BenchError(f"{options.folder}: a single photo makes no pair")
+        raise BenchError(f"{options.folder}: contains only one photo; use a folder of two or more")
     few = [
         pairs[index * len(pairs) // min(options.sample, len(pairs))] for index in range(min(options.sample, len(pairs)))
     ]
@@ -52,7 +52,7 @@ def bench_pipeline(options: PipelineOptions) -> Iterator[Machine | PipelineRun |
     sampled = [loop.match(*names) for names in few]
     per_pair = _loop_run(loop, sampled, len(pairs))
     sift = _sift_run(options.folder, compute.long_side, few, pairs)
-    # The better of two looks: a machine that was busy for one of them would make the floor too easy.
+    # The better of two measurements: a machine busy during one of them would make the floor too easy.
     rates = _better(rates, machine(compute.device, dtype))
     yield rates
     yield engine

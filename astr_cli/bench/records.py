@@ -1,4 +1,4 @@
-"""What a benchmark reports."""
+"""The results of benchmarks."""
 
 from dataclasses import dataclass
 
@@ -6,19 +6,19 @@ from astr_cli.errors import AstrError
 
 
 class BenchError(AstrError):
-    """A benchmark that cannot be run as asked."""
+    """A benchmark request that cannot be run."""
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Where the figures come from, and what it can do at best, measured in this run."""
+    """The machine behind the figures, and its best rates, measured in this run."""
 
     device: str
     threads: int
     torch: str
     dtype: str
     matmul_gflops: float  # rate of a large matrix product
-    copy_gigabytes: float  # a second, read and written together
+    copy_gigabytes: float  # per second, read and written together
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Timing:
     grid: str
     batch: int
     lists: str  # realistic, random, or empty
-    keys: float | None  # a query, on average
+    keys: float | None  # per query, on average
     step: str  # forward or forward+backward
     implementation: str
     milliseconds: float | None = None  # median of several calls
@@ -50,16 +50,16 @@ class PipelineRun:
     seconds: float  # wall clock, for all pairs
     core_seconds: float | None  # processor time of the process; None = not measured
     backbone_runs: int
-    matches: float  # rows a pair, on average
+    matches: float  # rows per pair, on average
     host_megabytes: float | None  # most resident memory of the process; None = not measured
     device_megabytes: float | None
-    at_once: int  # batches in work at the same time
-    stages: dict[str, float]  # seconds in each, added up over what works at the same time
+    at_once: int  # batches processed in parallel
+    stages: dict[str, float]  # seconds in each, summed over parallel work
 
 
 @dataclass(frozen=True)
 class Floor:
-    """What the operations would take at the rate of a matrix product, and the bytes at that of a copy, together."""
+    """The time of the operations at the rate of a matrix product plus the time of the bytes at the rate of a copy."""
 
     image_gflop: float
     pair_gflop: float
@@ -72,7 +72,7 @@ class Floor:
 
 @dataclass(frozen=True)
 class PipelineSummary:
-    """What the figures of a pipeline say."""
+    """Ratios from the figures of a pipeline."""
 
     seconds_a_pair: float
     over_floor: float  # wall clock over the floor
@@ -80,7 +80,7 @@ class PipelineSummary:
     backbone_share: float  # of the loop's time
     sharing_allows: float  # speed-up over the loop when each image's backbone runs once and nothing else changes
     speedup: float  # over the loop
-    core_speedup: float | None  # in processor time: what sharing the backbone alone brings; of one thread a pair only
-    of_sift: float  # SIFT's time over ours
+    core_speedup: float | None  # in processor time: the gain of sharing the backbone; only with one thread per pair
+    of_sift: float  # SIFT's time over astr's
     backbone_runs: int
     least_backbone_runs: int

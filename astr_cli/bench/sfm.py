@@ -32,12 +32,12 @@ class SfmFigures:
     matcher: str
     """astr or SIFT."""
     pairs: str
-    """How they were chosen."""
+    """How the pairs were chosen."""
     photos: int
     registered: int
     points: int = 0
     mean_track: float = 0.0
-    """Photos that see a point."""
+    """Photos per point."""
     reprojection: float = 0.0
     """Mean, in pixels of the original photos."""
     centre_error: float | None = None
@@ -52,13 +52,13 @@ class SfmFigures:
 def bench_sfm(
     options: SfmOptions, listener: Listener, tell: Callable[[str], None] = lambda line: None
 ) -> Iterator[SfmFigures]:
-    """Ours, then SIFT's, of each folder. Raises BenchError: a folder without photos; AstrError: as the steps do."""
+    """Per folder, astr's reconstruction, then SIFT's. Raises BenchError: no photos in a folder; AstrError of steps."""
     names = [folder.resolve().name for folder in options.folders]
     if len(set(names)) < len(names):
-        raise BenchError(f"two of the folders are called {max(names, key=names.count)}; rename one, or run them apart")
+        raise BenchError(f"two of the folders are called {max(names, key=names.count)}; rename one")
     for folder, name in zip(options.folders, names, strict=True):
         if not folder.is_dir():
-            raise BenchError(f"{folder}: no such folder")
+            raise BenchError(f"{folder}: no such folder; check the path")
         photos = folder / "images" if (folder / "images").is_dir() else folder
         yield from _scene(options, folder, photos, name, listener, tell)
 

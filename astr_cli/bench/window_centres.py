@@ -10,7 +10,7 @@ WRONG = 0.1
 def realistic_centres(grid: tuple[int, int], batch: int, wrong: float, generator: torch.Generator) -> Tensor:
     """(B, N, SPOTS) int64: where a map of the grid onto itself sends a cell and four of its 5 x 5 neighbourhood.
 
-    The map turns by three degrees. A share `wrong` of the cells match at random, and whoever asks them is led astray.
+    The map turns by three degrees. A share `wrong` of the cells match at random, which misleads queries that use them.
     Centres outside of the grid are moved onto its border.
     """
     height, width = grid
@@ -31,6 +31,6 @@ def realistic_centres(grid: tuple[int, int], batch: int, wrong: float, generator
 
 
 def random_centres(grid: tuple[int, int], batch: int, generator: torch.Generator) -> Tensor:
-    """(B, N, SPOTS) int64, all of them anywhere: the worst case, and what an untrained model does."""
+    """(B, N, SPOTS) int64, all at random: the worst case, as in an untrained model."""
     cells = grid[0] * grid[1]
     return torch.randint(0, cells, (batch, cells, SPOTS), generator=generator)

@@ -22,6 +22,7 @@ from astr_cli.cli import (
     check,
     colmap_import,
     console,
+    doctor,
     eval,
     export,
     match,
@@ -50,6 +51,7 @@ for _name, _module in (
     ("export", export),
     ("eval", eval),
     ("train", train),
+    ("doctor", doctor),
 ):
     add_command(app, _name, _module.command, getattr(_module, "HELP", None))
 bench = typer.Typer(help="Measure speed and memory, and compare with other implementations.", no_args_is_help=True)

@@ -68,9 +68,13 @@ def generated(command: Callable[..., int | None]) -> Callable[..., int | None]:
     return run
 
 
+def help_order(options: Iterable[Declared]) -> list[Declared]:
+    """The options in the order of the help: arguments, files, then the rest."""
+    return sorted(options, key=lambda each: (not each.option.argument, each.option.panel != FILES))
+
+
 def _parameters(options: Iterable[Declared]) -> Iterator[inspect.Parameter]:
-    """The order in which the help shows them: arguments, files, then the rest."""
-    for each in sorted(options, key=lambda each: (not each.option.argument, each.option.panel != FILES)):
+    for each in help_order(options):
         default = inspect.Parameter.empty if each.required else _default(each)
         kind = inspect.Parameter.KEYWORD_ONLY
         yield inspect.Parameter(each.key, kind, default=default, annotation=Annotated[_type(each), _declaration(each)])

@@ -20,7 +20,7 @@ LISTED = 9  # names in one line
 
 @dataclass(frozen=True)
 class Catalogue:
-    """What `catalogue` found; every name is in exactly one of the two."""
+    """The readable and the unusable photos; every name is in exactly one of the two."""
 
     infos: dict[str, ImageInfo]
     errors: dict[str, str]  # one line each, starting with the name
@@ -36,7 +36,7 @@ class Catalogue:
 def catalogue(root: Path, names: Iterable[str]) -> Catalogue:
     """Read the headers of the photos `names` below `root`, each name once, in the order given.
 
-    A name that does not exist gets a message with the nearest name that does. Raises ImageError when `root` itself
+    The message for a missing name suggests the nearest existing name. Raises ImageError when `root` itself
     is not a folder.
     """
     _need_folder(root)
@@ -72,14 +72,14 @@ def find_images(root: Path) -> list[str]:
             raise ImageError(f"{shown}: the file name is not valid UTF-8; rename it")
     if not names:
         other = next((n for n in files if PurePosixPath(n).suffix.lower() in HEIF | RAW), None)
-        hint = f"; {other} and its like must be converted to JPEG first" if other else ""
+        hint = f"; convert {other} and similar files to JPEG first" if other else "; name the photo folder"
         raise ImageError(f"{root}: no photos in this folder{hint}")
     return sorted(names)
 
 
 def _need_folder(root: Path) -> None:
     if not root.is_dir():
-        raise ImageError(f"{root}: {'is not a folder' if root.exists() else 'no such folder'} (the image root)")
+        raise ImageError(f"{root}: {'is not a folder' if root.exists() else 'no such folder'}; name the photo folder")
 
 
 def _files(root: Path) -> list[str]:
@@ -107,12 +107,12 @@ def _is_utf8(name: str) -> bool:
 
 
 def _fold(name: str) -> str:
-    """What a slip leaves unchanged: letter case, slashes, composed or decomposed accents."""
+    """The name without the differences of a typing slip: letter case, slashes, composed or decomposed accents."""
     return unicodedata.normalize("NFC", name.replace("\\", "/")).casefold()
 
 
 class _Nearest:
-    """The existing name that was probably meant: by look-up where possible, by comparison for the first few."""
+    """The existing name that was probably meant: from a table where possible, by comparison for the first few."""
 
     def __init__(self, names: list[str]) -> None:
         self._names = [name for name in names if _is_utf8(name)]

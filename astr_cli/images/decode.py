@@ -32,7 +32,7 @@ def read_gray(path: Path) -> NDArray[np.uint8]:
 
 
 def read_nonzero(path: Path) -> NDArray[np.bool_]:
-    """Decode a mask to (height, width): where any channel but alpha is other than zero, however little.
+    """Decode a mask to (height, width): True where any channel but alpha is not zero, even by the smallest step.
 
     Reads what `read_gray` reads, and raises as it does.
     """
@@ -43,7 +43,7 @@ def read_nonzero(path: Path) -> NDArray[np.bool_]:
 
 @contextmanager
 def _loaded(path: Path) -> Iterator[tuple[Image.Image, bool]]:
-    """A decoded image, and whether it has more than 8 bits; ImageError for it and for what fails while it is used."""
+    """A decoded image, and whether it has more than 8 bits; ImageError also for failures while it is used."""
     with open_image(path, str(path)) as opened:
         try:
             image = Image.open(BytesIO(without_orientation(path.read_bytes()))) if is_turned(opened) else opened

@@ -13,7 +13,7 @@ LINES = 100  # at most, an even sample of the matches: more would hide the photo
 
 
 class Drawn(NamedTuple):
-    """What of a photo is drawn, in pixels of the drawing."""
+    """The part of a photo that is drawn, in pixels of the drawing."""
 
     gray: NDArray[np.uint8]  # (h, w)
     points: NDArray[np.float32]  # (M, 2)
@@ -22,8 +22,8 @@ class Drawn(NamedTuple):
 def draw_matches(
     first: Drawn, second: Drawn, colours: NDArray[np.uint8], order: ArrayLike, text: str
 ) -> NDArray[np.uint8]:
-    """(H, W, 3) BGR of both photos below a line of text; `colours` are (M, 3) BGR, and `order` has the (M,) rows with
-    those last that nothing may hide."""
+    """(H, W, 3) BGR of both photos below a line of text; `colours` are (M, 3) BGR, and `order` has the (M,) rows in
+    drawing order, the most important last."""
     import cv2
 
     width0, height = first.gray.shape[1], max(first.gray.shape[0], second.gray.shape[0])
@@ -46,7 +46,7 @@ def draw_matches(
 
 
 class DrawingFolder:
-    """A folder of drawings, which is made. Raises AstrError where it, or a drawing, cannot be written."""
+    """A new folder of drawings. Raises AstrError when the folder or a drawing cannot be written."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -54,7 +54,7 @@ class DrawingFolder:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise AstrError(f"{folder}: cannot be made ({error.strerror}); choose another --plots") from None
+            raise AstrError(f"{folder}: cannot be created ({error.strerror}); choose another --plots") from None
 
     def write(self, canvas: NDArray[np.uint8], name0: str, name1: str, prefix: str = "") -> Path:
         """Writes PREFIX + NAME0_NAME1.jpg, the names without their suffixes where that leaves them apart."""

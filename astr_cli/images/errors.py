@@ -1,4 +1,4 @@
-"""The one error of this part."""
+"""The error of astr_cli/images."""
 
 from astr_cli.errors import AstrError
 

@@ -12,7 +12,7 @@ ANGLE = rb'Gimbal%sDegree(?:="|>)\s*([-+]?[0-9.]+)'
 
 
 def view_direction(path: Path) -> tuple[float, float, float] | None:
-    """The unit vector (east, north, up) that the middle of the photo shows; None where the file does not tell."""
+    """The unit vector (east, north, up) that the middle of the photo shows; None when the file lacks the angles."""
     try:
         with Image.open(path) as image:
             packet = image.info.get("xmp", b"")

@@ -52,7 +52,7 @@ def read_info(root: Path, name: str) -> ImageInfo:
                 raise ImageError(f"{name}: the file is cut off (truncated {image.format}); copy it again")
             orientation, focal, named = _exif(path, image, width, height)
         except (OSError, KeyError, TypeError, ValueError) as error:
-            raise ImageError(f"{name}: cannot be read ({first_line(error)})") from None
+            raise ImageError(f"{name}: cannot be read ({first_line(error)}); copy it again") from None
     return ImageInfo(name, path, width, height, status.st_mtime_ns, status.st_size, orientation, focal, named)
 
 

@@ -1,4 +1,4 @@
-"""Masks by COLMAP's naming: for the photo NAME the file NAME.png below the masks' folder; zero means: leave out."""
+"""Masks named as COLMAP does: for the photo NAME the file NAME.png below the masks folder; 0 means: ignore."""
 
 import zlib
 from pathlib import Path, PurePosixPath
@@ -19,12 +19,12 @@ def find_mask(folder: Path, name: str) -> Path | None:
 
 
 def find_masks(folder: Path, names: list[str]) -> dict[str, Path]:
-    """The masks that there are. Raises ImageError for a missing folder, and for one without a mask of these photos."""
+    """The existing masks. Raises ImageError for a missing folder, and for one without a mask of these photos."""
     if not folder.is_dir():
-        raise ImageError(f"{folder}: no such folder (the masks)")
+        raise ImageError(f"{folder}: no such folder; name the folder of the masks with --masks")
     found = {name: path for name in names if (path := find_mask(folder, name)) is not None}
     if not found and names:
-        raise ImageError(f"{folder}: holds no mask for any photo; that of {names[0]} would be {names[0]}.png")
+        raise ImageError(f"{folder}: holds no mask for any photo; name the mask of {names[0]} {names[0]}.png")
     return found
 
 
@@ -38,8 +38,8 @@ def read_mask(path: Path | None, info: ImageInfo) -> NDArray[np.bool_]:
     mask = read_nonzero(path)
     if mask.shape != (info.height, info.width):
         raise ImageError(
-            f"{path}: is {mask.shape[1]}x{mask.shape[0]} but its photo {info.name} {info.width}x{info.height}, "
-            "EXIF orientation not applied; make the mask for the stored pixels"
+            f"{path}: is {mask.shape[1]}x{mask.shape[0]}, but the stored pixels of {info.name} are {info.width}x"
+            f"{info.height}; make the mask at that size, EXIF orientation not applied"
         )
     return mask
 
@@ -56,7 +56,7 @@ def shrink_mask(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bo
 
 
 class PackedMask(NamedTuple):
-    """A raw mask in a few kilobytes: those of all photos are held at the same time."""
+    """A raw mask in a few kilobytes: the masks of all photos are held at the same time."""
 
     width: int
     height: int

@@ -52,21 +52,21 @@ def _opened(path: Path, shown: str) -> Image.Image:
     except Image.DecompressionBombError:
         raise ImageError(f"{shown}: larger than {LARGEST // 10**6} megapixels; save a smaller copy") from None
     except FileNotFoundError:
-        raise ImageError(f"{shown}: no such file") from None
+        raise ImageError(f"{shown}: no such file; check the name") from None
     except IsADirectoryError:
         raise ImageError(f"{shown}: is a folder, not a photo") from None
     except PermissionError:
-        reason = "is a folder, not a photo" if path.is_dir() else "no permission to read it"
+        reason = "is a folder, not a photo" if path.is_dir() else "no permission to read it; change its permissions"
         raise ImageError(f"{shown}: {reason}") from None
     except (OSError, ValueError, SyntaxError, EOFError, OverflowError) as error:
         raise ImageError(f"{shown}: damaged or cut off ({first_line(error)}); copy it again") from None
 
 
 class _PixelLimit:
-    """Pillow's guard against images that are small files and fill the memory, at `LARGEST` where photos are read.
+    """Raises Pillow's guard against small files that decode to huge images to `LARGEST` while photos are read.
 
-    The guard belongs to the process, at 178 megapixels, which telephones exceed: it is moved when the first thread
-    enters and put back when the last one leaves.
+    The guard belongs to the process. Its default, 178 megapixels, is below what phones take: the first thread that
+    enters moves it and the last one that leaves puts it back.
     """
 
     def __init__(self) -> None:
@@ -110,6 +110,6 @@ def _not_an_image(path: Path, shown: str) -> str:
         head = file.read(16)
     if not head:
         return f"{shown}: the file is empty (0 bytes); copy it again"
-    if head[4:8] == b"ftyp" and head[8:12] in HEIF_BRANDS:  # telephones export HEIC under the name .jpg
+    if head[4:8] == b"ftyp" and head[8:12] in HEIF_BRANDS:  # phones export HEIC under the name .jpg
         return _heif(shown)
-    return f"{shown}: not an image that can be read (unknown or damaged format)"
+    return f"{shown}: not an image, or a damaged one (unknown format); convert it to JPEG or copy it again"

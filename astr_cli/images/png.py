@@ -10,7 +10,7 @@ def png_exif(path: Path, image: Image.Image) -> Image.Exif:
     """The EXIF of `image`, a PNG from `path` that was opened and not loaded; empty when it has none.
 
     The eXIf chunk counts wherever it stands. Text chunks (XMP, ImageMagick's raw profile) count before the pixels only.
-    Raises what Pillow raises for EXIF that is broken, and OSError.
+    Raises Pillow's errors for broken EXIF, and OSError.
     """
     if "exif" not in image.info:
         behind = _chunk(path, b"eXIf")

@@ -1,4 +1,4 @@
-"""TIFF in raw orientation: Pillow and cv2 both turn its pixels by their tag, and neither can be told not to."""
+"""TIFF in raw orientation: Pillow and cv2 both rotate its pixels by their tag, and neither can switch that off."""
 
 import struct
 
@@ -14,7 +14,7 @@ def raw_size(image: Image.Image) -> tuple[int, int]:
 
 
 def is_turned(image: Image.Image) -> bool:
-    """Whether loading this image would turn it."""
+    """Whether loading this image would rotate it."""
     return image.format == "TIFF" and getattr(image, "tag_v2", {}).get(ExifTags.Base.Orientation, 1) != 1
 
 

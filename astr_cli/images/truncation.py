@@ -1,6 +1,6 @@
-"""Is a photo whole? Answered from the last bytes where the format allows, so that a catalogue costs no decoding.
+"""Whether a photo is complete, from its last bytes where the format allows, so that a catalogue costs no decoding.
 
-A photo cut off by a broken copy has a perfect header: without this test it would only be found hours into a run.
+A photo cut off by a broken copy has a perfect header: without this test it would fail only hours into a run.
 """
 
 import os
@@ -15,7 +15,7 @@ BARE = frozenset(bytes([kind]) for kind in (0x00, 0x01, *range(0xD0, 0xDA)))
 
 
 def ends_early(path: Path, image: Image.Image) -> bool:
-    """Whether the file of `image` is cut off for sure. Formats not known here are taken as whole. Raises OSError."""
+    """Whether the file of `image` is certainly cut off. Other formats count as complete. Raises OSError."""
     if image.format in ("JPEG", "MPO"):
         return not _jpeg_has_end(path)
     if image.format == "PNG":
@@ -46,7 +46,7 @@ def _jpeg_has_end(path: Path) -> bool:
     """Whether an end-of-image mark follows the image data.
 
     Inside the data FF is always stuffed, so FF D9 is the mark; the one of the EXIF thumbnail lies before the data and
-    is not looked at, unless the start of the data is not found. Telephones append videos after the mark, so the whole
+    is ignored, unless the start of the data is not found. Phones append videos after the mark, so the whole
     rest is searched when the tail has none.
     """
     start = _jpeg_data_start(path) or 0
@@ -60,7 +60,7 @@ def _jpeg_has_end(path: Path) -> bool:
 def _jpeg_data_start(path: Path) -> int | None:
     """The position after the first start-of-scan header, walking the segments by their lengths; None: there is none.
 
-    What stands between two segments is skipped up to the next marker, as decoders do.
+    Bytes between two segments are skipped up to the next marker, as decoders do.
     """
     with path.open("rb") as file:
         file.seek(2)

@@ -27,7 +27,7 @@ def upright_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
 
 
 def turned(orientation: int, quarters: int) -> int:
-    """The orientation that turns what `orientation` makes upright by so many more quarters clockwise."""
+    """The orientation that first applies `orientation`, then rotates by `quarters` more quarter turns clockwise."""
     matrix = np.linalg.matrix_power(_QUARTER, quarters % 4) @ np.array(_MATRICES[orientation])
     return next(code for code, known in _MATRICES.items() if np.array_equal(known, matrix))
 

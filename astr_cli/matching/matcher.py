@@ -40,7 +40,7 @@ class Matches:
     keypoints1: npt.NDArray[np.float32]
     """(M, 2) x, y in image1."""
     scores: npt.NDArray[np.float32]
-    """(M,) coarse confidence in [0, 1]."""
+    """(M,) of the coarse matches, in [0, 1]."""
     reference: npt.NDArray[np.uint8]
     """(M,) the image whose keypoint is the centre of a grid cell; the other one was refined."""
 
@@ -73,8 +73,8 @@ class Matcher:
         `options` are those of `astr match` that concern two photos: long_side, threshold, max_matches, one_way,
         scaling, precision (docs/options.md, Matching; help(MatchingOptions)).
 
-        Raises WeightsError for weights that cannot be used, OptionError for an option that does not exist, makes no
-        sense or that this machine cannot serve.
+        Raises WeightsError for weights that cannot be used, OptionError for an option that does not exist, is invalid
+        or is not available on this machine.
         """
         return cls.from_options(_options(weights=str(weights), device=device or "auto", **options))
 
@@ -95,9 +95,9 @@ class Matcher:
     ) -> Matches:
         """Matches two photos, each a path or an array: (h, w) grey or (h, w, 3) RGB, uint8 or floats in [0, 1].
 
-        A pair gets as many threads as `astr match` gives it beside others: more of them would change the last bits.
+        A pair gets as many threads as in `astr match`: another number would change the last bits.
 
-        Photos from paths are made upright by their EXIF orientation, and points are of the stored pixels all the same.
+        Photos from paths are made upright by their EXIF orientation; points still refer to the stored pixels.
 
         `intrinsics0` and `intrinsics1` are (3, 3) camera matrices in pixels of the originals, None when unknown; for a
         path the focal length of its EXIF data is used then. Raises ImageError for a file that cannot be read and
@@ -112,7 +112,7 @@ class Matcher:
         found = self._runner.match([PairInput(features0, features1, view0, view1)])[0]
         reason = defect(found, view0, view1)
         if reason is not None:
-            raise AstrError(f"{reason}; are the weights the right ones?")
+            raise AstrError(f"{reason}; the weights may be damaged or made for another model: try others")
         return Matches(found.keypoints0, found.keypoints1, found.scores, found.reference)
 
     def _read(
@@ -134,7 +134,7 @@ def _options(**given: Any) -> MatchingOptions:
     for name in given:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
-            raise OptionError(f"{name}: is no option of Matcher.load; did you mean {near}?")
+            raise OptionError(f"{name}: not an option of Matcher.load; did you mean {near}?")
     return MatchingOptions(**given)
 
 
@@ -145,7 +145,7 @@ def _to_gray(pixels: npt.NDArray[Any], name: str) -> npt.NDArray[np.uint8]:
         raise AstrError(f"{name}: expected an array (h, w) or (h, w, 3), got {pixels.shape}")
     if np.issubdtype(pixels.dtype, np.floating):
         if not (np.isfinite(pixels).all() and pixels.min() >= 0 and pixels.max() <= 1):
-            raise AstrError(f"{name}: expected floats in [0, 1]; divide by 255, or give uint8")
+            raise AstrError(f"{name}: expected floats in [0, 1]; divide by 255, or pass uint8")
         scaled = pixels * 255.0
     elif pixels.dtype == np.uint8:
         scaled = pixels

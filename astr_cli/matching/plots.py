@@ -1,4 +1,4 @@
-"""Drawings of the pairs of a matches.h5, coloured by confidence: a look at matches whose truth nobody knows."""
+"""Drawings of the pairs of a matches.h5, coloured by score, to judge matches without ground truth."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -22,17 +22,17 @@ HELD = 64  # small photos, as one has many pairs
 
 
 class Drawings(NamedTuple):
-    """What `draw_pairs` did."""
+    """The result of `draw_pairs`."""
 
     drawn: int
-    pairs: int  # that the file holds
+    pairs: int  # in the file
     unreadable: int  # pairs whose photos could not be read
 
 
 def draw_pairs(matches: Path, images: Path, target: DrawingFolder) -> Drawings:
     """Draws every pair of a matches.h5, or MOST evenly spaced ones, photos standing upright by their EXIF orientation.
 
-    Raises StoreError, and AstrError where a drawing cannot be written; a pair whose photos are gone is left out.
+    Raises StoreError, and AstrError when a drawing cannot be written; skips pairs whose photos are missing.
     """
 
     @lru_cache(HELD)
@@ -81,14 +81,14 @@ class _Photo(NamedTuple):
 def _draw(pair: StoredPair, matches: PairMatches, photo0: _Photo, photo1: _Photo) -> NDArray[np.uint8]:
     first = photo0.with_points(matches.keypoints0, pair.size0)
     second = photo1.with_points(matches.keypoints1, pair.size1)
-    median = f", median confidence {np.median(matches.scores):.2f}" if len(matches) else ""
+    median = f", median score {np.median(matches.scores):.2f}" if len(matches) else ""
     # Sure matches last: nothing hides them.
     order = np.argsort(matches.scores, kind="stable")
     return draw_matches(first, second, confidence_colours(matches.scores), order, f"{len(matches)} matches{median}")
 
 
 def confidence_colours(scores: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """(M, 3) BGR from confidences (M,): red at 0, yellow at 0.5, green at 1."""
+    """(M, 3) BGR from scores (M,): red at 0, yellow at 0.5, green at 1."""
     sure = np.clip(scores, 0, 1)
     green, red = 255 * np.clip(2 * sure, 0, 1), 255 * np.clip(2 - 2 * sure, 0, 1)
     return np.round(np.stack((np.zeros_like(red), green, red), axis=1)).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""What a run is made of, and what an earlier one has left in its place."""
+"""Everything that decides a run's results, and the results that an earlier run left."""
 
 import os
 from contextlib import suppress
@@ -29,12 +29,12 @@ def names_of(pair: Pair) -> Names:
     return pair.name0, pair.name1
 
 
-def run_info(job: PreparedRun) -> RunInfo:
-    """What decides the matches of a run: they become the attributes of matches.h5 and the head of the journal."""
-    options, compute = job.options, job.compute
+def run_info(prepared: PreparedRun) -> RunInfo:
+    """The options that decide a run's matches; they become the attributes of matches.h5 and the journal's head."""
+    options, compute = prepared.options, prepared.compute
     resolved = {
         "long_side": compute.long_side,
-        "cameras": job.cameras.name,
+        "cameras": prepared.cameras.name,
         "precision": compute.precision,
         "masks": None if options.masks is None else _folder_text(options.masks, options.out),
     }
@@ -42,37 +42,37 @@ def run_info(job: PreparedRun) -> RunInfo:
     del texts["weights"]  # by its content
     first = {
         "images": _folder_text(options.root, options.out),
-        "model": job.weights.name,
-        "weights_sha256": job.weights.sha256,
+        "model": prepared.weights.name,
+        "weights_sha256": prepared.weights.sha256,
     }
-    stamps = tuple(stamp_of(job, info) for info in job.infos.values())
+    stamps = tuple(stamp_of(prepared, info) for info in prepared.infos.values())
     matched = {
         name: each.size if options.tiles else upright_size(each.matched, each.orientation)
-        for name, each in job.views.items()
+        for name, each in prepared.views.items()
     }
     absent = {each.key: each.stored_text(each.default) for each in declared(MatchingOptions) if each.key in texts}
     return RunInfo(tuple({**first, **texts}.items()), stamps, matched, absent)
 
 
-def stamp_of(job: PreparedRun, info: ImageInfo) -> ImageStamp:
+def stamp_of(prepared: PreparedRun, info: ImageInfo) -> ImageStamp:
     """Time and size of a photo and its mask together: when either changes, the photo's pairs are to be matched again.
 
-    The time of a mask that is not there is its folder's, which changes when a mask is taken away.
+    The time of a missing mask is its folder's, which changes when a mask is removed.
     """
     stamp = ImageStamp(info.name, info.width, info.height, info.mtime_ns, info.file_size)
-    if job.masks is None or job.options.masks is None:
+    if prepared.masks is None or prepared.options.masks is None:
         return stamp
-    mask = job.masks.get(info.name)
-    folder = (job.options.masks / info.name).parent
-    status = (mask or (folder if folder.is_dir() else job.options.masks)).stat()
+    mask = prepared.masks.get(info.name)
+    folder = (prepared.options.masks / info.name).parent
+    status = (mask or (folder if folder.is_dir() else prepared.options.masks)).stat()
     size = info.file_size + (0 if mask is None else status.st_size)
     return stamp._replace(mtime_ns=max(info.mtime_ns, status.st_mtime_ns), file_size=size)
 
 
 def earlier_output(options: MatchOptions) -> Output | None:
-    """What a finished run has left; None: nothing, or a run was interrupted since, or all is to start anew.
+    """The output of a finished run; None: there is none, or a run was interrupted since, or `overwrite` is set.
 
-    Raises StoreError when matches.h5 is damaged or not ours.
+    Raises StoreError when matches.h5 is damaged or not from astr.
     """
     out = options.out
     if options.overwrite or not out.is_file() or out.with_name(out.name + ".journal").exists():
@@ -80,46 +80,46 @@ def earlier_output(options: MatchOptions) -> Output | None:
     return read_output(out)
 
 
-def is_finished(job: PreparedRun, info: RunInfo, earlier: Output) -> bool:
+def is_finished(prepared: PreparedRun, info: RunInfo, earlier: Output) -> bool:
     """Whether matches.h5 holds exactly these pairs already.
 
-    Raises JournalMismatch when it was made with other options, StoreError when it holds pairs that are not listed any
-    more.
+    Raises JournalMismatch when it was made with other options, StoreError when it holds pairs that are no longer
+    listed.
     """
     reusable = earlier.reusable(info)
-    find_losses(job, earlier.names())
-    return len(earlier.pairs) == len(job.pairs) and all(names_of(pair) in reusable for pair in job.pairs)
+    find_losses(prepared, earlier.names())
+    return len(earlier.pairs) == len(prepared.pairs) and all(names_of(pair) in reusable for pair in prepared.pairs)
 
 
-def find_losses(job: PreparedRun, stored: list[Names]) -> list[Names]:
-    """Pairs that were matched before and are not listed any more: writing loses them.
+def find_losses(prepared: PreparedRun, stored: list[Names]) -> list[Names]:
+    """Pairs that were matched before and are no longer listed: writing would delete them.
 
     Raises StoreError when there are any, unless the options have `prune`.
     """
-    listed = {frozenset(names_of(pair)) for pair in job.pairs}
+    listed = {frozenset(names_of(pair)) for pair in prepared.pairs}
     lost = [names for names in stored if frozenset(names) not in listed]
-    if lost and not job.options.prune:
+    if lost and not prepared.options.prune:
         raise StoreError(
-            f"{job.options.out}: holds {'1 pair' if len(lost) == 1 else f'{len(lost)} pairs'}, not in "
-            f"{job.options.pairs} or without photos now, that this run would lose "
-            f"(the first: {lost[0][0]} {lost[0][1]}); "
-            "drop them with --prune, choose another --out, or start anew with --overwrite"
+            f"{prepared.options.out}: contains {'1 pair' if len(lost) == 1 else f'{len(lost)} pairs'} no longer in "
+            f"{prepared.options.pairs} or with missing photos (for example {lost[0][0]} {lost[0][1]}); "
+            "this run would delete them: "
+            "drop them with --prune, choose another --out, or start over with --overwrite"
         )
     return lost
 
 
-def expected_bytes(job: PreparedRun, left: int, rows: float | None = None) -> int:
-    """What journal and output will take: `left` pairs go to the journal, all of them to the output.
+def expected_bytes(prepared: PreparedRun, left: int, rows: float | None = None) -> int:
+    """The bytes of journal and output: `left` pairs go to the journal, all pairs to the output.
 
-    `rows` is how many a pair has, where that was measured; else all pairs are taken for easy ones.
+    `rows` is the measured number per pair; without it all pairs count as easy ones.
     """
     if rows is None:
-        sizes = [view.size if job.options.tiles else view.matched for view in job.views.values()]
+        sizes = [view.size if prepared.options.tiles else view.matched for view in prepared.views.values()]
         coarse = _MATCHED_CELLS * sum(width * height / 64 for width, height in sizes) / max(len(sizes), 1)
-        if job.options.max_matches is not None:
-            coarse = min(coarse, job.options.max_matches)
-        rows = coarse if job.options.one_way else 2 * coarse
-    return int((left + len(job.pairs)) * (rows * _ROW_BYTES + _PAIR_BYTES))
+        if prepared.options.max_matches is not None:
+            coarse = min(coarse, prepared.options.max_matches)
+        rows = coarse if prepared.options.one_way else 2 * coarse
+    return int((left + len(prepared.pairs)) * (rows * _ROW_BYTES + _PAIR_BYTES))
 
 
 def _folder_text(folder: Path, out: Path) -> str:

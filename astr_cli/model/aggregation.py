@@ -1,5 +1,5 @@
 """The spot-guided aggregation module (paper section 3.2, figure 2; docs/model.md, Aggregation): two levels of cross
-attention that exchange what they know."""
+attention that exchange their features."""
 
 from collections.abc import Callable
 from functools import partial
@@ -31,7 +31,7 @@ Attend = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
 
 
 class SpotRound(NamedTuple):
-    """What one spot-guided round looked at; the trainer supervises and logs it."""
+    """The matching matrix and windows of one spot-guided round; the trainer supervises and logs them."""
 
     matching: DualSoftmax  # the round's matching matrix P_s
     centres0: Tensor  # (B, N0, 1 + k) window centres in image1 for the cells of image0, -1 = none
@@ -75,7 +75,7 @@ class CrossLayer(nn.Module):
         return x0 + apply_mask(y0, mask0), x1 + apply_mask(y1, mask1)
 
     def update(self, x: Tensor, message: Tensor) -> Tensor:
-        """What the attended message (B, N, C) changes of x (B, C, H, W)."""
+        """The change of x (B, C, H, W) by the attended message (B, N, C)."""
         merged = to_map(self.norm_message(self.merge(message)), (x.shape[2], x.shape[3]))
         return self.norm(self.conv(torch.cat([x, merged.to(x.dtype)], dim=1)))
 

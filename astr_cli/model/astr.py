@@ -18,7 +18,7 @@ from astr_cli.ops.matching import BestMatches
 
 @dataclass(frozen=True)
 class MatchSettings:
-    """What of the options changes a result."""
+    """The options that change a result."""
 
     threshold: float = 0.2  # on P_c
     max_matches: int | None = None  # coarse matches kept, the best first
@@ -35,7 +35,7 @@ class RawMatches(NamedTuple):
 
     keypoints0: Tensor  # (M, 2) float32
     keypoints1: Tensor  # (M, 2) float32
-    scores: Tensor  # (M,) float32, coarse confidence
+    scores: Tensor  # (M,) float32, of the coarse match
     reference: Tensor  # (M,) uint8: the image whose keypoint is a cell centre; the other one was refined
 
 
@@ -85,7 +85,7 @@ class Astr(nn.Module):
     def coarse(
         self, features0: Features, features1: Features, settings: MatchSettings
     ) -> tuple[Aggregated, list[CoarseMatches]]:
-        """All before the fine stage: both images' aggregated features, and each pair's coarse matches."""
+        """All steps before the fine stage: both images' aggregated features, and each pair's coarse matches."""
         aggregated = self.aggregation(features0, features1)
         best0, best1 = aggregated.matching.best()
         return aggregated, [
@@ -109,7 +109,7 @@ class Astr(nn.Module):
         intrinsics1: Tensor | None,
         settings: MatchSettings,
     ) -> Tensor:
-        """Scale ratio of each match, (M,) float32: size of a thing in image1 over its size in image0."""
+        """Scale ratio of each match, (M,) float32: size of an object in image1 over its size in image0."""
         if settings.scaling == "off":
             return torch.ones(len(points0), device=points0.device)
         ratios = scale_ratios(

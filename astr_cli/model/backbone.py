@@ -13,7 +13,7 @@ from astr_cli.model.layers import ConvNorm, apply_mask
 
 
 class Features(NamedTuple):
-    """What the backbone keeps of B images of equal size (H, W)."""
+    """The features of B images of equal size (H, W)."""
 
     coarse32: Tensor  # (B, C, H/32, W/32)
     coarse8: Tensor  # (B, C, H/8, W/8)
@@ -39,7 +39,7 @@ class ResidualBlock(nn.Module):
         self.shortcut = None if plain else ConvNorm(inputs, outputs, 1, stride, folded)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        # In place wherever nothing else holds the map: the largest maps are what memory is needed for.
+        # In place wherever nothing else holds the map: the largest maps take most of the memory.
         y = self.second(F.relu(self.first(x, mask), inplace=True), mask)
         y = y.add_(x if self.shortcut is None else self.shortcut(x, mask))
         return F.relu(y, inplace=True)
@@ -96,7 +96,7 @@ class Backbone(nn.Module):
         self.merge2 = Merge(quarter, half, config.fine_map, folded)
 
     def forward(self, images: Tensor, masks: Tensor | None = None) -> Features:
-        """images (B, 1, H, W) in [0, 1], masks (B, H, W) bool: see `Features` for what comes out."""
+        """images (B, 1, H, W) in [0, 1], masks (B, H, W) bool; returns `Features`."""
         # NOTE the paper has no masks: here they hold from the first pixel on (docs/model.md, Masks).
         if masks is not None:
             images = images * masks[:, None]

@@ -1,7 +1,7 @@
 """Weights on disk: safetensors only, nothing is ever unpickled, every byte is under a checksum.
 
 An exported file (docs/model.md, Weights) holds the folded network (fp16; norms, biases of folded norms and temperatures
-in fp32), and beside each folded convolution what is needed to unfold it again when training resumes from it. The header
+in fp32), and for each folded convolution the numbers to unfold it again when training resumes from it. The header
 holds the config, the training position and a checksum over all of it.
 """
 
@@ -40,7 +40,7 @@ class LoadedWeights(NamedTuple):
 
 
 def load_weights(path: Path) -> LoadedWeights:
-    """Read an exported file for inference. Raises WeightsError with the reason when anything is not as it was saved."""
+    """Read an exported file for inference. Raises WeightsError with the reason when anything differs."""
     path = Path(path)
     header, tensors = read_tensors(path)
     config = header_config(path, header)
@@ -53,18 +53,18 @@ def load_weights(path: Path) -> LoadedWeights:
 def load_for_training(path: Path, config: AstrConfig, folded: bool = False) -> tuple[Astr, dict[str, str]]:
     """Read an exported file to train on, as it is (`folded`) or back into a model with BatchNorm.
 
-    Raises WeightsError on another config, and where there is no way back.
+    Raises WeightsError on another config, and for a folded network that cannot be unfolded.
     """
     header, tensors = read_tensors(path)
     differences = config_difference(header_config(path, header), config)
     if differences:
-        raise WeightsError(f"{path}: trained with another config: {differences}")
+        raise WeightsError(f"{path}: trained with another config: {differences}; use weights of the same preset")
     model = Astr(config, folded)
     state = {name: tensor.float() for name, tensor in tensors.items() if not name.endswith(UNFOLD)}
     for name, module in model.named_modules():
         if isinstance(module, ConvNorm) and module.norm is not None:
             if name + UNFOLD not in tensors:
-                raise WeightsError(f"{path}: trained with BatchNorm folded; go on with --set frozen_norm=true")
+                raise WeightsError(f"{path}: trained with BatchNorm folded; train it with --set frozen_norm=true")
             _unfold(state, name, tensors[name + UNFOLD], module.norm.eps)
     _load_strict(path, model, state)
     return model, header
@@ -103,20 +103,20 @@ def read_tensors(path: Path, file_format: str = FORMAT) -> tuple[dict[str, str],
         with path.open("rb") as file:
             start = file.read(9)
     except OSError as error:
-        raise WeightsError(f"{path}: cannot read the weights: {error.strerror}") from None
+        raise WeightsError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from None
     # safetensors starts with eight bytes of length, of any value, and a brace.
     if (start[:2] == b"PK" or start[:1] == b"\x80") and start[8:] != b"{":
-        raise WeightsError(f"{path}: a pickled checkpoint; astr reads safetensors only and never unpickles")
+        raise WeightsError(f"{path}: a pickled checkpoint, which astr never opens; use a safetensors file")
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
-        raise WeightsError(f"{path}: not a whole safetensors file ({error}); take a fresh copy") from None
+        raise WeightsError(f"{path}: not a complete safetensors file ({error}); download it again") from None
     if header.get("format") != file_format:
-        raise WeightsError(f"{path}: expected format {file_format}, got {header.get('format')}")
+        raise WeightsError(f"{path}: expected format {file_format}, found {header.get('format')}; use astr's weights")
     if header.get("checksum") != checksum(header, tensors):
-        raise WeightsError(f"{path}: damaged: the checksum does not match its content; take a fresh copy")
+        raise WeightsError(f"{path}: damaged, as the checksum does not match its content; download it again")
     return header, tensors
 
 
@@ -124,16 +124,16 @@ def header_config(path: Path, header: dict[str, str]) -> AstrConfig:
     """The config a file was trained with; WeightsError when this version has no such preset."""
     preset = header.get("preset", "")
     if preset not in PRESETS:
-        raise WeightsError(f"{path}: trained for preset '{preset}'; this version has {', '.join(PRESETS)}")
+        raise WeightsError(f"{path}: trained for preset '{preset}', this version has {', '.join(PRESETS)}; update astr")
     try:
         stored = json.loads(header["config"])
         stored["stages"] = tuple(stored["stages"])
         config = AstrConfig(**stored)
     except (KeyError, TypeError, ValueError):
-        raise WeightsError(f"{path}: its config is not one this version knows") from None
+        raise WeightsError(f"{path}: this version does not know its config; update astr") from None
     differences = config_difference(config, PRESETS[preset])
     if differences:
-        raise WeightsError(f"{path}: its config is not this version's preset '{preset}': {differences}")
+        raise WeightsError(f"{path}: its config differs from preset '{preset}' ({differences}); use another version")
     return config
 
 
@@ -143,13 +143,13 @@ def config_json(config: AstrConfig) -> str:
 
 
 def config_difference(found: AstrConfig, expected: AstrConfig) -> str:
-    """'stem 32 where 128 was expected, ...', empty when equal."""
+    """'stem 32 instead of 128, ...', empty when equal."""
     pairs = ((f.name, getattr(found, f.name), getattr(expected, f.name)) for f in dataclasses.fields(AstrConfig))
-    return ", ".join(f"{name} {a} where {b} was expected" for name, a, b in pairs if a != b)
+    return ", ".join(f"{name} {a} instead of {b}" for name, a, b in pairs if a != b)
 
 
 def checksum(header: dict[str, str], tensors: dict[str, Tensor]) -> str:
-    """SHA-256 over everything in a file but the checksum itself."""
+    """SHA-256 over everything in a file except the checksum itself."""
     digest = hashlib.sha256()
     digest.update(json.dumps({k: v for k, v in header.items() if k != "checksum"}, sort_keys=True).encode())
     for name in sorted(tensors):
@@ -172,7 +172,7 @@ def _hash(data: bytes) -> str:
 
 
 def _fold(state: dict[str, Tensor], name: str, eps: float) -> None:
-    """Turn convolution + BatchNorm `name` of a state dict into one convolution with bias, and keep the way back."""
+    """Turn convolution + BatchNorm `name` of a state dict into one convolution with bias, and the way back."""
     gamma, beta = state.pop(f"{name}.norm.weight"), state.pop(f"{name}.norm.bias")
     mean, variance = state.pop(f"{name}.norm.running_mean"), state.pop(f"{name}.norm.running_var")
     state.pop(f"{name}.norm.num_batches_tracked")

@@ -40,7 +40,7 @@ class Located(NamedTuple):
     reach: Tensor  # (M, 1) from there to its last token
     log_heat: Tensor  # (M, tokens)
     peak: Tensor  # (M, 2) offsets where the heat map peaks
-    offsets: Tensor  # (M, 2) what was found: the peak, corrected in the closer look
+    offsets: Tensor  # (M, 2) the result: the peak, corrected in the closer look
 
 
 class Refined(NamedTuple):
@@ -58,7 +58,7 @@ class FineMaps(NamedTuple):
     counts: list[int]
 
     def of(self, pairs: np.ndarray) -> "FineMaps":
-        """What windows of these pairs need; numbers of pairs, rising, one for each window."""
+        """The inputs of windows of these pairs; numbers of pairs, rising, one per window."""
         first = int(pairs[0])
         some = slice(first, int(pairs[-1]) + 1)
         return FineMaps(self.fine0[some], self.fine1[some], np.bincount(pairs - first).tolist())
@@ -114,7 +114,7 @@ class Correction(nn.Module):
 
 
 class FineStage(nn.Module):
-    """Windows of F2 to sub-pixel offsets: a look at whole windows, and a closer one around what it found."""
+    """Windows of F2 to sub-pixel offsets: a look at whole windows, and a closer one around the first result."""
 
     def __init__(self, config: AstrConfig) -> None:
         super().__init__()
@@ -127,7 +127,7 @@ class FineStage(nn.Module):
         self.correction = Correction(config.fine_tokens**2, config.fine_hidden)
 
     def forward(self, maps: FineMaps, windows: Windows, one_way: bool = False) -> Refined:
-        """Locate every match in both images; `one_way` spares the closer look into image0.
+        """Locate every match in both images; `one_way` omits the closer look into image0.
 
         NOTE the paper locates it in one image and looks once (docs/model.md, Both ways, Closer look).
         """
@@ -210,7 +210,7 @@ def expect(log_heat: Tensor, places: Tensor) -> Tensor:
 def window_scales(ratios: Tensor) -> tuple[Tensor, Tensor]:
     """Window sizes over the plain window's, never below 1: the truth may lie anywhere within +-4 px (section 3.3).
 
-    ratio = size in image1 over size in image0, so the window of the image that shows things larger is widened
+    ratio = size in image1 over size in image0, so the window of the image that shows objects larger is widened
     (docs/model.md, Windows).
     """
     return (1.0 / ratios).clamp(min=1.0), ratios.clamp(min=1.0)

@@ -58,7 +58,7 @@ def linear_attention(query: Tensor, key: Tensor, value: Tensor, key_mask: Tensor
     with torch.autocast(query.device.type, enabled=False):
         features_k = features_k * (1.0 / key.shape[2])  # keeps the sums near one whatever the image's size
         summary = features_k.transpose(-1, -2) @ values  # (B, heads, D, D)
-        # Not as a product with a vector, which takes longer than all else here when there are many small ones.
+        # Not as a product with a vector, which takes longer than the rest when there are many small ones.
         total = (features_q * features_k.sum(dim=2, keepdim=True)).sum(dim=3, keepdim=True).clamp(min=1e-6)
         return ((features_q @ summary) / total).to(value.dtype)
 

@@ -1,4 +1,4 @@
-"""Adaptive scaling (paper section 3.3): how much larger a thing appears in image1 than in image0, match by match.
+"""Adaptive scaling (paper section 3.3): how much larger an object appears in image1 than in image0, match by match.
 
 Three ways, tried in this order: two-view geometry when both intrinsics are known, as in the paper; the affine map of
 each match's neighbourhood; 1. NOTE the last two, and the focal lengths in the first, are not in the paper
@@ -26,8 +26,8 @@ def scale_ratios(
 ) -> np.ndarray:
     """Scale ratio of each match, (M,) float64 in [1/limit, limit].
 
-    points (M, 2) in matched pixels; intrinsics (3, 3) of the matched images, None when unknown. A match for which the
-    geometry gives nothing falls back to its neighbourhood's affine map, and that to 1.
+    points (M, 2) in matched pixels; intrinsics (3, 3) of the matched images, None when unknown. A match without a ratio
+    from the geometry falls back to its neighbourhood's affine map, and that to 1.
     """
     # By place, not by score as they come: a score's last bits, which differ between backends, would decide what RANSAC
     # draws.

@@ -1,5 +1,5 @@
-"""Choosing the spots (paper section 3.2; docs/model.md, Spots): where in the other image a cell, helped by its
-neighbours, should look."""
+"""Choosing the spots (paper section 3.2; docs/model.md, Spots): the places in the other image where each cell should
+look, chosen with the help of its neighbours."""
 
 import torch
 from torch import Tensor
@@ -68,7 +68,7 @@ def neighbour_similarity(features: Tensor, offsets: list[tuple[int, int]], valid
 
 
 def listed_similarity(features: Tensor, table: Tensor) -> Tensor:
-    """`neighbour_similarity` with the cells of table (B, N, O), -1 = none: one kernel in place of hundreds."""
+    """`neighbour_similarity` with the cells of table (B, N, O), -1 = none: one kernel instead of hundreds."""
     heads = split_heads(to_tokens(features).float(), features.shape[1] // HEAD)
     scores = sampled_scores(heads, heads, table).sum(dim=1) / features.shape[1] ** 0.5
     return torch.softmax(scores.masked_fill(table < 0, -torch.inf), dim=-1).nan_to_num(0.0)

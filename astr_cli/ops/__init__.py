@@ -5,5 +5,5 @@
 `sampled_scores`  the scores of listed pairs
 `dual_softmax`  the matching matrix of two images' features, with masks, never held whole
 
-What serves a call is chosen in `backends`; ASTR_ATTENTION overrides it.
+`backends` chooses the implementation of a call; ASTR_ATTENTION overrides it.
 """

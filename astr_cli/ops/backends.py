@@ -1,8 +1,8 @@
-"""Which implementation serves a tensor: ASTR_ATTENTION = auto, torch, numba or cuda.
+"""Chooses the implementation for a tensor: ASTR_ATTENTION = auto, torch, numba or cuda.
 
-auto takes the CUDA kernels for tensors on a GPU, numba's loops for those on a CPU, and plain torch, which is exact and
-runs everywhere, where these cannot serve: without a word on a CPU, with one warning on a GPU. A backend asked for by
-name that cannot serve is an error. Float64 is always torch's.
+auto uses the CUDA kernels for tensors on a GPU, numba's loops for those on a CPU, and, where these are not available,
+plain torch, which is exact and runs everywhere: silently on a CPU, with one warning on a GPU. A backend named in
+ASTR_ATTENTION that is not available is an error. Float64 always uses torch.
 """
 
 import os
@@ -23,13 +23,13 @@ CHOICES = ("auto", "torch", "numba", "cuda")
 
 
 class BackendError(AstrError, ValueError):
-    """ASTR_ATTENTION asks for something that does not exist or cannot serve."""
+    """ASTR_ATTENTION names a backend that does not exist or is not available."""
 
 
 class AttentionBackend(NamedTuple):
     """One implementation of the attention operators; tensors (B, N, H, D), results in the dtypes of the inputs.
 
-    What `attend` returns as log-sum-exps is its own note to `attend_backward`; nobody else reads it.
+    The log-sum-exps that `attend` returns are only for its own `attend_backward`.
     """
 
     attend: Callable[[Tensor, Tensor, Tensor, KeyLists], tuple[Tensor, Tensor]]
@@ -71,7 +71,7 @@ def attention_backend(query: Tensor, key: Tensor, lists: KeyLists) -> AttentionB
 def matching_backend(features: Tensor) -> MatchingBackend:
     """The dual softmax for features (B, N, C) like these. Raises BackendError.
 
-    torch's stays what a GPU takes for other features than the kernels are for, without a word.
+    On a GPU, features that the kernels do not support silently use torch.
     """
     chosen = backend_name(features.device.type, features.dtype)
     if chosen == "cuda" and cuda_matching.serves(features):
@@ -83,15 +83,15 @@ def matching_backend(features: Tensor) -> MatchingBackend:
 
 
 def backend_name(device_type: str, dtype: torch.dtype) -> str:
-    """torch, numba or cuda: what serves tensors of this kind. Raises BackendError."""
+    """torch, numba or cuda: the backend for tensors of this kind. Raises BackendError."""
     asked = os.environ.get(VARIABLE, "auto")
     if asked not in CHOICES:
-        raise BackendError(f"{VARIABLE} is {asked!r}; expected {', '.join(CHOICES[:-1])} or {CHOICES[-1]}")
+        raise BackendError(f"{VARIABLE} is {asked!r}; set it to {', '.join(CHOICES[:-1])} or {CHOICES[-1]}")
     if asked == "torch" or dtype == torch.float64:
         return "torch"
     natural = {"cpu": "numba", "cuda": "cuda"}.get(device_type, "torch")
     if asked not in ("auto", natural):
-        raise BackendError(f"{VARIABLE}={asked} cannot serve tensors on {device_type}; leave it at auto")
+        raise BackendError(f"{VARIABLE}={asked} does not support tensors on {device_type}; set it to auto")
     if natural == "torch":
         return "torch"
     problem = numba_problem() if natural == "numba" else cuda_problem()
@@ -102,9 +102,9 @@ def backend_name(device_type: str, dtype: torch.dtype) -> str:
 
 
 def _fall_back(backend: str, problem: str) -> None:
-    """Say that torch serves where `backend` would have, or raise BackendError if that was asked for by name."""
+    """Warn that torch replaces `backend`, or raise BackendError if ASTR_ATTENTION names that backend."""
     if os.environ.get(VARIABLE, "auto") != "auto":
-        raise BackendError(f"{VARIABLE}={backend}, but {problem}")
+        raise BackendError(f"{VARIABLE}={backend}, but {problem}; set it to auto")
     if backend == "cuda":
         _warn_once(problem)
 
@@ -146,4 +146,4 @@ def _numba() -> tuple[AttentionBackend, MatchingBackend]:
 
 @cache
 def _warn_once(problem: str) -> None:
-    warnings.warn(f"the GPU takes torch's slower path: {problem}", RuntimeWarning, stacklevel=2)
+    warnings.warn(f"astr uses torch's slower code on the GPU: {problem}", RuntimeWarning, stacklevel=2)

@@ -1,8 +1,8 @@
 """The attention operators on an NVIDIA GPU, by the kernels of cuda/.
 
-Tensors are (B, N, H, D). A warp serves one row and as many heads as it can hold; what it sums is written once, by it
-alone, so that results are the same bits every time. For the gradients of keys the lists are ordered by key with
-torch's stable sort, on the device: shapes depend on shapes only, and nobody waits for the GPU.
+Tensors are (B, N, H, D). A warp serves one row and as many heads as it can hold; it alone writes its sums, once,
+so that results are the same bits every time. For the gradients of keys the lists are ordered by key with
+torch's stable sort, on the device: shapes depend on shapes only, and the CPU never waits for the GPU.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,7 +26,7 @@ Launch = Callable[[Build, str, Grid, Sequence[Argument]], None]
 def problem() -> str | None:
     """Why this machine cannot run the kernels; None = it can: they have been tried on the current device."""
     if torch.version.cuda is None:
-        return because("this PyTorch is built for AMD GPUs" if torch.version.hip else "this PyTorch knows no CUDA")
+        return because("this PyTorch is built for AMD GPUs" if torch.version.hip else "this PyTorch lacks CUDA")
     if not torch.cuda.is_available():
         return because("PyTorch finds no NVIDIA GPU")
     capability = torch.cuda.get_device_capability()
@@ -40,7 +40,7 @@ def problem() -> str | None:
 
 
 def explained(error: Exception) -> str:
-    """What an error of cuda.core's says and what to do about it, on one line."""
+    """The text of a cuda.core error and the advice for it, on one line."""
     said = f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
     if not isinstance(error, ImportError):
         return said
@@ -61,13 +61,13 @@ def _try() -> None:
 
 
 def limit(query: Tensor, key: Tensor, lists: KeyLists) -> str | None:
-    """Why the kernels cannot serve these inputs on any machine; None = they can. Lists of scores are a table."""
+    """Why the kernels do not support these inputs on any machine; None = they do. Lists of scores are a table."""
     if query.dtype not in SCALARS:
         return f"there are no kernels for {query.dtype}"
     if _lanes(query) > LANES:
         return f"heads of {query.shape[3]} {query.dtype} are too long for a warp"
     if lists.window and max(lists.window[2], lists.cells.shape[2]) > LANES:
-        return f"at most {LANES} windows a query, of side {LANES - 1}, fit into a warp"
+        return f"at most {LANES} windows per query, of side {LANES - 1}, fit into a warp"
     most = max(x.numel() for x in (query, key, lists.cells))
     if max(most, query.shape[2] * lists.cells.numel()) >= BEYOND or query.shape[0] >= 2**16:
         return "the kernels count in 32 bits"
@@ -75,7 +75,7 @@ def limit(query: Tensor, key: Tensor, lists: KeyLists) -> str | None:
 
 
 class CudaAttention(NamedTuple):
-    """The operators, by whatever runs the kernels."""
+    """The operators, with `launch` to run the kernels."""
 
     launch: Launch = cuda_launch.launch
 
@@ -141,7 +141,7 @@ class CudaAttention(NamedTuple):
 class ByKey(NamedTuple):
     """Key lists ordered by key, int32; the lists' own order within each."""
 
-    starts: Tensor  # (B * Nk + 1,) where each key's part begins; what names no key stands behind all parts
+    starts: Tensor  # (B * Nk + 1,) where each key's part begins; entries without a key stand behind all parts
     entries: Tensor  # (L,) flat indices of the lists' cells
     rows: Tensor  # (L,) the queries that these belong to, counted over the batch
 

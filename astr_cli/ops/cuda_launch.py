@@ -1,6 +1,6 @@
 """CUDA kernels: found in cuda/, compiled by NVRTC at their first use, kept on disk, launched on torch's current stream.
 
-cuda.core does the work. It is imported here, and only inside functions: it may be missing, and so may what it loads.
+cuda.core does the work. It is imported here, and only inside functions: it or its libraries may be missing.
 """
 
 import ctypes
@@ -51,7 +51,7 @@ class Build(NamedTuple):
 
     @property
     def macros(self) -> list[tuple[str, str]]:
-        """What the file is told by -D."""
+        """The compiler's -D options for the file."""
         return [
             ("ASTR_SCALAR", SCALARS[self.dtype]),
             ("ASTR_HEAD_SIZE", str(self.head_size)),
@@ -66,7 +66,7 @@ def source(file: str) -> str:
 
 
 def program(build: Build, architecture: str, **options: Any) -> Any:
-    """A cuda.core.Program for `architecture` (sm_90, say), which needs neither a GPU nor a driver."""
+    """A cuda.core.Program for `architecture` (for example sm_90), which needs neither a GPU nor a driver."""
     from cuda.core import Program, ProgramOptions
 
     # Numbers below 1e-38 are zero, which makes 2^x one instruction.
@@ -77,7 +77,7 @@ def program(build: Build, architecture: str, **options: Any) -> Any:
 def launch(build: Build, kernel: str, grid: Grid, arguments: Sequence[Argument]) -> None:
     """Run a kernel of `build` on the device of the tensors among its arguments, in torch's current stream.
 
-    Raises whatever cuda.core, NVRTC or the driver raise.
+    Raises the errors of cuda.core, NVRTC or the driver.
     """
     from cuda.core import Device, LaunchConfig
     from cuda.core import launch as start

@@ -51,7 +51,7 @@ def _capable(device: torch.device) -> bool:
 
 
 class CudaMatching(NamedTuple):
-    """The operators, by whatever runs the kernels."""
+    """The operators, with `launch` to run the kernels."""
 
     launch: cuda.Launch = cuda_launch.launch
 

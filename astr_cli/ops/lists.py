@@ -21,7 +21,7 @@ class KeyLists(NamedTuple):
     key_mask: Tensor | None = None  # (B, Nk) bool, only beside centres; False = invisible
 
     def check_values(self, keys: int) -> None:
-        """Raise ValueError unless indices and offsets point where they may. On a GPU looking would cost a wait."""
+        """Raise ValueError unless indices and offsets are in range. Not on a GPU, where the check would cost a wait."""
         if self.cells.device.type != "cpu" or self.window:
             return
         if self.cells.numel() and int(self.cells.max()) >= keys:
@@ -51,7 +51,7 @@ class KeyLists(NamedTuple):
             item, query = owner // queries - batch.start, owner % queries - rows.start
             cells, row = self.cells.long(), item * shape[1] + query
             kept = (cells >= 0) & (item >= 0) & (item < shape[0]) & (query >= 0) & (query < shape[1])
-        # What does not count goes to one place behind all others: no data-dependent shapes.
+        # Keys that do not count go to one place behind all others: no data-dependent shapes.
         dump = shape[0] * shape[1] * keys
         place = torch.where(kept, row * keys + cells, dump).flatten()
         found = torch.zeros(dump + 1, dtype=torch.int32, device=cells.device)

@@ -26,7 +26,7 @@ class DualSoftmax:
     """P(i, j) = softmax over j times softmax over i of the scores (LoFTR's dual softmax), in the log.
 
     log P(i, j) = 2 s(i, j) - rows(i) - columns(j), where the scores s are features0 . features1, IMPOSSIBLE where a
-    masked cell takes part. They are made again, some rows at a time, by whoever needs them.
+    masked cell takes part. Each user computes them again, some rows at a time.
     """
 
     features0: Tensor  # (B, N0, C) float32
@@ -38,7 +38,7 @@ class DualSoftmax:
 
     @torch.no_grad()
     def log_p(self) -> Tensor:
-        """All of log P, (B, N0, N1), for looking at; carries no gradient. Masked entries are far below any float's
+        """All of log P, (B, N0, N1), for inspection; carries no gradient. Masked entries are far below any float's
         logarithm."""
         parts = [tile.clone() for _, tile in tiles(self.features0, self.features1, self.mask0, self.mask1)]
         return torch.cat(parts, dim=1).mul_(2).sub_(self.rows[:, :, None]).sub_(self.columns[:, None])
@@ -52,7 +52,7 @@ class DualSoftmax:
         return 2 * scores - self.rows[batch, cells0] - self.columns[batch, cells1]
 
     def best(self) -> tuple[BestMatches, BestMatches]:
-        """Best partners of image0's cells and of image1's; the first of equals. Found once."""
+        """Best partners of image0's cells and of image1's; the first of equals. Computed once."""
         return self._best
 
     @cached_property

@@ -53,7 +53,7 @@ float_of_bits: Any = _float_of_bits  # the float32 with the bits of an int32
 def exp(x: Any) -> Any:
     """exp for x <= 0, 2e-7 relative, 0 below -87: libm's is a call for each number, which stops vectorisation.
 
-    2^n times the Taylor polynomial of what is left, at most 0.35, ln 2 taken off in two parts to keep its last bits.
+    2^n times the Taylor polynomial of the remainder, at most 0.35; ln 2 is subtracted in two parts, for its last bits.
     """
     bounded = x if x > f32(-87.0) or x != x else f32(-87.0)
     n = np.floor(bounded * f32(1.4426950408889634) + f32(0.5))

@@ -1,6 +1,6 @@
 """The attention operators as torch.library custom ops: shapes for tracing, gradients, autocast.
 
-Tensors are (B, N, H, D) here, which is how a linear layer leaves heads and how the next one takes them.
+Tensors are (B, N, H, D) here, the layout in which a linear layer leaves heads and the next one reads them.
 """
 
 from collections.abc import Callable, Sequence
@@ -128,8 +128,8 @@ def refuse_second_derivative(ctx: Any, *grads: Tensor) -> NoReturn:
 def register_autocast(op: Any, casts: int = 0, full: bool = False) -> None:
     """Run `op` outside of autocast; its first `casts` arguments take autocast's dtype first, or float32 if `full`.
 
-    Float64 is left alone, as by torch's own rules. (torch.library.register_autocast knows one dtype only, and is
-    younger than the oldest torch that we run on.)
+    Float64 stays, as by torch's own rules. (torch.library.register_autocast knows one dtype only, and is
+    younger than the oldest torch that astr supports.)
     """
     for key, device_type in (("AutocastCPU", "cpu"), ("AutocastCUDA", "cuda")):
 

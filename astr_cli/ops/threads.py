@@ -9,7 +9,7 @@ import torch
 
 
 class LoopRange(NamedTuple):
-    """kernel(first, last, *arguments) for all of 0..size, `block` at a time; it should let go of Python's lock."""
+    """kernel(first, last, *arguments) for all of 0..size, `block` at a time; it should release Python's lock."""
 
     size: int
     block: int

@@ -1,4 +1,4 @@
-"""The options of commands that read or write files of matches: check, export, and the drawings of match."""
+"""The options of commands that read or write files of matches: check, doctor, export, and the drawings of match."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,12 +52,19 @@ class CheckOptions:
 
 
 @dataclass(frozen=True)
+class DoctorOptions:
+    """The options of `astr doctor`."""
+
+    folder: Path = option(Path(), help="Folder for results, to be checked as well.", stored=False, argument=True)
+
+
+@dataclass(frozen=True)
 class ExportOptions:
     """The options of `astr export`."""
 
     matches: Path = option(help="File written by astr match.", stored=False, argument=True)
     out: Path = option(help="Folder to write into.", stored=False, short="o")
-    format: str = option("hloc", help="Format to write, one of those listed above.", stored=False, short="f")
+    format: str = option("hloc", help="Format to write; `astr export --help` describes them.", stored=False, short="f")
     images: Path | None = option(
         None,
         help="Folder of the photos; only openmvg needs it.",

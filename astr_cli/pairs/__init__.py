@@ -1,1 +1,1 @@
-"""Pair lists: text files with two image names a line, how they are chosen and how they hang together."""
+"""Pair lists: text files with two image names per line, how they are chosen and how they connect the photos."""

@@ -1,4 +1,4 @@
-"""How pairs hang together: what a reconstruction can join, and the images that everything hangs on."""
+"""How pairs connect the images: the groups that a reconstruction can join, and the images that all depends on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Connectivity:
     images: int
     pairs: int
     components: tuple[tuple[str, ...], ...]
-    """Images that pairs join, largest first; an image without pairs is one by itself."""
+    """Groups of images that pairs connect, largest first; an image without pairs is a group of one."""
     articulation: tuple[str, ...]
     """Images without which a component falls apart, in the order given."""
     degrees: tuple[int, int, int]

@@ -1,7 +1,7 @@
-"""Reading pair lists, line by line, refusing what would go wrong hours later.
+"""Reading pair lists line by line, and refusing lines that would fail hours later.
 
 A line is `name0 name1`, split at white space; names with spaces stand in quotes ("..." or '...') or are separated by a
-tab. `#` at the start of a word begins a comment. (a, b) and (b, a) are one pair.
+tab. `#` at the start of a word begins a comment. (a, b) and (b, a) are the same pair.
 """
 
 import codecs
@@ -55,7 +55,7 @@ def format_pair(name0: str, name1: str) -> str:
         pair = _parse(line, 0, f"{name0!r} {name1!r}")
         if pair is not None and (pair.name0, pair.name1) == (name0, name1):
             return line
-    raise PairsError(f"{name0!r} and {name1!r}: no line of a pairs file can hold both names; rename one")
+    raise PairsError(f"{name0!r} and {name1!r}: cannot both stand on one line of a pairs file; rename one of the files")
 
 
 def read_pairs(path: Path) -> PairList:
@@ -89,11 +89,11 @@ def _lines(path: Path, shown: str) -> Iterator[tuple[int, str]]:
     try:
         data = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
     except FileNotFoundError:
-        raise PairsError(f"{shown}: no such file") from None
+        raise PairsError(f"{shown}: no such file; name a text file with two image names per line") from None
     except IsADirectoryError:
-        raise PairsError(f"{shown}: is a folder; give the text file that lists the pairs") from None
+        raise PairsError(f"{shown}: is a folder; name the text file that lists the pairs") from None
     except OSError as error:
-        raise PairsError(f"{shown}: cannot be read ({error.strerror})") from None
+        raise PairsError(f"{shown}: cannot be read ({error.strerror}); check its permissions") from None
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise PairsError(f"{shown}: is UTF-16 text (PowerShell's > writes it); save it as UTF-8")
     for number, line in enumerate(data.removeprefix(codecs.BOM_UTF8).split(b"\n"), 1):
@@ -110,7 +110,7 @@ def _parse(text: str, number: int, where: str) -> Pair | None:
         return None
     if len(words) != 2:
         found = "1 name" if len(words) == 1 else f"{len(words)} names"
-        raise PairsError(f"{where}: {found} where 2 are needed; {_advice(words)}")
+        raise PairsError(f"{where}: {found} instead of 2; {_advice(words)}")
     name0, name1 = (_clean(word, where) for word in words)
     if name0 == name1:
         raise PairsError(f"{where}: {name0} is paired with itself; delete the line")
@@ -120,14 +120,14 @@ def _parse(text: str, number: int, where: str) -> Pair | None:
 def _advice(words: list[str]) -> str:
     """What to do about a line that does not hold two names."""
     if len(words) > 2 and all(map(_NUMBER.fullmatch, words[2:])) and all(map(_suffix, words[:2])):
-        return f"numbers follow, as in SuperGlue's and MegaDepth's lists: keep the names only: {' '.join(words[:2])}"
+        return f"remove the numbers (of SuperGlue's or MegaDepth's lists), keep the names: {' '.join(words[:2])}"
     joined = " ".join(words)
     separator = next((sign for sign in (",", ";") if joined.count(sign) == 1), None)
     if separator is not None:
         names = [part.strip() for part in joined.split(separator)]
         if all(map(_suffix, names)):
             example = " ".join(_quoted(name) for name in names)
-            return f"a {_SEPARATORS[separator]} stands between them: write {example}"
+            return f"replace the {_SEPARATORS[separator]} between the names: {example}"
     return "put quotes around names with spaces"
 
 
@@ -172,7 +172,7 @@ def _unquoted(field: str) -> str:
 def _clean(name: str, where: str) -> str:
     """The name in its one spelling: "./" and doubled slashes gone."""
     if _CONTROL.search(name):
-        raise PairsError(f"{where}: {name!r} holds a control character; rename the file")
+        raise PairsError(f"{where}: {name!r} contains a control character; rename the file")
     if name.startswith("/") or re.match(r"[A-Za-z]:[\\/]", name):
         raise PairsError(f"{where}: {name} is an absolute path; write names relative to the image root (--images)")
     path = PurePosixPath(name)
@@ -184,7 +184,7 @@ def _clean(name: str, where: str) -> str:
 
 
 def _claim_key(pair: Pair, keys: dict[str, Pair], shown: str) -> None:
-    """matches.h5 knows a pair by its key only, and readers try both orders: both must be free."""
+    """matches.h5 finds a pair by its key only, and readers try both orders: both must be free."""
     key, reverse = pair_key(pair.name0, pair.name1), pair_key(pair.name1, pair.name0)
     if key == reverse:
         raise PairsError(

@@ -1,4 +1,4 @@
-"""Choosing among ranked pairs: each once, no image in too many, and joined to one another where possible."""
+"""Choosing among ranked pairs: each once, no image in too many, and all images connected where possible."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def unite(*lists: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
 def limit_degree(ranked: Sequence[tuple[str, str]], degree: int) -> list[tuple[str, str]]:
     """The best of `ranked` pairs (best first) with no image in more than `degree` of them.
 
-    Pairs that join what was not joined before go first, so that a limit does not tear photos apart that ranked pairs
-    hold together, as far as the limit allows.
+    Pairs that connect two separate groups of photos go first, so that, where the limit allows, it does not
+    disconnect photos that the ranked pairs connect.
     """
     owner: dict[str, str] = {}
     count: dict[str, int] = {}

@@ -9,14 +9,14 @@ from astr_cli.pairs.reading import PairsError, format_pair
 
 
 def pairs_text(pairs: Iterable[tuple[str, str]]) -> str:
-    """A line for each pair. Raises PairsError for names that no line can hold."""
+    """One line per pair. Raises PairsError for names that no line can hold."""
     return "".join(f"{format_pair(*pair)}\n" for pair in pairs)
 
 
 def write_pairs(path: Path, pairs: Iterable[tuple[str, str]], overwrite: bool = False) -> None:
-    """Writes a pair list, complete or not at all; a file with the very same text is left alone.
+    """Writes a pair list, complete or not at all; an existing file with the same text is left as it is.
 
-    Raises PairsError: there is another file of that name and `overwrite` is not set, or it cannot be written.
+    Raises PairsError: another file has that name and `overwrite` is not set, or it cannot be written.
     """
     text = pairs_text(pairs)
     temporary = path.with_name(path.name + ".tmp")
@@ -24,7 +24,7 @@ def write_pairs(path: Path, pairs: Iterable[tuple[str, str]], overwrite: bool = 
         if path.exists() and not overwrite:
             if path.is_file() and path.read_bytes() == text.encode():
                 return
-            raise PairsError(f"{path}: is there already, with other content; --overwrite replaces it")
+            raise PairsError(f"{path}: already exists with other content; replace it with --overwrite")
         temporary.write_text(text, encoding="utf-8", newline="\n")
         temporary.replace(path)
     except OSError as error:

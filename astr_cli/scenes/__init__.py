@@ -1,1 +1,1 @@
-"""Rendered scenes for training, validation and the quickstart: images, depths, intrinsics, pose; torch alone."""
+"""Rendered scenes for training, validation and the quickstart: images, depths, intrinsics, pose; needs only torch."""

@@ -1,4 +1,4 @@
-"""Drawing boxes and their faces: every kind of stage is put together from these."""
+"""Drawing boxes and their faces, from which every kind of scene is built."""
 
 import math
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from astr_cli.scenes.faces import Grid, Skin
 from astr_cli.scenes.geometry import chance, uniform
 from astr_cli.scenes.tiles import Palette
 
-ABSENT = 1e4  # world units: where boxes stand that a scene does without
+ABSENT = 1e4  # world units: the position of boxes that a scene does not use
 
 
 class Solid(NamedTuple):
@@ -148,7 +148,7 @@ def window_grid(
     is_photo = chance(generator, (count,), 0.25)
     pane = torch.where(is_photo, photo, torch.full_like(photo, palette.pane))
     other = torch.where(is_photo, photo, torch.full_like(photo, palette.other_pane))
-    alike = chance(generator, (count,), 0.45)  # then nothing tells one hole from the next
+    alike = chance(generator, (count,), 0.45)  # then all holes look the same
     gaps = chance(generator, (count,), 0.4)
     per_face = {
         "columns": columns * torch.tensor([1.0, 0.0, 1.0], device=device),

@@ -13,9 +13,9 @@ from astr_cli.scenes.geometry import Cameras, ScenePair, pixel_grid, pixel_rays,
 from astr_cli.scenes.tiles import Palette, Tiles, sample_tiles, sample_tiles_roughly
 from astr_cli.scenes.views import ViewPair
 
-RAYS_AT_ONCE = 2**22  # bounds the memory of a rendering: some hundred bytes a ray
+RAYS_AT_ONCE = 2**22  # bounds the memory of a rendering: some hundred bytes per ray
 RAYS_AT_ONCE_CPU = 2**15  # keeps them in its cache; and boxes out of one view's sight are left out
-EDGE_SHARE = 10  # one pixel in so many is sampled anew, at SUBPIXELS places
+EDGE_SHARE = 10  # one pixel in this many is sampled again, at SUBPIXELS places
 SUBPIXELS = ((-0.33, -0.17), (0.33, -0.17), (0.0, 0.34))
 GRAIN_SPAN = 0.5  # world units of a tile of grain
 EXPOSURE = 0.45  # mean grey of a pair; the same gain serves both views
@@ -48,7 +48,7 @@ class RenderedView(NamedTuple):
 class Shading(NamedTuple):
     grey: Tensor  # (B, N)
     depth: Tensor  # (B, N), inf where there is nothing
-    region: Tensor  # (B, N) a number that changes where one thing ends and the next begins
+    region: Tensor  # (B, N) a number that changes where one surface ends and the next begins
 
 
 def render_box_scene(stage: BoxScene, views: ViewPair, behind: tuple[Tensor, Tensor]) -> ScenePair:

@@ -1,4 +1,4 @@
-"""From a layout of boxes to a rendered pair: tiles, light, views; what rooms and facades have in common."""
+"""From a layout of boxes to a rendered pair: tiles, light, views; shared by rooms and facades."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from astr_cli.scenes.tiles import DIRT_SIDE, Palette, make_tiles
 
 
 class BoxLayout(NamedTuple):
-    """What stands where in B scenes."""
+    """The objects of B scenes and their positions."""
 
     solids: list[Solid]  # the first is the room, where there is one
     half: Tensor  # (B, 3) half sides of the room or of the main building
@@ -24,11 +24,11 @@ class BoxLayout(NamedTuple):
 
 
 class Lens(NamedTuple):
-    """What proposing views must know of the cameras: (B, CANDIDATES) each."""
+    """Camera properties for proposing views: (B, CANDIDATES) each."""
 
     focal0: Tensor  # in image widths
     focal1: Tensor
-    log_ratio: Tensor  # wished, of size in image1 over size in image0
+    log_ratio: Tensor  # target, of size in image1 over size in image0
 
 
 LayOut = Callable[[int, torch.Generator, Palette], BoxLayout]

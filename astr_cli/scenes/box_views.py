@@ -1,4 +1,4 @@
-"""Which two cameras look at a stage: of many proposed pairs the one nearest to a wished overlap and scale ratio."""
+"""Choosing two cameras for a scene: of many proposed pairs, the one nearest to a target overlap and scale ratio."""
 
 import math
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from astr_cli.scenes.overlap import cast_shares
 from astr_cli.scenes.views import ViewPair
 
 CANDIDATES = 20
-GRID = 10  # pixels a side on which candidates are judged
+GRID = 10  # pixels per side on which candidates are judged
 OVERLAPS = (0.12, 0.87)  # a little inside 0.1 to 0.9, as a grid that coarse errs by about 0.02
 LEAST_SHARE = 0.05  # of either image: a close-up at ratio 4 fills a sixteenth of the other one
 LEAST_KNOWN = 0.45  # of either image: the rest may be sky
@@ -64,11 +64,11 @@ def choose_views(
     generator: torch.Generator,
     difficulty: float,
 ) -> ViewPair:
-    """The pair of each scene that comes nearest to its wished scale ratio (log, (B, C)) and to an overlap.
+    """The pair of each scene nearest to its target scale ratio (log, (B, C)) and to a target overlap.
 
     The overlap (as `overlap` says) is drawn from 0.1 (0.6 at difficulty 0) to 0.9, but no more than the ratio leaves
-    room for. Pairs beyond 0.1 to 0.9 and beyond ratio 4, cameras inside of boxes and views of little but sky are taken
-    only for want of others.
+    room for. Pairs beyond 0.1 to 0.9 and beyond ratio 4, cameras inside boxes and views of little but sky are used
+    only when no others exist.
     """
     first = _cameras(proposal.position0, proposal.target0, focals[0], size, generator, difficulty)
     second = _cameras(proposal.position1, proposal.target1, focals[1], size, generator, difficulty)

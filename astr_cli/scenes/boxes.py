@@ -1,4 +1,4 @@
-"""Boxes that rays are cast at: rooms, furniture, buildings; exact, in closed form, batched over scenes."""
+"""Ray casting of boxes: rooms, furniture, buildings; exact, in closed form, batched over scenes."""
 
 import math
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ class Slopes(NamedTuple):
 
 
 class Hits(NamedTuple):
-    """What rays meet first."""
+    """The first box that each ray meets."""
 
     depth: Tensor  # (B, N) z-depth, inf where there is nothing
     box: Tensor  # (B, N) int64, 0 where there is nothing

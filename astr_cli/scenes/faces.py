@@ -1,4 +1,4 @@
-"""What the faces of boxes look like: tiles of texture, and grids of equal holes with panes in them.
+"""The appearance of the faces of boxes: tiles of texture, and grids of equal holes with panes in them.
 
 A face has coordinates p and q in world units from its middle, q down on upright faces, and an axis into the solid.
 Holes are windows, shelves, coffers: as deep as `recess`, so they show and hide their sides as the camera moves.
@@ -13,7 +13,7 @@ from torch import Tensor
 from astr_cli.scenes.boxes import Boxes, Hits
 from astr_cli.scenes.geometry import Rays
 
-CHANCES = 1024  # draws a scene, a power of two; every cell of a grid owns two of them
+CHANCES = 1024  # draws per scene, a power of two; every cell of a grid owns two of them
 
 
 class Skin(NamedTuple):
@@ -66,8 +66,8 @@ class Cell(NamedTuple):
     inside: Tensor  # 1.0 in a hole
     pane: Tensor  # 1.0 on a hole's ground
     trim: Tensor  # 1.0 on the band around a hole
-    further: Tensor  # z-depth from the face to what is seen in the hole
-    point: tuple[Tensor, Tensor, Tensor]  # p, q on the face and depth in the solid, of what is seen
+    further: Tensor  # z-depth from the face to the surface seen in the hole
+    point: tuple[Tensor, Tensor, Tensor]  # p, q on the face and depth in the solid, of the visible surface
     u: Tensor  # place on the pane, 0 to 1
     v: Tensor
     chance: Tensor  # the cell's own draw

@@ -1,7 +1,7 @@
 """Cameras that look at a rectangle, and the rays of their pixels.
 
 World frame: the photo lies in the plane z = 0 with x to its right and y down, on |x| <= half_x, |y| <= half_y where
-half_x * half_y = 1. Cameras stand at z < 0 and look towards +z; whatever rises from the plane rises towards -z.
+half_x * half_y = 1. Cameras stand at z < 0 and look towards +z; a relief rises from the plane towards -z.
 Camera frames are x right, y down, z forward, and pixel (0, 0) is the centre of the top-left pixel.
 """
 

@@ -1,4 +1,4 @@
-"""How much of each view the other one sees, and how much larger things are there."""
+"""How much of each view the other one sees, and how much larger objects appear there."""
 
 import math
 from typing import NamedTuple
@@ -17,7 +17,7 @@ class Shares(NamedTuple):
 
     seen: Tensor  # share of the known pixels that the other view sees
     known: Tensor  # share of the pixels with a depth
-    log_ratio: Tensor  # mean log of size there over size here, of what both see; 0 if that is nothing
+    log_ratio: Tensor  # mean log of size there over size here, of surfaces that both see; 0 if there are none
 
 
 def overlap(pair: ScenePair) -> Tensor:

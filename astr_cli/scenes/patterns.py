@@ -37,7 +37,7 @@ def noise(
 
 
 def coverings(count: int, side: int, generator: torch.Generator, device: torch.device) -> Tensor:
-    """(count, 1, side, side): what walls and floors are covered with, around 0.5; all of one call are of one kind."""
+    """(count, 1, side, side): surfaces of walls and floors, around 0.5; one call makes one kind."""
     kind = float(uniform(generator, (1,)))
     texture = noise(count, side, generator, device)[:, 0] - 0.5
     x, y = _axes(side, device)

@@ -1,4 +1,4 @@
-"""What light, lens and sensor do to an image, drawn apart for each: strong, so matching cannot rest on grey values.
+"""Random effects of light, lens and sensor, different per image: strong, so that matching cannot rely on grey values.
 
 Images are grey from the start, so of a change of colour only its exposure, gamma and contrast are left.
 """
@@ -78,7 +78,7 @@ def _vignette(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _tone(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Gamma, contrast about the mean, exposure; what leaves [0, 1] is clipped, as a sensor does."""
+    """Gamma, contrast about the mean, exposure; values outside [0, 1] are clipped, as by a sensor."""
     gamma = torch.exp(_draw(images, generator, math.log(0.5), math.log(2.0)))
     images = images.clamp(1e-4, 1) ** gamma
     mean = images.mean(dim=(2, 3), keepdim=True)

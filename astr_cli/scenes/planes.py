@@ -9,7 +9,7 @@ from astr_cli.scenes.geometry import Cameras, ScenePair, half_extents, photo_axi
 from astr_cli.scenes.texturing import Pyramid, backgrounds, build_pyramid, sample
 from astr_cli.scenes.views import draw_views
 
-STEEPEST = math.radians(75)  # a plane hides nothing of itself, so it is matched at tilts where a relief is not
+STEEPEST = math.radians(75)  # a plane never hides parts of itself, so it can be matched at steeper tilts than a relief
 FAR = 1e3  # world units: beyond it a ray runs along the plane
 
 

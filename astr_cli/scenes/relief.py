@@ -95,7 +95,7 @@ def _render(pyramid: Pyramid, surface: Surface, cameras: Cameras, behind: Tensor
 
 
 def _skin(surface: Surface, u: Tensor, v: Tensor, height: Tensor) -> Tensor:
-    """What the photo's grey is multiplied by (B, 1, H, W) at u, v, height (B, H, W): light and grain."""
+    """The factor (B, 1, H, W) of the photo's grey at u, v, height (B, H, W): light and grain."""
     skin = F.grid_sample(
         surface.skin, torch.stack((2 * u - 1, 2 * v - 1), dim=-1), padding_mode="border", align_corners=True
     )

@@ -14,7 +14,7 @@ from astr_cli.scenes.tiles import Palette
 
 DESKS, CLUTTER, SHELVES, POSTERS = 4, 8, 2, 3
 MAX_ORBIT = math.radians(60)
-NEAREST_LOOK = 0.5  # between a camera and what it looks at
+NEAREST_LOOK = 0.5  # between a camera and its target
 
 
 def render_rooms(
@@ -164,7 +164,7 @@ def _pillar(half: Tensor, generator: torch.Generator, palette: Palette) -> Solid
 
 
 def _propose(layout: BoxLayout, lens: Lens, generator: torch.Generator, difficulty: float) -> Proposal:
-    """Someone who walks around what he looks at, closer by the wished ratio, within the walls."""
+    """A camera that moves around its target, closer by the target ratio, within the walls."""
     shape = tuple(lens.focal0.shape)
     device = layout.half.device
     half = layout.half[:, None]

@@ -1,4 +1,4 @@
-"""Sampling photos where rays hit them: mip levels against aliasing, and what stands behind the photo."""
+"""Sampling photos where rays hit them: mip levels against aliasing, and the background behind the photo."""
 
 import math
 from typing import NamedTuple
@@ -14,7 +14,7 @@ LEVELS = 6
 
 
 class Pyramid(NamedTuple):
-    """All mip levels of B photos in one atlas, so that a sample costs two lookups, not one a level.
+    """All mip levels of B photos in one atlas, so that a sample costs two lookups, not one per level.
 
     Level 0 stands on the left; the others, each half as large as the one before, stand below one another on its right.
     """
@@ -81,9 +81,9 @@ def look_up(
 
 
 def backgrounds(photos: Tensor, size: tuple[int, int], generator: torch.Generator) -> Tensor:
-    """(B, 1, H, W) of what is seen beyond the photo: another photo of the batch, noise, or one grey.
+    """(B, 1, H, W) background beyond the photo: another photo of the batch, noise, or one grey.
 
-    Each call places them anew, so the two views of a pair never agree there.
+    Each call places it differently, so the two views of a pair never agree there.
     """
     count = len(photos)
     device = photos.device

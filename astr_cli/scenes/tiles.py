@@ -64,7 +64,7 @@ def sample_tiles(tiles: Tiles, tile: Tensor, u: Tensor, v: Tensor, covered: Tens
 
 
 def sample_tiles_roughly(tiles: Tiles, tile: Tensor, u: Tensor, v: Tensor, covered: Tensor) -> Tensor:
-    """As `sample_tiles`, from the nearest level alone: half the work, for what is faint."""
+    """As `sample_tiles`, from the nearest level alone: half the work, for faint textures."""
     return _tile_look_up(tiles, tile, u, v, _level(tiles, covered).round())
 
 

@@ -1,4 +1,4 @@
-"""Which two cameras look at a photo's rectangle: candidates are drawn wide, and one of a wished overlap is kept."""
+"""Choosing two cameras for a photo's rectangle: many candidates are drawn, and one near a target overlap is kept."""
 
 import math
 from typing import NamedTuple
@@ -23,7 +23,7 @@ MAX_TILT = math.radians(60)
 USUAL_LEVEL = 0.35  # of the greatest height: where most of a relief is
 CLEARANCE = 0.5  # the highest point reaches this share of the lower camera's height at most
 MIN_HARD_SHARE = 0.04  # a close-up at ratio 4 fills a sixteenth of the other one
-MIN_SHARE = 0.08  # of either image's pixels that the other must see, whatever the wished overlap
+MIN_SHARE = 0.08  # of either image's pixels that the other must see, for any target overlap
 
 
 class ViewPair(NamedTuple):

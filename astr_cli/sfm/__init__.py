@@ -1,4 +1,4 @@
 """Structure from motion: tracks, the COLMAP database, verification, mapping. The only part that knows pycolmap.
 
-`astr_cli.sfm.reconstruct` stands apart, as it needs torch too.
+`astr_cli.sfm.reconstruct` is separate, as it also needs torch.
 """

@@ -1,4 +1,4 @@
-"""The one door to pycolmap: how it is loaded and called, and how much of its log gets through."""
+"""The only module that calls pycolmap: loading it, calling it, and limiting its log."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ MIN_MODEL_IMAGES = 3
 
 
 class MapperSettings(NamedTuple):
-    """What a mapper is told besides its inputs."""
+    """The settings of a mapper."""
 
     seed: int = 0
     options: tuple[str, ...] = ()
@@ -62,7 +62,7 @@ check_version(pycolmap.__version__)
 def quiet(errors: bool = True) -> Iterator[None]:
     """Holds back COLMAP's notes and warnings on standard error, and with errors=False its errors too.
 
-    The latter is for calls that raise what they complain of, or whose caller tells of it.
+    The latter is for calls that raise their errors anyway, or whose caller reports them.
     """
     before = pycolmap.logging.minloglevel
     pycolmap.logging.minloglevel = int(pycolmap.logging.ERROR if errors else pycolmap.logging.FATAL)
@@ -74,7 +74,7 @@ def quiet(errors: bool = True) -> Iterator[None]:
 
 @contextmanager
 def open_database(path: Path) -> Iterator[pycolmap.Database]:
-    """COLMAP's own view of a database, brought up to the schema of this version; made when missing."""
+    """A database as COLMAP opens it, updated to the schema of this version; created when missing."""
     database = pycolmap.Database.open(path)
     try:
         yield database
@@ -88,7 +88,7 @@ def known_models() -> frozenset[str]:
 
 
 def import_images(database: Path, root: Path, names: Sequence[str], mode: str, model: str, params: str) -> None:
-    """Writes the photos `names` with cameras, rigs, frames and pose priors; those already there stay as they are."""
+    """Writes the photos `names` with cameras, rigs, frames and pose priors; existing ones stay as they are."""
     options = pycolmap.ImageReaderOptions()
     options.camera_model = model
     options.camera_params = params
@@ -106,7 +106,7 @@ def verification(database: Path, threads: int, batch: int, seed: int) -> None:
 
 
 def guided_verification(model: Any, database: Path, threads: int, batch: int, seed: int) -> None:
-    """Likewise by the poses of a pycolmap.Reconstruction whose ids are the database's; RANSAC where it has no pose."""
+    """Verifies by the poses of a pycolmap.Reconstruction with the database's ids; RANSAC where a pose is missing."""
     with quiet(errors=False):
         pycolmap.guided_geometric_verification(model, database, _pairing(batch), _two_view(seed), threads)
 
@@ -124,7 +124,7 @@ def _two_view(seed: int) -> pycolmap.TwoViewGeometryOptions:
 
 
 def read_model(folder: Path) -> Any:
-    """A COLMAP model folder as a pycolmap.Reconstruction. Raises what pycolmap does where that is none."""
+    """A COLMAP model folder as a pycolmap.Reconstruction. Raises pycolmap's errors for any other folder."""
     with quiet(errors=False):
         return pycolmap.Reconstruction(str(folder))
 
@@ -132,7 +132,7 @@ def read_model(folder: Path) -> Any:
 def incremental_mapping(
     database: Path, images: Path, out: Path, settings: MapperSettings, colours: bool, start: Path | None = None
 ) -> list[Any]:
-    """The models (pycolmap.Reconstruction) that come out of a database; `start`: the folder of one to go on from."""
+    """The models (pycolmap.Reconstruction) of a database by the incremental mapper; `start`: a model to extend."""
     options = _pipeline(settings)
     options.extract_colors = colours
     with quiet(errors=False):
@@ -141,7 +141,7 @@ def incremental_mapping(
 
 
 def global_mapping(database: Path, images: Path, out: Path, settings: MapperSettings) -> list[Any]:
-    """Likewise, all cameras at a time."""
+    """The models of a database by the global mapper, which solves for all cameras together."""
     options = pycolmap.GlobalPipelineOptions()
     options.random_seed = settings.seed
     _apply(settings.options, options)
@@ -159,7 +159,7 @@ def calibrate(database: Path, seed: int) -> None:
 
 
 def triangulate(model: Any, database: Path, images: Path, out: Path, settings: MapperSettings) -> Any:
-    """The model with points made anew from the database's geometries, its poses as they are."""
+    """The model with points triangulated again from the database's geometries; poses stay as they are."""
     with quiet(errors=False):
         return pycolmap.triangulate_points(model, database, images, out, True, _pipeline(settings))
 
@@ -167,7 +167,7 @@ def triangulate(model: Any, database: Path, images: Path, out: Path, settings: M
 def match_sift(database: Path, images: Path, names: Sequence[str], pairs: Path, side: int, seed: int) -> None:
     """COLMAP's own SIFT on the CPU in an existing database that holds the images: features, matches, geometries.
 
-    pairs: a file with two names a line. side: the greatest that photos are extracted at, in pixels.
+    pairs: a file with two names per line. side: the largest width or height at extraction, in pixels.
     """
     extraction = pycolmap.FeatureExtractionOptions()
     extraction.max_image_size = side

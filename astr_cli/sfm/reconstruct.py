@@ -1,4 +1,4 @@
-"""`reconstruct`: photos to a model. What an earlier call did, a later one with the same wishes takes over."""
+"""`reconstruct`: photos to a model. A later call with the same options reuses the finished work of an earlier one."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ HEADER = 100  # bytes at the start of an SQLite file; COLMAP changes the counter
 
 @dataclass(frozen=True)
 class ReconstructSummary:
-    """What the steps did."""
+    """The results of the steps."""
 
     pairs: Chosen
     matching: MatchSummary
@@ -49,13 +49,13 @@ class ReconstructSummary:
     figures: tuple[PairFigures, ...]
     """Every pair with matches."""
     skipped: tuple[str, ...]
-    """Photos that were left out as bad, with the reason."""
+    """The reasons why photos were left out as unusable, one line each."""
     file: Path
     """The summary as JSON."""
 
 
 def match_options(options: ReconstructOptions) -> MatchOptions:
-    """The options of the matching, with the files that a reconstruction keeps in OUT."""
+    """The matching options, with the paths of a reconstruction's files in OUT."""
     out = options.out
     return take(
         MatchOptions,
@@ -113,41 +113,41 @@ def reconstruct(
 def _mapped(
     options: ReconstructOptions, database: Path, images: int, tell: Callable[[str], None]
 ) -> tuple[ModelSummary, str]:
-    """The model, made now or by an earlier call, and the key that an earlier call is known by."""
+    """The model, from now or from an earlier call, and the key that identifies it."""
     key = _mapping_key(database, options.mapping)
     model = read_model_record(options.out / "summary.json", key, options.sparse / "0")
     if model is not None:
-        tell(f"{model.folder}: is the model of this database")
+        tell(f"{model.folder}: up to date, not mapped again")
         return model, key
     tell(f"mapping {counted(images, 'image')}")
     return map_database(database, options.photos, options.sparse, options.mapping, tell), key
 
 
 def _mapping_key(database: Path, options: MapOptions) -> str:
-    """Names what comes of mapping this very database in this way."""
+    """Identifies the result of mapping this database with these options."""
     text = f"{content_hash(database, HEADER)} {options!r} {pycolmap.__version__}"
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _photos(options: ReconstructOptions) -> tuple[list[str], tuple[str, ...]]:
-    """The good photos of the folder, without pictures that an earlier run left, and what is wrong with the others."""
+    """The usable photos of the folder, without images of an earlier run, and the problems of the others."""
     photos = options.photos
     made = _made_folders(options)
     names = [name for name in find_images(photos) if not made & set((photos / name).resolve().parents)]
     found = catalogue(photos, names)
     if found.errors and not options.skip_bad:
-        raise AstrError(f"{photos}: {found.complaint()}; --skip-bad goes on without")
+        raise AstrError(f"{photos}: {found.complaint()}; use --skip-bad to continue without bad photos")
     good = list(found.infos)
     if len(good) < FEWEST_PHOTOS:
         raise AstrError(
             f"{photos}: {counted(len(good), 'photo')} {'is' if len(good) == 1 else 'are'} too few for a model; "
-            f"take at least {FEWEST_PHOTOS}"
+            f"use at least {FEWEST_PHOTOS}"
         )
     return good, tuple(found.errors.values())
 
 
 def _made_folders(options: ReconstructOptions) -> set[Path]:
-    """Folders whose pictures are no photos: OUT, or, where the photos lie in OUT, what astr and COLMAP make in it."""
+    """Folders whose images are no photos: OUT; for photos in OUT, the folders that astr and COLMAP make in it."""
     out, photos = options.out.resolve(), options.photos.resolve()
     plots = {options.plots.resolve()} if options.plots is not None else set()
     return plots | ({out / "sparse", out / "dense"} if out in (photos, *photos.parents) else {out})
@@ -155,7 +155,7 @@ def _made_folders(options: ReconstructOptions) -> set[Path]:
 
 @contextmanager
 def _nothing_left(options: ReconstructOptions) -> Iterator[None]:
-    """Takes away what the block made, if it refuses to start."""
+    """Removes the files of the block if it refuses to start."""
     files = (options.out / "pairs.txt", options.out / CONFIG)
     before = {file: file.read_bytes() for file in files if file.is_file()}
     made = [folder for folder in (options.sparse, *options.sparse.parents) if not folder.exists()]
@@ -168,7 +168,7 @@ def _nothing_left(options: ReconstructOptions) -> Iterator[None]:
                     file.write_bytes(before[file])
                 else:
                     file.unlink(missing_ok=True)
-            with suppress(OSError):  # somebody else's file is in it
+            with suppress(OSError):  # the folder contains other files
                 for folder in made:
                     folder.rmdir()
         raise
@@ -178,7 +178,7 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise AstrError(f"{folder}: cannot be made a folder ({error.strerror}); choose another --out") from None
+        raise AstrError(f"{folder}: the folder cannot be created ({error.strerror}); choose another --out") from None
 
 
 def _write(path: Path, text: str) -> None:
@@ -187,7 +187,7 @@ def _write(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", newline="\n")
         temporary.replace(path)
     except OSError as error:
-        raise AstrError(f"{path}: cannot be written ({error.strerror}); free some space, and run it again") from None
+        raise AstrError(f"{path}: cannot be written ({error.strerror}); free some space and run it again") from None
 
 
 FORMAT = 1
@@ -209,7 +209,7 @@ def pair_record(pair: PairFigures) -> dict[str, object]:
 
 
 def summary_text(summary: ReconstructSummary, mapping_key: str) -> str:
-    """The whole file. mapping_key: what `read_model_record` shall ask for."""
+    """The text of summary.json. mapping_key: the key for `read_model_record`."""
     matching = plain(asdict(summary.matching))
     record = {
         "format": FORMAT,

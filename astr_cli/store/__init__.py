@@ -1,1 +1,1 @@
-"""What astr keeps on disk: the journal of a run, matches.h5, and a small reader of COLMAP cameras. No torch."""
+"""Files on disk: the journal of a run, matches.h5, and a small reader of COLMAP cameras. No torch."""

@@ -53,7 +53,7 @@ class Camera:
     camera_id: int = 1
 
     def matrix(self) -> NDArray[np.float64] | None:
-        """The 3x3 matrix in OUR convention: COLMAP's principal point less 0.5, distortion left out.
+        """The 3x3 matrix in astr's convention: COLMAP's principal point minus 0.5, without distortion.
 
         None for a model without focal length (EQUIRECTANGULAR).
         """
@@ -66,14 +66,14 @@ class Camera:
 
 
 def problem_of_camera(model: str, width: int, height: int, params: tuple[float, ...]) -> str | None:
-    """What is wrong with a camera that was read, or None."""
+    """The problem with a camera that was read, or None."""
     if model not in MODELS:
-        return f"unknown camera model {model}; known are {', '.join(MODELS)}"
+        return f"unknown camera model {model}; choose one of {', '.join(MODELS)}"
     if width < 1 or height < 1:
         return f"image size {width}x{height} is not positive"
     needed = MODELS[model].params
     if len(params) != needed:
-        return f"{model} has {needed} parameters, found {len(params)}"
+        return f"{model} takes {needed} parameters, found {len(params)}"
     if not all(math.isfinite(value) for value in params):
         return "parameters are not finite"
     if not all(value > 0 for value in params[: MODELS[model].focals]):

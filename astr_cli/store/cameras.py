@@ -1,7 +1,7 @@
 """Known cameras: a COLMAP model folder (text or binary), a COLMAP database, or a cameras.txt alone. No pycolmap.
 
-A cameras.txt alone serves the photos by size. It may also say which photos a camera took, in comment lines that COLMAP
-skips: `# IMAGE CAMERA_ID NAME`.
+A cameras.txt alone assigns cameras to photos by size. It may also say which camera took which photo, in comment lines
+that COLMAP skips: `# IMAGE CAMERA_ID NAME`.
 """
 
 import hashlib
@@ -44,14 +44,14 @@ class CameraBook:
             if camera is not None and (camera.width, camera.height) != (width, height):
                 raise CamerasError(
                     f"{self.source}: camera {camera.camera_id} of {name} is {camera.width}x{camera.height}, but the "
-                    f"photo is {width}x{height}; scale the camera or use the photos that it belongs to"
+                    f"photo is {width}x{height}; scale the camera, or use the photos at the camera's size"
                 )
             return camera
         fitting = [camera for camera in self.cameras.values() if (camera.width, camera.height) == (width, height)]
         if len(fitting) > 1:
             raise CamerasError(
                 f"{self.source}: cameras {fitting[0].camera_id} and {fitting[1].camera_id} are both {width}x{height}; "
-                f"put images.txt beside it, or add a line '# IMAGE CAMERA_ID {name}'"
+                f"say which took {name}: put images.txt beside it, or add a line '# IMAGE CAMERA_ID {name}'"
             )
         return fitting[0] if fitting else None
 
@@ -78,7 +78,7 @@ def read_cameras(path: Path) -> CameraBook:
     if path.is_dir():
         return _read_model(path)
     if not path.is_file():
-        raise CamerasError(f"{path}: no such file or folder")
+        raise CamerasError(f"{path}: no such file or folder; name a COLMAP model folder, database or cameras.txt")
     with path.open("rb") as file:
         head = file.read(16)
     if head == b"SQLite format 3\x00":
@@ -107,7 +107,7 @@ def _read_files(path: Path, binary: bool) -> CameraBook:
     by_id = _by_id(cameras, path)
     for name, key in (names or {}).items():
         if key not in by_id:
-            raise CamerasError(f"{path}: has no camera {key}, which {name} is said to be taken with")
+            raise CamerasError(f"{path}: {name} refers to camera {key}, which is missing; add it or correct the number")
     return CameraBook(path, by_id, names)
 
 
@@ -115,6 +115,6 @@ def _by_id(cameras: Iterable[Camera], path: Path) -> dict[int, Camera]:
     found: dict[int, Camera] = {}
     for camera in cameras:
         if camera.camera_id in found:
-            raise CamerasError(f"{path}: two cameras have the number {camera.camera_id}")
+            raise CamerasError(f"{path}: two cameras have the number {camera.camera_id}; renumber one")
         found[camera.camera_id] = camera
     return found

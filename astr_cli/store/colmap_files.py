@@ -68,7 +68,7 @@ def read_cameras_binary(path: Path) -> list[Camera]:
             key, number, width, height = _unpack(file, "<IiQQ", path)
             model = models.get(number)
             if model is None:
-                raise CamerasError(f"{path}: camera {key} has a model unknown here (number {number})")
+                raise CamerasError(f"{path}: camera {key} has unknown model number {number}; use a COLMAP model")
             params = _unpack(file, f"<{MODELS[model].params}d", path)
             cameras.append(_named(path, key, model, width, height, params))
     return cameras
@@ -108,12 +108,12 @@ def read_database(path: Path) -> tuple[list[Camera], dict[str, int]]:
                     continue
                 model = models.get(number)
                 if model is None:
-                    raise CamerasError(f"{path}: camera {key} has a model unknown here (number {number})")
+                    raise CamerasError(f"{path}: camera {key} has unknown model number {number}; use a COLMAP model")
                 params = struct.unpack(f"<{len(blob) // 8}d", blob)
                 cameras.append(_named(path, key, model, width, height, params))
             names = dict(database.execute("SELECT name, camera_id FROM images"))
     except (sqlite3.Error, struct.error, TypeError) as error:
-        raise CamerasError(f"{path}: not a COLMAP database that can be read ({error})") from None
+        raise CamerasError(f"{path}: not a readable COLMAP database ({error}); name another file") from None
     return cameras, names
 
 
@@ -121,7 +121,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise CamerasError(f"{path}: not UTF-8 text") from None
+        raise CamerasError(f"{path}: not UTF-8 text; save the file as UTF-8") from None
     for number, line in enumerate(text.split("\n"), 1):
         yield number, line.strip()
 

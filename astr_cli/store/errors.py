@@ -11,11 +11,11 @@ FULL = frozenset(
 
 
 class StoreError(AstrError):
-    """A file of ours that is missing, damaged, locked or not ours; the message says which and what to do."""
+    """A file of astr is missing, damaged, locked or not from astr; the message says which and what to do."""
 
 
 class JournalMismatch(StoreError):
-    """What was matched before was matched with other options or weights; each difference is in the message."""
+    """Existing matches were made with other options or weights; the message lists each difference."""
 
 
 def is_full(error: OSError) -> bool:
@@ -25,4 +25,4 @@ def is_full(error: OSError) -> bool:
 
 def disk_full(name: str) -> Stopped:
     """The error (exit 4) for a full disk while writing `name`."""
-    return Stopped(f"{name}: the disk is full; free some space and run the same command again: it goes on from here")
+    return Stopped(f"{name}: the disk is full; free some space and run the same command again to resume")

@@ -1,4 +1,4 @@
-"""The journal: what a run has matched so far, kept so that a kill at any instant loses nothing that was written.
+"""The journal: the matches of a run so far, kept so that a kill at any instant loses nothing that was written.
 
 `matches.h5.journal/` beside the output holds `lock`, `run.json` (see run_info) and segments `000000.seg`, `000001.seg`,
 ... of records (see records). Each record carries the stamps of its two images, so a pair counts as done only for images
@@ -35,13 +35,13 @@ class _Place(NamedTuple):
 
 
 class Journal:
-    """What is matched so far, in the journal or in a finished output of an equal run. One thread uses it at a time.
+    """The matches made so far, in the journal or in a finished output of an equal run. One thread uses it at a time.
 
     ```
     with Journal.open(Path("matches.h5"), run) as journal:
         for name0, name1 in set(pairs) - journal.completed():
             journal.append(name0, name1, matches)
-        journal.finish(pairs)  # without it, the next Journal.open goes on from here
+        journal.finish(pairs)  # without it, the next Journal.open resumes from here
     ```
     """
 
@@ -68,7 +68,7 @@ class Journal:
         With `overwrite` the journal starts empty and `output` is not looked at (nor touched, before `finish`).
         `known` is what `output` held when it was read before; it is read again only if it was written to since.
         Raises JournalMismatch: options differ; StoreError: another run holds the lock, the folder cannot be written,
-        the files there are damaged or not ours; Stopped: disk full.
+        existing files are damaged or not from astr; Stopped: disk full.
         """
         _need_place(output)
         folder = output.with_name(output.name + ".journal")
@@ -94,7 +94,7 @@ class Journal:
 
     def append(self, name0: str, name1: str, matches: PairMatches) -> None:
         """Add a pair, by one write(). Raises Stopped when the disk is full, StoreError when it cannot be written;
-        ValueError for arrays that no file of ours may hold and KeyError for an image that the run does not list."""
+        ValueError for arrays that matches.h5 may not hold and KeyError for an image that the run does not list."""
         problem = problem_of([matches.keypoints0, matches.keypoints1, matches.scores, matches.reference])
         if problem is not None:
             raise ValueError(f"{name0} {name1}: {problem}")
@@ -138,7 +138,7 @@ class Journal:
         self.remove()
 
     def remove(self) -> None:
-        """Delete the journal and let go of the lock; `output` holds everything now. The journal is closed then."""
+        """Delete the journal, release the lock and close; `output` holds everything now."""
         try:
             self._close_segment()
             self._clear()
@@ -150,7 +150,7 @@ class Journal:
         self._places.clear()
 
     def close(self) -> None:
-        """Sync and let go of the lock; the journal stays, to go on from, unless nothing was ever written to it."""
+        """Sync and release the lock; the journal stays, to resume from, unless nothing was ever written to it."""
         if self._lock.held and self._segment is None:
             self.remove()
             return
@@ -198,9 +198,9 @@ class Journal:
                     self._places[names] = _Place(segment, record.offset, record.length)
             torn = segment.stat().st_size - found.end
             if found.damaged:
-                notes.append(f"{segment}: {found.damaged} damaged record(s); these pairs are matched again")
+                notes.append(f"{segment}: {found.damaged} damaged record(s); astr matches these pairs again")
             if torn:
-                notes.append(f"{segment}: {torn} bytes at its end are not whole; the pairs there are matched again")
+                notes.append(f"{segment}: its last {torn} bytes are incomplete; astr matches those pairs again")
             if segment is segments[-1]:
                 self._open_segment(segment, found.end)  # cuts the torn tail
         self.notes = tuple(notes)
@@ -211,7 +211,7 @@ class Journal:
     def _end_for(self, length: int) -> tuple[Path, int]:
         """The segment that the next record of `length` bytes goes to, open, and its end there.
 
-        The end is asked of the system: an interrupt just after a write() may have kept us from counting that record.
+        The system says where the end is: an interrupt just after a write() may have left that record uncounted.
         """
         segment = self._segment
         offset = os.lseek(self._handle, 0, os.SEEK_CUR) if segment is not None else 0
@@ -263,7 +263,7 @@ class Journal:
         return MatchEntry(name0, name1, *sizes, matches, *matched)
 
     def _clear(self) -> None:
-        """Remove our files, run.json first: segments without it count for nothing."""
+        """Remove the journal's files, run.json first: segments without it count for nothing."""
         for name in ("run.json", "run.json.tmp"):
             (self.folder / name).unlink(missing_ok=True)
         for segment in self._segments():
@@ -281,9 +281,9 @@ def _need_place(output: Path) -> None:
 def _unwritable(path: Path, error: OSError) -> AstrError:
     if is_full(error):
         return disk_full(str(path))
-    return StoreError(f"{path}: cannot be written ({error.strerror or error})")
+    return StoreError(f"{path}: cannot be written ({error.strerror or error}); choose another --out")
 
 
 def _remove_folder(folder: Path) -> None:
-    with suppress(OSError):  # somebody keeps something else there, or the next run has begun
+    with suppress(OSError):  # the folder holds other files, or the next run has begun
         folder.rmdir()

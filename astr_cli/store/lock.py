@@ -25,7 +25,7 @@ class Lock:
                 os.close(self._handle)
                 process = f" (process {owner})" if owner.isdigit() else ""
                 raise StoreError(f"{output}: another run{process} is writing it; wait for it, or choose another --out")
-            # The run before may have removed the file between our opening and locking it: then ours locks nothing.
+            # The run before may have removed the file between opening and locking: then this lock locks nothing.
             if _same_file(self._handle, path):
                 break
             os.close(self._handle)
@@ -46,7 +46,7 @@ class Lock:
         self.release()
 
     def release(self, remove: bool = False) -> None:
-        """Let go; with `remove` the file goes too, before anyone else can have the lock."""
+        """Release the lock; with `remove` also delete the file, before another process can lock it."""
         if self._handle < 0:
             return
         if remove and os.name != "nt":

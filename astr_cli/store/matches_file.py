@@ -1,4 +1,4 @@
-"""Reading matches.h5, trusting nothing in it."""
+"""Reading matches.h5, with a check of everything in it."""
 
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,11 @@ class MatchesFile:
         try:
             self._file = h5py.File(path, "r", locking="best-effort")
         except FileNotFoundError:
-            raise StoreError(f"{path}: no such file; astr match makes it") from None
+            raise StoreError(f"{path}: no such file; make it with astr match") from None
         except IsADirectoryError:
             raise StoreError(f"{path}: is a folder, not a matches file") from None
         except OSError as error:
-            raise StoreError(f"{path}: not a whole HDF5 file ({first_line(error)})") from None
+            raise StoreError(f"{path}: not a complete HDF5 file ({first_line(error)}); run astr match again") from None
         try:
             self.attributes = self._attributes()
         except BaseException:
@@ -38,7 +38,7 @@ class MatchesFile:
             raise
 
     def pairs(self) -> tuple[StoredPair, ...]:
-        """All pairs, sorted by their key; read once. Raises StoreError for a file without our attributes."""
+        """All pairs, sorted by their key; read once. Raises StoreError for a file without astr's attributes."""
         if self._pairs is None:
             try:
                 self._pairs = tuple(self._pair(outer, inner) for outer in self._file for inner in self._group(outer))
@@ -52,7 +52,7 @@ class MatchesFile:
         try:
             group = self._file.get(key)
             if not isinstance(group, h5py.Group):
-                raise StoreError(f"{self.path}: has no pair {name0} {name1}")
+                raise StoreError(f"{self.path}: has no pair {name0} {name1}; match it with astr match")
             missing = [spec.name for spec in ARRAYS if spec.name not in group]
             if missing:
                 raise StoreError(f"{self.path}: pair {key} lacks {missing[0]}; make it again with astr match")
@@ -65,7 +65,7 @@ class MatchesFile:
         return PairMatches(*arrays)
 
     def count(self, name0: str, name1: str) -> int:
-        """How many matches a pair has, the names in the order stored; the rest of `read` is spared."""
+        """The number of matches of one pair, the names in the order stored; cheaper than `read`."""
         try:
             return int(self._file[pair_group(name0, name1)]["scores"].shape[0])
         except (*DAMAGE, IndexError) as error:
@@ -89,7 +89,7 @@ class MatchesFile:
         if attributes.get("format") not in READ:
             found = attributes.get("format")
             kind = f"has format {found}" if found else "was not written by astr match (hloc's own files lack the names)"
-            raise StoreError(f"{self.path}: {kind}; this astr reads {READ[0]} and {READ[1]}: make it with astr match")
+            raise StoreError(f"{self.path}: {kind}; this astr reads {READ[0]} and {READ[1]}; make it with astr match")
         return attributes
 
     def _group(self, name: str) -> h5py.Group:
@@ -121,7 +121,7 @@ class MatchesFile:
     def _size(self, key: str, value: Any) -> tuple[int, int]:
         size = np.asarray(value)
         if size.shape != (2,) or size.dtype.kind not in "iu" or int(size.min()) < 1:
-            raise StoreError(f"{self.path}: pair {key}: image size {value} is not (width, height)")
+            raise StoreError(f"{self.path}: pair {key}: size {value} is not (width, height); run astr match again")
         return int(size[0]), int(size[1])
 
     def _damaged(self, error: BaseException) -> StoreError:

@@ -1,4 +1,4 @@
-"""What a finished matches.h5 holds, read once: with many pairs the reading takes a minute."""
+"""The content of a finished matches.h5, read once: with many pairs reading takes a minute."""
 
 import time
 from pathlib import Path
@@ -37,8 +37,8 @@ class Output(NamedTuple):
         """The pairs (name0, name1) that need not be matched again for `run`.
 
         A pair serves when both images have the size stored and are older than the file. matches.h5 holds no times of
-        images (equal results shall be equal bytes), so its own time is the measure: a photo changed or copied in after
-        it is matched again. A time far in the future, a camera's or another file system's, says nothing.
+        images (equal results shall be equal bytes), so its own time counts: a photo changed or copied in after
+        it is matched again. A time far in the future (from a camera or another file system) is ignored.
         Raises JournalMismatch: other options.
         """
         require_same(self.path, {k: v for k, v in self.attributes.items() if k != "format"}, run)
@@ -56,22 +56,22 @@ class Output(NamedTuple):
 
 
 def refuse_foreign(path: Path) -> None:
-    """Raises StoreError when `path` is a file that no run may replace, --overwrite or not: a photo, say."""
+    """Raises StoreError when `path` is a file that no run may replace, even with --overwrite: for example a photo."""
     if not path.is_file() or path.stat().st_size == 0:
         return
     try:
         with path.open("rb") as file:
             ours = file.read(len(SIGNATURE)) == SIGNATURE
     except OSError as error:
-        raise StoreError(f"{path}: cannot be read ({error.strerror})") from None
+        raise StoreError(f"{path}: cannot be read ({error.strerror}); choose another --out") from None
     if not ours:
-        raise StoreError(f"{path}: exists and is not an HDF5 file; choose another --out")
+        raise StoreError(f"{path}: exists and is not an HDF5 file, so astr keeps it; choose another --out")
 
 
 def read_output(path: Path, known: Output | None = None) -> Output | None:
     """Reads a finished `path`; None without a file. An earlier reading, `known`, serves while the file is the same.
 
-    Raises StoreError: damaged, or not ours.
+    Raises StoreError: damaged, or not from astr.
     """
     refuse_foreign(path)
     if not path.exists():

@@ -1,4 +1,4 @@
-"""What a run is made of: when two runs agree on it, the results of one serve the other."""
+"""Everything that decides a run's results: two runs that agree on it can reuse each other's results."""
 
 import json
 import os
@@ -36,7 +36,7 @@ class RunInfo:
     matched: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """The size (width, height) that each image was matched at, as its raw pixels lie."""
     absent: Mapping[str, str] = field(default_factory=dict)
-    """What it means that results lack an option: they are older than it, and it was as it is by default."""
+    """The value of an option that stored results lack: they are older than the option, so its default applied."""
 
     def stamps(self) -> dict[str, ImageStamp]:
         """The images by name."""
@@ -58,22 +58,25 @@ def difference(old: Mapping[str, str], run: RunInfo, folder: Path) -> list[str]:
     return [
         f"{name}: {_shown(old.get(name))} -> {_shown(new.get(name))}"
         for name in names
-        if old.get(name) != new.get(name) and not (name in FOLDERS and _same_folder(old[name], new[name], folder))
+        if old.get(name) != new.get(name)
+        and not (name in FOLDERS and _same_folder(old.get(name), new.get(name), folder))
     ]
 
 
-def _same_folder(old: str, new: str, folder: Path) -> bool:
-    """Whether two texts name one folder. Format 1 kept a relative one as it was given, from the current folder."""
+def _same_folder(old: str | None, new: str | None, folder: Path) -> bool:
+    """Whether two texts name the same folder. Format 1 kept relative ones as given, from the current folder."""
+    if old is None or new is None:
+        return False
     return (folder / new).resolve() in ((folder / old).resolve(), Path(old).resolve())
 
 
 def require_same(path: Path, old: Mapping[str, str], run: RunInfo) -> None:
-    """Raise JournalMismatch naming each option of `run` that differs from `old`; `path` is the file it came from."""
+    """Raise JournalMismatch with each option of `run` that differs from `old`; `path` is the file of `old`."""
     lines = difference(old, run, path.parent)
     if lines:
         raise JournalMismatch(
-            f"{path}: was matched with other options ({'; '.join(lines)}); use those, choose another --out, "
-            "or start anew with --overwrite"
+            f"{path}: was matched with other options ({'; '.join(lines)}); use the old options, choose another --out, "
+            "or start over with --overwrite"
         )
 
 
@@ -100,15 +103,15 @@ def load_run(path: Path) -> SavedRun | None:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["format"] != JOURNAL_FORMAT:
             raise JournalMismatch(
-                f"{path}: journal format {content['format']}, this astr writes {JOURNAL_FORMAT}; "
-                "start anew with --overwrite"
+                f"{path}: has journal format {content['format']}, but this astr writes {JOURNAL_FORMAT}; "
+                "start over with --overwrite"
             )
         options = {str(name): str(value) for name, value in content["options"].items()}
         return SavedRun(options, bool(content["fresh"]), tuple(ImageStamp(*stamp) for stamp in content["images"]))
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise StoreError(f"{path}: damaged; start anew with --overwrite") from None
+        raise StoreError(f"{path}: damaged; start over with --overwrite") from None
 
 
 def sync_folder(folder: Path) -> None:

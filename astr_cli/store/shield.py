@@ -1,7 +1,7 @@
 """A file that HDF5 may write to although the disk may fill up.
 
-HDF5 cannot close a file after a failed write, and takes the process down with it later. So it is never told: the first
-error is kept for us to raise, and what would have been written after it is held in memory until the file is closed.
+HDF5 cannot close a file after a failed write, and crashes the process later. So HDF5 never sees the failure: astr keeps
+the first error to raise it itself, and holds all later data in memory until the file is closed.
 """
 
 import io

@@ -18,7 +18,7 @@ class PairMatches:
 
     keypoints0: NDArray[np.float32]  # (M, 2) x, y in image0
     keypoints1: NDArray[np.float32]  # (M, 2) x, y in image1
-    scores: NDArray[np.float32]  # (M,) coarse confidence
+    scores: NDArray[np.float32]  # (M,) of the coarse match
     reference: NDArray[np.uint8]  # (M,) which image's point is the centre of a grid cell: 0 or 1
 
     def __len__(self) -> int:
@@ -80,7 +80,7 @@ class MatchEntry(NamedTuple):
 
 
 def problem_of(arrays: Sequence[NDArray[np.generic]]) -> str | None:
-    """What is wrong with the four arrays of a pair (in the order of ARRAYS), or None: types, shapes, finite values."""
+    """The problem with the four arrays of a pair (in the order of ARRAYS), or None: types, shapes, finite values."""
     rows = len(arrays[2]) if arrays[2].ndim else 0
     for spec, array in zip(ARRAYS, arrays, strict=True):
         if array.dtype != np.dtype(spec.dtype):

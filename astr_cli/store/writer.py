@@ -28,7 +28,7 @@ def write_matches(
 ) -> None:
     """Write `entries`, in their order, to `path` (hloc's dense layout), with `options` as file attributes.
 
-    The file is made as `path`.tmp, synced and renamed, so `path` is always the old file or the new one; equal input
+    The file is written as `path`.tmp, synced and renamed, so `path` is always the old file or the new one; equal input
     gives equal bytes. Entries are taken one by one; `before_rename` runs once all are written (to close an old `path`
     that they are read from). Raises Stopped: disk full; StoreError: cannot be written; ValueError: two entries with
     one key, arrays of a wrong type or shape, values that are not finite.
@@ -48,7 +48,7 @@ def write_matches(
         temporary.unlink(missing_ok=True)
         if is_full(error):
             raise disk_full(str(path)) from None
-        raise StoreError(f"{path}: cannot be written ({error.strerror or error})") from None
+        raise StoreError(f"{path}: cannot be written ({error.strerror or error}); choose another --out") from None
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

@@ -38,14 +38,14 @@ def test_json_has_every_implementation_and_step(capsys):
         if timing["implementation"] in ("masked SDPA", "dense"):
             assert timing["ratio"] == 1.0
     assert [t["skipped"] for t in timings if t["implementation"] == "astr, torch"] == [""] * 6
-    assert all("cannot serve tensors on cpu" in t["skipped"] for t in timings if t["implementation"] == "astr, cuda")
+    assert all("not support tensors on cpu" in t["skipped"] for t in timings if t["implementation"] == "astr, cuda")
 
 
 def test_the_table_says_what_is_left_out(capsys):
     assert run([*SMALL, "--lists", "random", "--limit", "0"]) == 0
     printed = capsys.readouterr().out
     assert "attention, 6x7, batch 2, random lists" in printed
-    assert "left out: masked SDPA, forward: expected to take 0 s a call at least; raise --limit" in printed
+    assert "left out: masked SDPA, forward: expected to take at least 0 s per call; raise --limit" in printed
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def test_one_photo_is_refused(arguments: list[str], tmp_path, capsys) -> None:
     for index in range(1, 4):
         (tmp_path / "photos" / f"{index}.png").unlink()
     assert run(arguments) == 2
-    assert "a single photo makes no pair" in capsys.readouterr().err
+    assert "contains only one photo" in capsys.readouterr().err
 
 
 def test_pairs() -> None:

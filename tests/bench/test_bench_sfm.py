@@ -41,7 +41,7 @@ def test_a_rendered_scene_by_both(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert run(command) == 0
     out, err = capsys.readouterr()
     assert out.count("6 of 6") == 2 and f"{100 * ours['centre_error']:.3f}%" in out
-    assert "is the model of this database" in err
+    assert "up to date, not mapped again" in err
 
 
 def test_the_table_fits_80_columns(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -289,5 +289,5 @@ def test_stopping_it_promises_nothing(folder: PoseFolder, weights: Path, tmp_pat
         tmp_path,
         EvalMatching(weights=str(weights), long_side=96, threshold=0.0, device="cpu", cameras="none"),
     )
-    with pytest.raises(Interrupted, match=f"^the matching of {folder.name}: stopped; nothing of it is kept$"):
+    with pytest.raises(Interrupted, match=f"^the matching of {folder.name}: stopped; its matches are discarded$"):
         evaluate_astr(folder, options, stop)

@@ -44,9 +44,9 @@ def test_find_images_follows_linked_folders_once(root: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ([], "no photos in this folder$"),
-        (["a.heic"], r"no photos.*a\.heic and its like"),
-        (["a.txt"], "no photos in this folder$"),
+        ([], "no photos in this folder; name the photo folder$"),
+        (["a.heic"], r"no photos.*convert a\.heic and similar files"),
+        (["a.txt"], "no photos in this folder; name the photo folder$"),
     ],
 )
 def test_find_images_says_why_there_are_none(tmp_path: Path, files: list[str], message: str) -> None:

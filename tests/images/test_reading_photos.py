@@ -255,7 +255,7 @@ def test_what_is_no_photo_gets_one_clear_line(tmp_path: Path, name: str, content
 
 def test_missing_and_folder(tmp_path: Path) -> None:
     (tmp_path / "folder.jpg").mkdir()
-    with pytest.raises(ImageError, match=r"^gone\.jpg: no such file$"):
+    with pytest.raises(ImageError, match=r"^gone\.jpg: no such file; check the name$"):
         read_info(tmp_path, "gone.jpg")
     with pytest.raises(ImageError, match=r"^folder\.jpg: is a folder"):
         read_info(tmp_path, "folder.jpg")

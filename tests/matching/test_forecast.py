@@ -103,16 +103,16 @@ def test_stopping_it_promises_nothing(scene, recorder, total: int) -> None:
     listener = recorder(stop)
     with pytest.raises(Interrupted) as caught:
         forecast(scene.options(jobs=1), 8, listener)
-    assert str(caught.value) == "the look at the first pairs: stopped; nothing of it is kept"
+    assert str(caught.value) == "the timing sample: stopped; its matches are discarded"
     assert [event.signal for event in listener.of(StopRequested)] == ["SIGINT"]
 
 
 def test_a_full_disk_promises_nothing_either(scene) -> None:
     def fill(event: Event) -> None:
         if isinstance(event, PairDone):
-            raise Stopped("m.h5: the disk is full; free some space and run the same command again: it goes on")
+            raise Stopped("m.h5: the disk is full; free some space and run the same command again to resume")
 
-    with pytest.raises(Stopped, match=r"^m\.h5: the disk is full; nothing of the look at the first pairs is kept$"):
+    with pytest.raises(Stopped, match=r"^m\.h5: the disk is full; the matches of the timing sample are discarded$"):
         forecast(scene.options(), 1, fill)
 
 

@@ -127,9 +127,9 @@ def test_what_is_refused(scene, mask: np.ndarray) -> None:
     with pytest.raises(ImageError, match="nowhere: no such folder"):
         match_pairs(scene.options(masks=scene.root / "nowhere"))
     (scene.root / "masks").mkdir()
-    with pytest.raises(ImageError, match=r"holds no mask for any photo; that of .* would be .*\.png\.png"):
+    with pytest.raises(ImageError, match=r"holds no mask for any photo; name the mask of .*\.png .*\.png\.png"):
         match_pairs(scene.options(masks=scene.root / "masks"))
     write_mask(scene.root / "masks" / f"{scene.names[0]}.png", mask[:, :100])
     failed = match_pairs(scene.options(masks=scene.root / "masks")).failed
     assert len(failed) == 5
-    assert "is 100x128 but its photo" in failed[0].reason
+    assert "is 100x128, but the stored pixels" in failed[0].reason

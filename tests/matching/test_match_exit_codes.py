@@ -80,7 +80,7 @@ def test_json_is_one_object_a_line(run: Run) -> None:
     [
         (b"", "holds no pairs"),
         (b"# nothing\n\n", "holds no pairs"),
-        (b"photo00.png photo01.png\nphoto00.png\n", "pairs.txt:2: 1 name where 2 are needed"),
+        (b"photo00.png photo01.png\nphoto00.png\n", "pairs.txt:2: 1 name instead of 2"),
         (b"a b c\n", "pairs.txt:1: 3 names"),
         (b"photo00.png photo00.png\n", "pairs.txt:1: photo00.png is paired with itself"),
         (b"photo00.png phot\xff.png\n", "pairs.txt:1: not valid UTF-8"),
@@ -200,7 +200,7 @@ def test_3_image_whose_header_is_fine_and_whose_pixels_are_not(run: Run, scene) 
 def test_3_skip_bad_with_nothing_left_is_bad_input(run: Run, scene) -> None:
     for name in scene.names[1:]:
         (scene.root / name).unlink()
-    refused(run("--skip-bad"), "no pair is left")
+    refused(run("--skip-bad"), "every pair contains an unusable image")
 
 
 def test_longest_list_of_failures_is_cut(run: Run, scene, make_photos) -> None:

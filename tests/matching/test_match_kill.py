@@ -129,7 +129,7 @@ def test_signals_exit_130_and_say_what_goes_on(scene, whole: bytes, number: sign
     code, err = signal_after(scene, 3, number)
     assert code == 130
     assert err.count("\n") == 1
-    assert "the same command goes on" in err
+    assert "run the same command again to resume" in err
     assert go_on(scene)["reused"] >= 3
     assert scene.bytes() == whole
 
@@ -142,7 +142,7 @@ def test_reader_that_goes_away_is_no_bug(scene, whole: bytes) -> None:
     assert process.stderr is not None
     err = process.stderr.read()
     assert process.wait(timeout=60) == 130
-    assert "the same command goes on" in err
+    assert "run the same command again to resume" in err
     go_on(scene)
     assert scene.bytes() == whole
 

@@ -151,7 +151,7 @@ def test_shorter_pairs_file_is_refused_rather_than_losing_matches(scene) -> None
     told: list[Event] = []
     summary = match_pairs(scene.options(prune=True), told.append)
     assert (summary.pairs, summary.matched) == (14, 0)
-    assert Notice(f"{scene.root / 'm.h5'}: dropped what is not listed any more: 1 of its pairs") in told
+    assert Notice(f"{scene.root / 'm.h5'}: pairs that the pairs file no longer lists: 1 dropped") in told
     match_pairs(scene.options("alone.h5"))
     assert scene.bytes() == scene.bytes("alone.h5")
     scene.write_pairs(scene.pairs[:-2])
@@ -208,7 +208,7 @@ def test_duplicates_are_told(scene, recorder) -> None:
     heard = recorder()
     assert match_pairs(scene.options(), heard).pairs == 15
     assert [event.text for event in heard.of(Notice)] == [
-        f"{scene.root}/pairs.txt:16: photo01.png photo00.png is listed before; ignored"
+        f"{scene.root}/pairs.txt:16: photo01.png photo00.png is a repeated pair; ignored"
     ]
 
 
@@ -237,7 +237,7 @@ def test_known_focals_come_from_exif_or_cameras(scene, recorder) -> None:
 def test_disk_that_is_obviously_too_small_is_refused_before_the_start(scene, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = type("Usage", (), {"free": 1000})
     monkeypatch.setattr("shutil.disk_usage", lambda path: usage)
-    with pytest.raises(AstrError, match="MB are needed"):
+    with pytest.raises(AstrError, match=r"needs about .* MB"):
         match_pairs(scene.options())
     assert sorted(path.name for path in scene.root.iterdir()) == sorted([*scene.names, "pairs.txt"])
 

@@ -47,7 +47,7 @@ def whole(scene) -> bytes:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_stops_after_the_pair_in_work(scene, whole: bytes, recorder, number: signal.Signals) -> None:
     heard = recorder(after(4, lambda: signal.raise_signal(number)))
-    with pytest.raises(Interrupted, match="4 of 15 pairs are done and kept: the same command goes on"):
+    with pytest.raises(Interrupted, match="4 of 15 pairs are saved: run the same command again to resume"):
         match_pairs(scene.options(), heard)
     assert [event.signal for event in heard.of(StopRequested)] == [number.name]
     assert not (scene.root / "m.h5").exists()
@@ -197,7 +197,7 @@ def test_out_of_memory_beside_another_batch_ends_that_first(
     assert match_pairs(scene.options(jobs=3), heard).failed == ()
     assert most > 1
     assert [text.text for text in heard.of(Notice)] == [
-        "out of memory: the feature cache is emptied and one batch computed at a time"
+        "out of memory: astr emptied the feature cache and now computes one batch at a time"
     ]
     assert scene.bytes() == whole
 

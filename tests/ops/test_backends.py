@@ -22,7 +22,7 @@ def small():
 def test_an_unknown_choice_is_refused(monkeypatch):
     monkeypatch.setenv(VARIABLE, "cudda")
     (query, key, value), centres = small()
-    with pytest.raises(ValueError, match="ASTR_ATTENTION is 'cudda'; expected auto, torch, numba or cuda") as caught:
+    with pytest.raises(ValueError, match="ASTR_ATTENTION is 'cudda'; set it to auto, torch, numba or cuda") as caught:
         spot_attention(query, key, value, centres, (3, 4), 3)
     assert isinstance(caught.value, AstrError)
 
@@ -30,9 +30,9 @@ def test_an_unknown_choice_is_refused(monkeypatch):
 @pytest.mark.parametrize(
     ("asked", "device", "message"),
     [
-        ("cuda", "cpu", "ASTR_ATTENTION=cuda cannot serve tensors on cpu"),
-        ("numba", "cuda", "ASTR_ATTENTION=numba cannot serve tensors on cuda"),
-        ("numba", "mps", "ASTR_ATTENTION=numba cannot serve tensors on mps"),
+        ("cuda", "cpu", "ASTR_ATTENTION=cuda does not support tensors on cpu"),
+        ("numba", "cuda", "ASTR_ATTENTION=numba does not support tensors on cuda"),
+        ("numba", "mps", "ASTR_ATTENTION=numba does not support tensors on mps"),
     ],
 )
 def test_a_backend_asked_for_by_name_must_serve(monkeypatch, asked, device, message):
@@ -67,7 +67,7 @@ import os, sys, warnings
 sys.modules["numba"] = None
 warnings.simplefilter("error")
 import torch
-from astr_cli.ops import spot_attention
+from astr_cli.ops.attention import spot_attention
 x = torch.randn(3, 1, 2, 12, 8)
 print(float(spot_attention(*x, torch.arange(12)[None, :, None], (3, 4), 3).abs().sum()) > 0)
 os.environ["ASTR_ATTENTION"] = "numba"

@@ -256,7 +256,7 @@ def test_without_kernels_torch_serves_and_says_why_once(monkeypatch):
     with pytest.raises(ValueError, match=f"ASTR_ATTENTION=cuda, but {reason}"):
         call(*leaves)
     monkeypatch.setenv(VARIABLE, "auto")
-    with pytest.warns(RuntimeWarning, match=f"takes torch's slower path: {reason}"):
+    with pytest.warns(RuntimeWarning, match=f"astr uses torch's slower code on the GPU: {reason}"):
         torch.testing.assert_close(call(*leaves), expected, atol=5e-6, rtol=1e-5)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

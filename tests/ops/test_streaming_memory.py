@@ -9,7 +9,7 @@ CELLS = 6000  # their matrix would be 144 MB
 
 CODE = f"""
 import torch
-from astr_cli.ops import dual_softmax
+from astr_cli.ops.matching import dual_softmax
 
 def step(cells):
     features = torch.randn(2, 1, cells, 128, generator=torch.Generator().manual_seed(0))

@@ -67,7 +67,7 @@ def test_duplicates_either_way_round(tmp_path: Path) -> None:
 
 def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(b"a b\nc\n")))
-    with pytest.raises(PairsError, match=r"^standard input:2: 1 name where 2 are needed"):
+    with pytest.raises(PairsError, match=r"^standard input:2: 1 name instead of 2"):
         read_pairs(Path("-"))
 
 
@@ -76,14 +76,14 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("", r"pairs\.txt: holds no pairs"),
         ("# only a comment\n", r"pairs\.txt: holds no pairs"),
-        ("a b\nc\n", r"pairs\.txt:2: 1 name where 2 are needed"),
-        ("a b c", r"pairs\.txt:1: 3 names where 2 are needed; put quotes around names with spaces"),
+        ("a b\nc\n", r"pairs\.txt:2: 1 name instead of 2"),
+        ("a b c", r"pairs\.txt:1: 3 names instead of 2; put quotes around names with spaces"),
         ("a\tb\tc", r"pairs\.txt:1: 3 names"),
-        ("a.jpg b.jpg 0 0 1.5e3 0.0 0 .5 -1 1", r"10 names .* SuperGlue's .*: keep the names only: a\.jpg b\.jpg$"),
-        ("a.jpg b.jpg 0.37", r"3 names .* keep the names only: a\.jpg b\.jpg$"),
-        ("a.jpg,b.jpg", r"1 name .*; a comma stands between them: write a\.jpg b\.jpg$"),
-        ("my photo.jpg, b.jpg", r'; a comma stands between them: write "my photo\.jpg" b\.jpg$'),
-        ("a.jpg;b.jpg", r"; a semicolon stands between them: write a\.jpg b\.jpg$"),
+        ("a.jpg b.jpg 0 0 1.5e3 0.0 0 .5 -1 1", r"10 names .* SuperGlue's .*, keep the names: a\.jpg b\.jpg$"),
+        ("a.jpg b.jpg 0.37", r"3 names .* keep the names: a\.jpg b\.jpg$"),
+        ("a.jpg,b.jpg", r"1 name .*; replace the comma between the names: a\.jpg b\.jpg$"),
+        ("my photo.jpg, b.jpg", r'; replace the comma between the names: "my photo\.jpg" b\.jpg$'),
+        ("a.jpg;b.jpg", r"; replace the semicolon between the names: a\.jpg b\.jpg$"),
         ("photo 1 2", "put quotes around names with spaces"),
         ("a,b", "put quotes around names with spaces"),
         ("my photo.jpg b.jpg", r"pairs\.txt:1: 3 names"),
@@ -150,7 +150,7 @@ def test_what_cannot_be_written_is_refused(tmp_path_factory: pytest.TempPathFact
 
 
 def test_both_kinds_of_quotes_and_a_comment_sign() -> None:
-    with pytest.raises(PairsError, match="no line of a pairs file can hold both names; rename one"):
+    with pytest.raises(PairsError, match="cannot both stand on one line of a pairs file; rename one"):
         format_pair('it\'s "a" #1.jpg', "b.jpg")
 
 

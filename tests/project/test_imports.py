@@ -16,11 +16,12 @@ PACKAGE = "astr_cli"
 BOTTOM = {"errors", "resources", "wording", "options"}
 STAGES = {"ops": BOTTOM - {"options"}}
 STAGES |= {part: {"ops"} | BOTTOM for part in ("model", "store", "images", "pairs", "scenes")}
+STAGES["refine"] = BOTTOM
 STAGES["matching"] = set(STAGES)
 for upper, lower in (("sfm", "matching"), ("evaluate", "sfm"), ("train", "evaluate"), ("cli", "train")):
     STAGES[upper] = STAGES[lower] | {lower}
-STAGES["bench"] = STAGES["train"]
-STAGES["cli"] |= {"bench"}
+STAGES["bench"], STAGES["doctor"] = STAGES["train"], STAGES["sfm"]
+STAGES["cli"] |= {"bench", "doctor"}
 STAGES |= {"": set(STAGES) - {"cli"}, "__main__": {"cli"}, "errors": set(), "resources": {"errors"}, "wording": set()}
 STAGES |= {"options": {"errors", "wording"}}
 for part in STAGES.keys() - BOTTOM - {"ops"}:
@@ -33,6 +34,7 @@ ALLOWED = {
     "ops": {"torch"},
     "model": {"torch", "numpy", "scipy", "cv2"},  # numpy and what follows: robust affine fits of the adaptive scaling
     "scenes": {"torch"},
+    "refine": {"numpy", "scipy"},
     "store": {"numpy", "h5py"},
     "images": {"numpy", "cv2", "PIL"},
     "pairs": set(),
@@ -41,6 +43,7 @@ ALLOWED = {
     "evaluate": LIBRARIES - {"pycolmap", "typer", "rich"},
     "train": LIBRARIES - {"pycolmap", "typer", "rich"},
     "bench": {"torch", "numpy"},
+    "doctor": {"torch", "h5py"},
     "cli": {"typer", "rich"},
     "": set(),
     "__main__": set(),
@@ -54,6 +57,7 @@ EXCEPTIONS = {
     "ops/backends.py": {"os"},  # the environment variable that chooses a backend
     "ops/numba_kernels.py": {"numba", "numpy"},
     "ops/numba_attention.py": {"numpy"},
+    "refine/kernels.py": {"numba"},
     "train/curves.py": {"matplotlib"},
 }
 

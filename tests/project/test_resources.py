@@ -25,13 +25,13 @@ def test_a_path_is_itself(tmp_path: Path) -> None:
 
 
 def test_a_mistyped_name_gets_the_nearest() -> None:
-    with pytest.raises(AstrError, match=r"^astr-smal: no such weights; nearest: astr-small; shipped: .*astr-small"):
+    with pytest.raises(AstrError, match=r"^astr-smal: no such weights; did you mean astr-small\?; use .*astr-small"):
         resources.weights_path("astr-smal")
 
 
 def test_a_mistyped_path_gets_the_nearest(tmp_path: Path) -> None:
     (tmp_path / "facade.safetensors").write_bytes(b"x")
-    with pytest.raises(AstrError, match=r"nearest: .*facade\.safetensors"):
+    with pytest.raises(AstrError, match=r"did you mean .*facade\.safetensors\?"):
         resources.weights_path(tmp_path / "fasade.safetensors")
 
 

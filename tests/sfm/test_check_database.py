@@ -40,7 +40,7 @@ def database(tmp_path: Path) -> Path:
         rig_id = opened.write_rig(rig)
         for name in ("a.jpg", "x/b.jpg", "c.jpg"):
             image = opened.write_image(pycolmap.Image(name=name, camera_id=camera))
-            frame = pycolmap.MatchedImage()
+            frame = pycolmap.Frame()
             frame.rig_id = rig_id
             frame.add_data_id(pycolmap.data_t(sensor, image))
             opened.write_frame(frame)
@@ -89,8 +89,8 @@ def with_row(row: tuple[int, int]) -> str:
 @pytest.mark.parametrize(
     ("statement", "expected", "example"),
     [
-        (with_row((100, 3)), "index-range", "a.jpg - x/b.jpg in matches: 100 of 100"),
-        (with_row((3, 500_000_000)), "index-range", "500000000 of 100"),
+        (with_row((100, 3)), "index-range", "a.jpg - x/b.jpg in matches: index 100, keypoints 100"),
+        (with_row((3, 500_000_000)), "index-range", "index 500000000, keypoints 100"),
         (with_row((3, 3)), "repeated-match", "a.jpg - x/b.jpg in matches"),
         ("UPDATE matches SET rows = 59", "bad-array", "480 bytes for 59 x 2"),
         ("UPDATE matches SET cols = 3, rows = 40", "bad-array", "480 bytes for 40 x 3"),
@@ -101,13 +101,13 @@ def with_row(row: tuple[int, int]) -> str:
         ("UPDATE two_view_geometries SET config = 0", "config-0", "a.jpg - x/b.jpg (40 inliers)"),
         ("UPDATE two_view_geometries SET config = 12", "bad-array", "configuration 12"),
         ("DELETE FROM frame_data WHERE data_id = 3", "missing-frame", "c.jpg"),
-        ("DELETE FROM frames WHERE frame_id = 2", "missing-frame", "x/b.jpg: there is no frame 2"),
-        ("DELETE FROM rigs", "missing-camera", "frame 1 is of rig 1"),
-        ("UPDATE images SET camera_id = 7 WHERE image_id = 1", "missing-camera", "a.jpg: there is no camera 7"),
-        ("UPDATE rigs SET ref_sensor_id = 7", "missing-camera", "rig 1: there is no camera 7"),
+        ("DELETE FROM frames WHERE frame_id = 2", "missing-frame", "x/b.jpg: frame 2 is missing"),
+        ("DELETE FROM rigs", "missing-camera", "frame 1 refers to rig 1"),
+        ("UPDATE images SET camera_id = 7 WHERE image_id = 1", "missing-camera", "a.jpg: camera 7 is missing"),
+        ("UPDATE rigs SET ref_sensor_id = 7", "missing-camera", "rig 1: camera 7 is missing"),
         ("DELETE FROM images WHERE image_id = 3", "unknown-image", "image 3"),
         ("UPDATE keypoints SET data = NULL WHERE image_id = 1", "bad-array", "0 bytes for 100 x 2"),
-        ("UPDATE keypoints SET rows = 50, cols = 4 WHERE image_id = 1", "index-range", "59 of 50"),
+        ("UPDATE keypoints SET rows = 50, cols = 4 WHERE image_id = 1", "index-range", "index 59, keypoints 50"),
         ("UPDATE keypoints SET rows = 200, cols = 1 WHERE image_id = 1", "bad-array", "800 bytes for 200 x 1"),
         (f"UPDATE keypoints SET data = {blob(WHOLE * np.nan)} WHERE image_id = 1", "bad-array", "not all finite"),
         (f"UPDATE keypoints SET data = {blob(WHOLE)} WHERE image_id = 1", "half-pixel", "a.jpg"),
@@ -181,7 +181,7 @@ def test_changes_in_the_side_file_are_seen_and_said(database: Path) -> None:
 
 def test_other_databases_and_old_ones(tmp_path: Path, database: Path) -> None:
     change(tmp_path / "other.db", "CREATE TABLE t (x)")
-    assert check(tmp_path / "other.db").unreadable == "is not a COLMAP database (there is no table images)"
+    assert check(tmp_path / "other.db").unreadable == "is not a COLMAP database (it lacks the table images)"
     change(database, "DROP TABLE frame_data", "DROP TABLE frames", "DROP TABLE rig_sensors", "DROP TABLE rigs")
     change(database, "DROP TABLE pose_priors", "DROP TABLE descriptors")
     assert levels(check(database)) == {"articulation": "note", "old-database": "note"}

@@ -99,9 +99,9 @@ def cut(count: int, last: int) -> np.ndarray:
 @pytest.mark.parametrize(
     ("file", "name", "value", "expected", "example"),
     [
-        ("matches.h5", "b.jpg/c.jpg/matches0", cut(100, 100), "index-range", "b.jpg - c.jpg: 100 of 100"),
+        ("matches.h5", "b.jpg/c.jpg/matches0", cut(100, 100), "index-range", "b.jpg - c.jpg: index 100, keypoints 100"),
         ("matches.h5", "b.jpg/c.jpg/matches0", cut(100, -2), "index-range", "b.jpg - c.jpg: -2"),
-        ("matches.h5", "b.jpg/c.jpg/matches0", cut(101, 7), "index-range", "b.jpg - c.jpg: 100 of 100"),
+        ("matches.h5", "b.jpg/c.jpg/matches0", cut(101, 7), "index-range", "b.jpg - c.jpg: index 100, keypoints 100"),
         ("matches.h5", "b.jpg/c.jpg/matches0", np.ones((100, 2), np.int32), "bad-array", "matches0 is int32 (100, 2)"),
         ("matches.h5", "b.jpg/c.jpg/matching_scores0", None, "bad-array", "matching_scores0 is missing"),
         ("matches.h5", "c.jpg/b.jpg/matches0", cut(100, 7), "duplicate-pair", "b.jpg"),
@@ -174,7 +174,7 @@ def test_imc_matches_with_folders_in_names(tmp_path: Path) -> None:
     report = check(tmp_path / "matches.h5")
     assert (report.images, report.pairs, report.matches) == (3, 3, 5)
     found = {finding.check: finding.examples for finding in report.findings}
-    assert found["index-range"] == ("x/b.jpg - c.jpg: 50 of 50",)
+    assert found["index-range"] == ("x/b.jpg - c.jpg: index 50, keypoints 50",)
     assert found["duplicate-pair"] == found["empty-pair"] == ("x/b.jpg - x/a.jpg",)
     assert set(found) == {"index-range", "duplicate-pair", "empty-pair", "articulation"}
 
@@ -221,7 +221,7 @@ def test_groups_that_nothing_joins(tmp_path: Path) -> None:
         (None, "no such file"),
         (b"", "is empty"),
         (b"text", "neither an HDF5 file nor a database"),
-        (b"\x89HDF\r\n\x1a\n" + bytes(1000), "not a whole HDF5 file"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(1000), "not a complete HDF5 file"),
     ],
 )
 def test_what_cannot_be_read_is_one_line_and_2(
@@ -242,7 +242,7 @@ def test_other_hdf5_a_folder_and_a_pipe(tmp_path: Path) -> None:
         file["a/global_descriptor"] = np.zeros(4096)
     assert "neither matches nor keypoints" in (check(tmp_path / "other.h5").unreadable or "")
     (tmp_path / "empty").mkdir()
-    assert "no HDF5 file and no database in this folder" in (check_paths([tmp_path / "empty"])[0].unreadable or "")
+    assert "contains no HDF5 file and no database" in (check_paths([tmp_path / "empty"])[0].unreadable or "")
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "pipe.h5")
         assert check(tmp_path / "pipe.h5").unreadable == "is not a file"
@@ -265,7 +265,7 @@ def test_a_file_that_claims_too_much(tmp_path: Path) -> None:
         file.create_dataset("a.jpg", (1 << 40, 2), np.float32, chunks=(1024, 2))
     report = check(tmp_path / "keypoints.h5")
     assert levels(report) == {"damaged": "error"}
-    assert "more than the file can hold" in report.findings[0].text
+    assert "more data than the file can contain" in report.findings[0].text
 
 
 def test_exit_codes_table_and_json(hloc: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -286,7 +286,7 @@ def test_exit_codes_table_and_json(hloc: Path, capfd: pytest.CaptureFixture[str]
 def test_a_process_that_dies_is_one_line(hloc: Path, start: str, end: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_module, "START", start)
     report = check_paths([hloc / "features.h5"])[0]
-    assert f"it ends the process that reads it ({end})" in (report.unreadable or "")
+    assert f"it crashes the process that reads it ({end})" in (report.unreadable or "")
 
 
 def test_a_process_that_never_answers_is_one_line(hloc: Path, monkeypatch: pytest.MonkeyPatch) -> None:

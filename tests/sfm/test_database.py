@@ -57,7 +57,7 @@ KILLED = """
 import os, sys
 from pathlib import Path
 from astr_cli.sfm.colmap import pycolmap
-from astr_cli.sfm.database import new_database
+from astr_cli.sfm.database.atomic import new_database
 with new_database(Path(sys.argv[1])) as part:
     database = pycolmap.Database.open(part)
     database.write_camera(pycolmap.Camera(model="SIMPLE_PINHOLE", width=10, height=10, params=[9, 5, 5]))
@@ -80,7 +80,7 @@ def test_a_database_that_holds_something_is_refused_and_unchanged(tmp_path: Path
     path = tmp_path / "old.db"
     content = make_foreign(path)
     for replace_ours in (False, True):
-        with pytest.raises(DatabaseError, match=r"old\.db: already holds .*cameras"):
+        with pytest.raises(DatabaseError, match=r"old\.db: already contains .*cameras"):
             check_target(path, replace_ours)
     assert path.read_bytes() == content
     assert names(tmp_path) == ["old.db"]
@@ -91,7 +91,7 @@ def test_ours_is_replaced_only_when_asked(tmp_path: Path) -> None:
     with new_database(path) as part:
         make_foreign(part)
     check_target(path, replace_ours=True)
-    with pytest.raises(DatabaseError, match="already holds"):
+    with pytest.raises(DatabaseError, match="already contains"):
         check_target(path, replace_ours=False)
 
 

@@ -195,7 +195,7 @@ def test_what_is_there_stays(form: str, matches: Path, tmp_path: Path) -> None:
     options = ExportOptions(matches, tmp_path / "out", form)
     summary = export_matches(options)
     (summary.out / summary.files[0]).write_bytes(b"mine")
-    with pytest.raises(AstrError, match="is there already; --overwrite replaces it"):
+    with pytest.raises(AstrError, match="already exists; replace it with --overwrite"):
         export_matches(options)
     assert (summary.out / summary.files[0]).read_bytes() == b"mine"
     export_matches(ExportOptions(matches, tmp_path / "out", form, overwrite=True))
@@ -205,7 +205,7 @@ def test_what_is_there_stays(form: str, matches: Path, tmp_path: Path) -> None:
 def test_the_input_is_never_overwritten(matches: Path) -> None:
     before = matches.read_bytes()
     for form in ("hloc", "imc"):
-        with pytest.raises(AstrError, match="choose another folder"):
+        with pytest.raises(AstrError, match="choose another --out"):
             export_matches(ExportOptions(matches, matches.parent, form, overwrite=True))
     assert matches.read_bytes() == before
     assert not (matches.parent / "features.h5").exists()
@@ -214,8 +214,8 @@ def test_the_input_is_never_overwritten(matches: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "form", "message"),
     [
-        (("a b.jpg", "c.jpg"), "colmap", "'a b.jpg': names with spaces"),
-        (("a b.jpg", "c.jpg"), "openmvg", "'a b.jpg': names with spaces"),
+        (("a b.jpg", "c.jpg"), "colmap", "'a b.jpg': this format cannot contain names with spaces"),
+        (("a b.jpg", "c.jpg"), "openmvg", "'a b.jpg': this format cannot contain names with spaces"),
         (("a.jpg", "x/a.png"), "openmvg", "a.jpg and x/a.png would share one .feat file"),
         (("a.jpg", "b.jpg"), "metashape", "--format metashape: choose one of hloc, imc, colmap, openmvg"),
     ],
@@ -248,6 +248,6 @@ def test_the_command(matches: Path, tmp_path: Path, capfd: pytest.CaptureFixture
     assert run(arguments) == 2
     assert capfd.readouterr().err.count("\n") == 1
     assert run([*arguments, "--overwrite", "--min-score", "2"]) == 2
-    assert "no match with a score of 2" in capfd.readouterr().err
+    assert "no match has a score of 2" in capfd.readouterr().err
     assert run(["export", str(tmp_path / "none.h5"), "--out", str(tmp_path / "x")]) == 2
     assert not (tmp_path / "x").exists()

@@ -94,7 +94,7 @@ def test_replace_leaves_keypoints_and_drops_other_matches(sift: Path, workplace:
 def test_images_that_the_database_lacks(workplace: Path, scene: Any) -> None:
     path = foreign(workplace, scene, columns=4, images=4)
     content = path.read_bytes()
-    with pytest.raises(DatabaseError, match=r"holds 4 images, but 4 of the 6 .*not y\.png.*--mode append"):
+    with pytest.raises(DatabaseError, match=r"contains 4 images, but 4 of the 6 .*not y\.png.*--mode append"):
         import_matches(ImportOptions(path))
     assert path.read_bytes() == content
     summary = import_matches(ImportOptions(path, mode="append", cameras=CameraOptions("single", "OPENCV_FISHEYE")))
@@ -125,7 +125,7 @@ def test_a_database_of_before_rigs_gets_them_for_all_images(workplace: Path, sce
 
 def test_camera_options_of_known_images_are_told_to_be_idle(sift: Path, workplace: Path) -> None:
     summary = import_matches(ImportOptions(sift, cameras=CameraOptions("single", "OPENCV")))
-    assert "cameras that the database has are kept" in summary.warnings[-1]
+    assert "the database keeps its existing cameras" in summary.warnings[-1]
     assert_kept(workplace / "sift.db.backup", sift)
 
 

@@ -12,8 +12,8 @@ import sys
 from contextlib import closing
 from pathlib import Path
 from astr_cli.errors import AstrError
-from astr_cli.sfm.rows import StoredRows
-from astr_cli.store import MatchesFile
+from astr_cli.sfm.tracks.match_rows import StoredRows
+from astr_cli.store.matches_file import MatchesFile
 
 for line in sys.stdin:
     try:

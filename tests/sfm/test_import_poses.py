@@ -104,7 +104,7 @@ def test_poses_of_some(workplace: Path, scene: Any) -> None:
 
 
 def test_poses_that_do_not_fit(workplace: Path, scene: Any, capfd: Any) -> None:
-    with pytest.raises(KnownPosesError, match=r"has poses for 1 of the 6 images; it has a\.png"):
+    with pytest.raises(KnownPosesError, match=r"has poses for 1 of the 6 images \(it has a\.png\)"):
         import_matches(ImportOptions(workplace / "db.db", poses=write_truth(workplace / "one", scene, images=1)))
     assert run(["colmap-import", str(workplace / "db.db"), "--poses", str(workplace / "photos")]) == 2
     assert capfd.readouterr().err.count("\n") == 1
@@ -115,7 +115,7 @@ def test_poses_that_do_not_fit(workplace: Path, scene: Any, capfd: Any) -> None:
     database.update_camera(camera)
     database.close()
     changed = path.read_bytes()
-    with pytest.raises(KnownPosesError, match=r"SIMPLE_RADIAL 512x384 where sift\.db has PINHOLE 512x384"):
+    with pytest.raises(KnownPosesError, match=r"SIMPLE_RADIAL 512x384, but .*sift\.db has PINHOLE 512x384"):
         import_matches(ImportOptions(path, poses=write_truth(workplace / "truth", scene)))
     assert path.read_bytes() == changed != content
     assert not (workplace / "sift-posed").exists()
@@ -124,6 +124,6 @@ def test_poses_that_do_not_fit(workplace: Path, scene: Any, capfd: Any) -> None:
 def test_what_lies_where_the_posed_model_goes_is_not_removed(workplace: Path, scene: Any) -> None:
     (workplace / "db-posed").mkdir()
     (workplace / "db-posed" / "diary.txt").write_text("dear diary")
-    with pytest.raises(KnownPosesError, match="holds something other than a COLMAP model"):
+    with pytest.raises(KnownPosesError, match="contains files that are not a COLMAP model"):
         import_matches(ImportOptions(workplace / "db.db", poses=write_truth(workplace / "truth", scene)))
     assert files(workplace / "db-posed") == ["diary.txt"]

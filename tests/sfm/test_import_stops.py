@@ -20,8 +20,9 @@ from .foreign_databases import execute, files, query
 KILLED = """
 import os, sys
 from pathlib import Path
-from astr_cli.sfm import ImportOptions, import_matches
-from astr_cli.sfm import points, verify
+from astr_cli.options.database import ImportOptions
+from astr_cli.sfm.database import keypoints, verification
+from astr_cli.sfm.database.importing import import_matches
 count = 0
 def die(original):
     def step(*arguments):
@@ -32,7 +33,7 @@ def die(original):
         return original(*arguments)
     return step
 module, name = sys.argv[2].split(".")
-module = {"points": points, "verify": verify}[module]
+module = {"keypoints": keypoints, "verification": verification}[module]
 setattr(module, name, die(getattr(module, name)))
 import_matches(ImportOptions(Path(sys.argv[1])))
 """
@@ -41,7 +42,11 @@ import_matches(ImportOptions(Path(sys.argv[1])))
 @pytest.mark.skipif(os.name == "nt", reason="no kill -9 there")
 @pytest.mark.parametrize(
     ("where", "step", "resumed"),
-    [("points._append_keypoints", 3, False), ("points._append_matches", 9, False), ("verify._settle", 1, True)],
+    [
+        ("keypoints._append_keypoints", 3, False),
+        ("keypoints._append_matches", 9, False),
+        ("verification._settle", 1, True),
+    ],
 )
 def test_killed_anywhere_the_database_is_as_it_was(
     where: str, step: int, resumed: bool, sift: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
@@ -96,6 +101,6 @@ def test_a_database_that_changes_meanwhile_is_not_replaced(sift: Path, monkeypat
         execute(sift, "UPDATE images SET name = 'other.png' WHERE image_id = 1")
 
     monkeypatch.setattr(work, "verify", interfere)
-    with pytest.raises(AstrError, match="another program changed it meanwhile"):
+    with pytest.raises(AstrError, match="another program changed it"):
         import_matches(ImportOptions(sift))
     assert query(sift, "SELECT name FROM images WHERE image_id = 1") == [("other.png",)]

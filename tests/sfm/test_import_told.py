@@ -55,7 +55,7 @@ def test_no_verified_pair_is_not_done_well(workplace: Path, scene: Any, capfd: A
     assert run(["colmap-import", database, "--no-verify"]) == 0
     assert run(["colmap-import", database]) == 3
     assert run(["colmap-import", database]) == 3
-    assert "no pair passed geometric verification: nothing can be mapped" in capfd.readouterr().err
+    assert "no pair passed geometric verification, so nothing can be mapped" in capfd.readouterr().err
     assert run(["check", database]) == 3
     # COLMAP's own line on that is not let through.
     with pytest.raises(MappingError):

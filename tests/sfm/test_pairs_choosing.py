@@ -82,10 +82,10 @@ def test_spatial_takes_the_nearest(tmp_path: Path) -> None:
     names = [*places, "nowhere.jpg"]
     found = spatial(tmp_path, names, 1, 100.0, True)
     assert found.pairs == [("a.jpg", "b.jpg"), ("b.jpg", "c.jpg"), ("c.jpg", "d.jpg")]
-    assert found.warnings == ("1 of 6 photos have no GPS position (the first: nowhere.jpg) and come in no pair",)
+    assert found.warnings == ("1 of 6 photos have no GPS position (for example nowhere.jpg) and are in no pair",)
     assert ("a.jpg", "c.jpg") in spatial(tmp_path, names, 5, 100.0, True).pairs
     assert spatial(tmp_path, names, 5, 40.0, True).pairs == [("a.jpg", "b.jpg"), ("b.jpg", "c.jpg")]
-    with pytest.raises(AstrError, match=r"1 of 2 photos say .* retrieval or sequential"):
+    with pytest.raises(AstrError, match=r"1 of 2 photos have .* retrieval or sequential"):
         spatial(tmp_path, ["a.jpg", "nowhere.jpg"], 5, 100.0, True)
 
 
@@ -112,7 +112,7 @@ def test_covisible_is_what_the_model_shares(workplace: Path, scene: Any) -> None
     assert found.pairs[0] in near
     with pytest.raises(AstrError, match="share 1000000 points"):
         covisible(model, 5, 1_000_000)
-    with pytest.raises(AstrError, match="not a COLMAP model"):
+    with pytest.raises(AstrError, match="not a readable COLMAP model"):
         covisible(workplace, 5)
 
 

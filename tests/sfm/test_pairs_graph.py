@@ -79,7 +79,7 @@ def test_writing_is_read_back_and_never_replaces_unasked(tmp_path: Path) -> None
     write_pairs(path, pairs)
     assert [(pair.name0, pair.name1) for pair in read_pairs(path).pairs] == pairs
     write_pairs(path, pairs)
-    with pytest.raises(PairsError, match="--overwrite replaces it"):
+    with pytest.raises(PairsError, match="replace it with --overwrite"):
         write_pairs(path, pairs[:1])
     write_pairs(path, pairs[:1], overwrite=True)
     assert len(read_pairs(path).pairs) == 1

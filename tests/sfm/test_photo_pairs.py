@@ -47,7 +47,7 @@ def test_every_pair_of_a_few_in_the_order_of_their_numbers() -> None:
 def test_of_many_the_nearest_where_all_have_a_place_else_the_most_alike(proposals: dict[str, Any]) -> None:
     said: list[str] = []
     assert choose_pairs(source(MANY), AUTO, said.append).method == "spatial"
-    assert said == ["61 photos make 1830 pairs; taking of each the 20 nearest by GPS"]
+    assert said == ["61 photos make 1830 pairs; astr pairs each photo with the 20 nearest ones by GPS"]
     for unfit in (Proposal(CHAIN, ("one has no place",)), Proposal(CHAIN[1:]), NoPlacesError("none has one")):
         proposals["spatial"] = unfit
         assert choose_pairs(source(MANY), AUTO, said.append) == (
@@ -55,7 +55,7 @@ def test_of_many_the_nearest_where_all_have_a_place_else_the_most_alike(proposal
             [("img0.jpg", "img9.jpg")],
             ("odd",),
         )
-    assert said[-1] == "61 photos make 1830 pairs; taking of each the 20 that look most alike"
+    assert said[-1] == "61 photos make 1830 pairs; astr pairs each photo with the 20 most similar ones"
 
 
 def test_the_method_that_was_asked_for(proposals: dict[str, Any], tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_the_method_that_was_asked_for(proposals: dict[str, Any], tmp_path: Path
     with pytest.raises(AstrError, match="--pairs other: choose one of auto, exhaustive"):
         choose_pairs(source(MANY), PairChoice("other"))
     proposals["spatial"] = Proposal([])
-    with pytest.raises(AstrError, match="finds no two photos"):
+    with pytest.raises(AstrError, match="finds no pairs"):
         choose_pairs(source(MANY), PairChoice("spatial"))
     (tmp_path / "my.txt").write_text(pairs_text(CHAIN[5:8]), encoding="utf-8")
     assert choose_pairs(source(MANY), PairChoice(str(tmp_path / "my.txt"))) == ("file", CHAIN[5:8], ())
@@ -85,6 +85,6 @@ def test_pairs_are_chosen_once(proposals: dict[str, Any], tmp_path: Path) -> Non
     assert len(write_choice(path, source(MANY[:4]), PairChoice("sequential"), said.append).pairs) == 6
     (tmp_path / "my.txt").write_text(pairs_text(CHAIN[:2]), encoding="utf-8")
     few = write_choice(path, source(MANY[:4]), PairChoice(str(tmp_path / "my.txt")), said.append)
-    assert few.warnings == ("1 of 4 photos are in no pair (the first: img3.jpg) and will have no pose",)
+    assert few.warnings == ("1 of 4 photos are in no pair (for example img3.jpg) and will have no pose",)
     path.write_text("nonsense of somebody else\n", encoding="utf-8")
     assert write_choice(path, source(MANY[:4]), AUTO, said.append).method == "exhaustive"

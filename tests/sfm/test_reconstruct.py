@@ -63,7 +63,7 @@ def test_reconstruct_does_it_all(
     assert [line["event"] for line in lines] == ["summary", "imported", "mapped", "image_pairs"]
     assert (lines[2]["registered"], lines[2]["missing"]) == (list(scene.names), [])
     assert (matcher[0].images, matcher[0].long_side, matcher[0].out) == (Path(photos), 320, out / "matches.h5")
-    assert files(out) == ["database.db", "matches.h5", "pairs.txt", "sparse", "summary.json"]
+    assert files(out) == ["database.db", "matches.h5", "options.toml", "pairs.txt", "sparse", "summary.json"]
     assert {"cameras.bin", "images.bin", "points3D.bin", "points.ply"} <= set(files(out / "sparse" / "0"))
     pairs = lines_of(out / "pairs.txt")
     assert pairs[0].startswith("# astr reconstruct: exhaustive pairs of 6 photos")
@@ -100,7 +100,7 @@ def test_what_is_done_is_not_done_again(
         assert run(command) == 0
     again = capfd.readouterr()
     assert next(line for line in again.out.splitlines() if "registered" in line) in said
-    assert "is the model of this database" in again.err
+    assert "up to date, not mapped again" in again.err
     for path in (out / "database.db", out / "pairs.txt", out / "sparse" / "0" / "images.bin"):
         assert path.stat().st_mtime_ns == made[path]
     # Stopped in mapping: all that was before is kept. A failed pair is told by the exit code.
@@ -139,7 +139,14 @@ def test_in_a_folder_called_sparse_the_models_are_in_it(
     workplace: Path, scene: Any, matcher: list[MatchOptions]
 ) -> None:
     assert run(["reconstruct", str(workplace / "photos"), "--out", str(workplace / "sparse"), "--quiet"]) == 0
-    assert files(workplace / "sparse") == ["0", "database.db", "matches.h5", "pairs.txt", "summary.json"]
+    assert files(workplace / "sparse") == [
+        "0",
+        "database.db",
+        "matches.h5",
+        "options.toml",
+        "pairs.txt",
+        "summary.json",
+    ]
 
 
 def test_photos_that_do_not_register_are_named(
@@ -191,7 +198,7 @@ def test_a_database_of_somebody_else_in_out_is_refused(
     database.close()
     before = (out / "database.db").read_bytes()
     assert run(["reconstruct", str(workplace / "photos"), "--out", str(out)]) == 2
-    assert "already holds" in capfd.readouterr().err
+    assert "already contains" in capfd.readouterr().err
     assert (out / "database.db").read_bytes() == before
     assert not matcher
 

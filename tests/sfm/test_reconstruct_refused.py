@@ -34,7 +34,7 @@ def break_photos(folder: Path, count: int) -> None:
     [
         (["--pairs", "nearest"], "--pairs nearest: choose one of"),
         (["--weights", "none"], "none"),
-        (["--pairs", "spatial"], "where they were taken"),
+        (["--pairs", "spatial"], "have a full GPS position"),
         (["--masks", "nowhere"], "nowhere"),
     ],
 )
@@ -56,7 +56,7 @@ def test_bad_photos_are_named_and_can_be_left_out(
     command = ["reconstruct", str(workplace / "photos"), "--out", str(workplace / "out"), "--camera-mode", "single"]
     assert run(command) == 2
     said = capfd.readouterr().err
-    assert said.count("\n") == 1 and "--skip-bad goes on without" in said
+    assert said.count("\n") == 1 and "use --skip-bad to continue without bad photos" in said
     assert re.findall(r"bad\d+", said) == [f"bad{number:02d}" for number in range(10)]
     assert "11 more bad images" in said and "and 2 more" in said
     assert not (workplace / "out").exists() and not matcher

@@ -15,7 +15,10 @@ WORKER = """
 import sys, time
 from pathlib import Path
 import numpy as np
-from astr_cli.store import ImageStamp, Journal, PairMatches, RunInfo
+from astr_cli.store.run_info import ImageStamp
+from astr_cli.store.run_info import RunInfo
+from astr_cli.store.journal import Journal
+from astr_cli.store.types import PairMatches
 
 names = [f"{i:03d}.jpg" for i in range(40)]
 pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1:]]

@@ -26,7 +26,8 @@ from .journal_helpers import OPTIONS, PAIRS, fill, matches_of, run_of, same
 def test_a_second_run_is_refused(tmp_path: Path) -> None:
     output = tmp_path / "m.h5"
     code = (
-        "import sys; from pathlib import Path; from astr_cli.store import *\n"
+        "import sys; from pathlib import Path; from astr_cli.store.errors import StoreError\n"
+        "from astr_cli.store.journal import Journal; from astr_cli.store.run_info import RunInfo\n"
         f"run = RunInfo({OPTIONS!r}, ())\n"
         "try: Journal.open(Path(sys.argv[1]), run, overwrite=len(sys.argv) > 2)\n"
         "except StoreError as error: print(error); sys.exit(error.exit_code)"
@@ -58,12 +59,12 @@ def test_an_output_that_is_not_ours_is_not_touched(tmp_path: Path) -> None:
     output = tmp_path / "m.h5"
     output.write_bytes(b"a thesis")
     for overwrite in (False, True):
-        with pytest.raises(StoreError, match=r"exists and is not an HDF5 file; choose another --out$"):
+        with pytest.raises(StoreError, match=r"exists and is not an HDF5 file, so .*; choose another --out$"):
             Journal.open(output, run_of(), overwrite)
     assert (output.read_bytes(), list(tmp_path.iterdir())) == (b"a thesis", [output])
     output.write_bytes(b"\x89HDF\r\n\x1a\n and half a file")
     with pytest.raises(
-        StoreError, match=r"not a whole HDF5 file.*choose another --out, or replace it with --overwrite"
+        StoreError, match=r"not a complete HDF5 file.*choose another --out, or replace it with --overwrite"
     ):
         Journal.open(output, run_of())
     Journal.open(output, run_of(), overwrite=True).close()

@@ -27,7 +27,7 @@ def test_layout_is_hlocs_with_our_attributes(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
     with h5py.File(path) as file:
         texts = {name: value.decode() for name, value in file.attrs.items()}
-        assert texts == {"format": "astr-matches-1", **dict(OPTIONS)}
+        assert texts == {"format": "astr-matches-2", **dict(OPTIONS)}
         group = file["cam 1-b.jpg/a.jpg"]
         assert {name: (data.dtype.str, data.shape) for name, data in group.items()} == {
             "keypoints0": ("<f4", (7, 2)),
@@ -48,7 +48,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     path = tmp_path / "matches.h5"
     write_matches(path, OPTIONS, iter(ENTRIES))
     with MatchesFile(path) as file:
-        assert file.attributes == {"format": "astr-matches-1", **dict(OPTIONS)}
+        assert file.attributes == {"format": "astr-matches-2", **dict(OPTIONS)}
         assert sorted(file.pairs()) == sorted(StoredPair(*one[:4]) for one in ENTRIES)
         for one in ENTRIES:
             found = file.read(one.name0, one.name1)
@@ -83,7 +83,8 @@ def test_any_names_and_sizes(tmp_path_factory: pytest.TempPathFactory, pairs: li
 
 def test_equal_input_gives_equal_bytes_in_another_process_at_another_time(tmp_path: Path) -> None:
     code = (
-        "import sys, numpy as np; from pathlib import Path; from astr_cli.store import *\n"
+        "import sys, numpy as np; from pathlib import Path\n"
+        "from astr_cli.store.types import MatchEntry, PairMatches; from astr_cli.store.writer import write_matches\n"
         "points = np.arange(4000, dtype=np.float32).reshape(2000, 2)\n"
         "matches = PairMatches(points, points + 1, points[:, 0].copy(), np.zeros(2000, np.uint8))\n"
         "entries = [MatchEntry(f'{i}.jpg', f'{j}.jpg', (4, 3), (4, 3), matches if j % 3 else PairMatches.empty())\n"
@@ -140,7 +141,8 @@ def test_a_full_disk_stops_and_leaves_no_half_file(tmp_path: Path, limit: int) -
     """A limit on the size of files stands in for the full disk: in another process, which it would cripple."""
     code = (
         "import sys, resource, signal; from pathlib import Path; import numpy as np\n"
-        "from astr_cli.errors import Stopped; from astr_cli.store import *\n"
+        "from astr_cli.errors import Stopped\n"
+        "from astr_cli.store.types import MatchEntry, PairMatches; from astr_cli.store.writer import write_matches\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
         "m = PairMatches(*[np.ones(s, np.float32) for s in ((900, 2), (900, 2), (900,))], np.zeros(900, np.uint8))\n"
@@ -150,9 +152,7 @@ def test_a_full_disk_stops_and_leaves_no_half_file(tmp_path: Path, limit: int) -
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "m.h5")], capture_output=True, text=True)
     assert done.returncode == Stopped.exit_code, done.stderr[-2000:]
-    assert done.stdout.endswith(
-        "m.h5: the disk is full; free some space and run the same command again: it goes on from here\n"
-    )
+    assert done.stdout.endswith("m.h5: the disk is full; free some space and run the same command again to resume\n")
     assert done.stdout.count("\n") == 1
     assert done.stderr == ""
     assert list(tmp_path.iterdir()) == []

@@ -26,19 +26,19 @@ def hloc_file(path: Path) -> None:
 
 def test_files_that_are_not_ours(tmp_path: Path) -> None:
     path = tmp_path / "m.h5"
-    with pytest.raises(StoreError, match="no such file; astr match makes it"):
+    with pytest.raises(StoreError, match="no such file; make it with astr match"):
         MatchesFile(path)
-    with pytest.raises(StoreError, match=r"is a folder|not a whole HDF5 file"):
+    with pytest.raises(StoreError, match=r"is a folder|not a complete HDF5 file"):
         MatchesFile(tmp_path)
     path.write_bytes(b"text")
-    with pytest.raises(StoreError, match="not a whole HDF5 file"):
+    with pytest.raises(StoreError, match="not a complete HDF5 file"):
         MatchesFile(path)
     hloc_file(path)
     with pytest.raises(StoreError, match="was not written by astr match"):
         MatchesFile(path)
     write_matches(path, OPTIONS, ENTRIES)
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(StoreError, match="not a whole HDF5 file"):
+    with pytest.raises(StoreError, match="not a complete HDF5 file"):
         MatchesFile(path)
     write_matches(path, OPTIONS, ENTRIES)
     with h5py.File(path, "r+") as file:

@@ -90,7 +90,7 @@ MIRRORED = np.diag((2.0, 1, 1, 1))
         ({**index_content(), "pair_infos": of_objects([(1, 0.4)])}, "pair 1: expected the numbers of two photos"),
         ({**index_content(), "pair_infos": of_objects([((1, 2, 4), 0.4)])}, "pair 1: expected the numbers of two"),
         ({**index_content(), "pair_infos": of_objects([((1, 2),)])}, "pair 1: expected .* and their overlap"),
-        ({**index_content(), "pair_infos": of_objects([((1, 9), 0.4)])}, "a pair refers to photo 9, but image_paths has no"),
+        ({**index_content(), "pair_infos": of_objects([((1, 9), 0.4)])}, "a pair refers to photo 9, but image_paths"),
         ({**index_content(), "pair_infos": of_objects([((-1, 2), 0.4)])}, "a pair refers to photo -1, but image_paths"),
         (without_entry("image_paths"), "a pair refers to photo 2, but image_paths has no such entry"),
         (without_entry("depth_paths"), "a pair refers to photo 2, but depth_paths has no such entry"),

@@ -1,4 +1,4 @@
-"""Index files of MegaDepth in LoFTR's layout, such as the five of MegaDepth-1500. A folder is one benchmark.
+"""Index files of MegaDepth in LoFTR's layout, such as the five of MegaDepth-1500. Those of a folder are one benchmark.
 
 Each .npz contains `image_paths` (POSIX, from the image root), `intrinsics` (3, 3) and `poses` (4, 4), world to camera,
 by the number of the photo (None where there is none), and `pair_infos`: ((i, j), overlap, ...). `depth_paths` are

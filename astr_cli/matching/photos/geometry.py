@@ -23,7 +23,7 @@ class PhotoGeometry(NamedTuple):
     intrinsics: npt.NDArray[np.float64] | None
     """(3, 3) in matched pixels, centre of the top-left pixel at (0, 0); None when unknown."""
     orientation: int = UPRIGHT
-    """EXIF's code of what makes the raw photo upright, or stand as its partner does."""
+    """EXIF's code of the rotation (and mirror) that makes the raw photo upright, or matches it to its partner."""
 
     def to_raw(self, points: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Matched pixels (M, 2) to raw ones."""
@@ -31,14 +31,14 @@ class PhotoGeometry(NamedTuple):
         return to_raw(upright, self.size, self.orientation).astype(np.float32)
 
     def turned(self, quarters: int) -> "PhotoGeometry":
-        """The same photo turned clockwise by quarter turns."""
+        """The same photo rotated clockwise by quarter turns."""
         code = turned(UPRIGHT, quarters)
         known = None if self.intrinsics is None else turn_intrinsics(self.intrinsics, self.matched, code)
         return PhotoGeometry(self.size, upright_size(self.matched, code), known, turned(self.orientation, quarters))
 
 
 class CameraSource(NamedTuple):
-    """Where intrinsics come from."""
+    """The source of intrinsics."""
 
     name: str
     """`exif`, `none`, or a hash of the cameras' content, so the path does not matter."""

@@ -1,8 +1,8 @@
 """Decode threads: photos are read and resized ahead of the model, a bounded number of them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,32 +17,31 @@ from astr_cli.images.info import ImageInfo
 from astr_cli.images.masks import PackedMask, read_mask, shrink_mask
 from astr_cli.images.upright import UPRIGHT, turn_pixels
 from astr_cli.matching.photos.geometry import PhotoGeometry
-from astr_cli.matching.resources.stopwatch import Stopwatch
 
 Gray = npt.NDArray[np.float32]  # (h, w) in [0, 1]
 
 
 class Photo(NamedTuple):
-    """What the model is given of a photo, upright and of its matched size."""
+    """The model's input from one photo, upright and at its matched size."""
 
     gray: Gray
     mask: npt.NDArray[np.bool_] | None
-    """(h, w), True = to be matched; None: all of it."""
+    """(h, w), True = to be matched; None: every pixel."""
     raw_mask: PackedMask | None
     """The same on the raw grid."""
 
 
 def load_image(info: ImageInfo, matched: tuple[int, int], orientation: int = UPRIGHT) -> Gray:
-    """Decodes a photo, turns it upright and resizes it to `matched` (w, h); (h, w) float32 in [0, 1].
+    """Decodes a photo, rotates it upright and resizes it to `matched` (w, h); (h, w) float32 in [0, 1].
 
     Raises ImageError when it vanished, cannot be decoded, or is no longer the file that `info` describes.
     """
     if changed(info):
-        raise ImageError(f"{info.path}: changed or vanished since the start")
+        raise ImageError(f"{info.path}: changed or vanished since the run started; run the same command again")
     gray = read_gray(info.path)
     if gray.shape != (info.height, info.width):
         shown = f"{gray.shape[1]}x{gray.shape[0]}"
-        raise ImageError(f"{info.path}: its header says {info.width}x{info.height} but it decodes to {shown}")
+        raise ImageError(f"{info.path}: header says {info.width}x{info.height}, its pixels are {shown}; save it again")
     return resize(np.ascontiguousarray(turn_pixels(gray, orientation)), matched)
 
 
@@ -62,7 +61,7 @@ def changed(info: ImageInfo) -> bool:
 
 
 class Loader:
-    """Decodes images in `workers` threads; at most `2 * workers` are in work or waiting to be taken."""
+    """Decodes images in `workers` threads; at most `2 * workers` are being decoded or waiting to be taken."""
 
     def __init__(
         self,
@@ -70,21 +69,21 @@ class Loader:
         views: Mapping[str, PhotoGeometry],
         workers: int,
         masks: Mapping[str, Path] | None = None,
-        stopwatch: Stopwatch | None = None,
+        timed: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self._infos = infos
         self._views = views
-        self._masks = masks  # None: nothing is masked
-        self._stopwatch = stopwatch
+        self._masks = masks  # None: no masks
+        self._timed = timed  # entered around each decoding
         self._room = 2 * workers
         self._waiting: dict[str, Future[Photo]] = {}
-        # One thread an image is faster than several threads on one image, and leaves the cores to the model.
+        # One thread per image is faster than several threads on one image, and leaves the cores to the model.
         self._cv2_threads = cv2.getNumThreads()
         cv2.setNumThreads(1)
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="astr-decode")
 
     def close(self) -> None:
-        """Drops what was not begun and waits for the rest."""
+        """Cancels the images not yet begun and waits for the others."""
         self._pool.shutdown(wait=True, cancel_futures=True)
         cv2.setNumThreads(self._cv2_threads)
 
@@ -101,13 +100,13 @@ class Loader:
                 self._waiting[name] = self._pool.submit(self._load, name)
 
     def take(self, name: str) -> Photo:
-        """The decoded image; decoded now if it was not asked for. Raises what `load_image` raises."""
+        """The decoded image; decoded now if not requested before. Raises ImageError as `load_image` does."""
         waiting = self._waiting.pop(name, None)
         return self._load(name) if waiting is None else waiting.result()
 
     def _load(self, name: str) -> Photo:
         info, view = self._infos[name], self._views[name]
-        with nullcontext() if self._stopwatch is None else self._stopwatch.time("decode"):
+        with self._timed():
             gray = load_image(info, view.matched, view.orientation)
             if self._masks is None:
                 return Photo(gray, None, None)

@@ -1,6 +1,6 @@
-"""`--rotate auto`: which quarter turn of the second photo makes a pair match, found out on small copies.
+"""`--rotate auto`: the quarter turn of the second photo that makes a pair match, decided on small copies.
 
-A pair is decided by its own two photos: what else is in the list changes nothing. NOTE not in the paper
+The decision uses the two photos alone: the other pairs of the list change nothing. NOTE not in the paper
 (docs/model.md, Around the model).
 """
 
@@ -24,14 +24,14 @@ COSINE = 0.7  # directions to a neighbour are the same within 45 degrees
 
 
 class Wanted(NamedTuple):
-    """Features that a pair needs: of a photo, turned clockwise by quarters, whole or of a small copy."""
+    """A pair's request for features: a photo, rotated clockwise by quarter turns, whole or as a small copy."""
 
     name: str
     quarters: int = 0
     small: bool = False
 
     def of(self, photo: Photo) -> Photo:
-        """The photo as wanted."""
+        """The photo in this rotation."""
         gray = np.rot90(photo.gray, -self.quarters)
         mask = None if photo.mask is None else np.rot90(photo.mask, -self.quarters)
         if self.small:

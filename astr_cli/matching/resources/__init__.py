@@ -1,1 +1,1 @@
-"""What a run takes of the machine: device, cores, memory, signals, time."""
+"""A run's use of the machine: device, cores, memory, signals, time."""

@@ -19,13 +19,13 @@ class Compute(NamedTuple):
     long_side: int
     batch: int
     jobs: int
-    """Batches at once."""
+    """Batches to process in parallel."""
     threads: int
     """torch's threads for each batch."""
 
 
 def resolve_compute(options: MatchingOptions) -> Compute:
-    """Fills in the defaults that depend on the device; raises OptionError for a device that is not there."""
+    """Fills in the defaults that depend on the device; raises OptionError for a device that this machine lacks."""
     device = find_device(options.device)
     gpu = device.type == "cuda"
     split = split_cores(device)
@@ -41,7 +41,7 @@ def resolve_compute(options: MatchingOptions) -> Compute:
 
 
 def match_settings(options: MatchingOptions) -> MatchSettings:
-    """What the model needs to know of the options."""
+    """The options that the model needs."""
     return MatchSettings(options.threshold, options.max_matches, options.one_way, options.scaling)
 
 
@@ -71,4 +71,4 @@ def _check_cuda(device: torch.device) -> None:
     if not torch.cuda.is_available():
         raise OptionError(f"--device {device}: no NVIDIA GPU was found; leave --device out to run on the CPU")
     if device.index is not None and device.index >= torch.cuda.device_count():
-        raise OptionError(f"--device {device}: there are {torch.cuda.device_count()} GPUs, counted from cuda:0")
+        raise OptionError(f"--device {device}: no such GPU; choose cuda:0 to cuda:{torch.cuda.device_count() - 1}")

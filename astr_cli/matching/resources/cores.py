@@ -1,8 +1,8 @@
-"""How the cores of a CPU are shared out: several pairs at once, each by a few threads.
+"""How the cores of a CPU are divided: several pairs in parallel, each by a few threads.
 
-On a CPU two pairs side by side, one thread each, are done sooner than one after the other by two threads: the many
+On a CPU two pairs in parallel, one thread each, finish sooner than one after the other with two threads: the many
 small steps of a pair wait for the slowest thread at their ends. A GPU has two jobs: while one waits for the scale
-ratios, which are found on the CPU, the other keeps it busy.
+ratios, which the CPU computes, the other keeps the GPU busy.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,10 +21,10 @@ MAPS = 5  # largest backbone maps alive at once
 
 
 class CoreSplit(NamedTuple):
-    """How many pairs a device computes at once, and with how many threads each."""
+    """How many pairs a device computes in parallel, and with how many threads each."""
 
     jobs: int
-    """Pairs at once."""
+    """Pairs in parallel."""
     threads: int
     """torch's threads for each pair. They decide the last bits, so they depend on the number of cores only."""
 
@@ -65,8 +65,8 @@ def use_threads(count: int) -> Iterator[None]:
 class JobPool:
     """Threads that each compute one image or one batch at a time.
 
-    torch's number of threads belongs to each thread: the jobs have theirs from their start to their end, so that
-    nobody sets it while another one computes.
+    torch's number of threads belongs to each thread: the jobs set theirs once, at their start, so that
+    no thread changes it while another one computes.
     """
 
     def __init__(self, split: CoreSplit) -> None:
@@ -74,7 +74,7 @@ class JobPool:
         self._pool = ThreadPoolExecutor(split.jobs, "astr-job", torch.set_num_threads, (split.threads,))
 
     def close(self) -> None:
-        """Drops what was not begun and waits for the rest."""
+        """Cancels the work not yet begun and waits for the rest."""
         self._pool.shutdown(wait=True, cancel_futures=True)
         torch.set_num_threads(self._before)  # MKL's number is shared by all threads
 

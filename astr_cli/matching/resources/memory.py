@@ -34,7 +34,7 @@ def default_cache_bytes(device: torch.device) -> int:
 
 
 def free_host_bytes(cgroups: Path = CGROUPS) -> int:
-    """RAM that can be had without swapping, no more than a container allows; 4 GiB where the system does not say."""
+    """RAM available without swapping, at most what a container allows; 4 GiB when the system does not report it."""
     found = _meminfo_available()
     free = [4 * _GIB if found is None else found]
     for names in (_V2, _V1):
@@ -47,7 +47,7 @@ def free_host_bytes(cgroups: Path = CGROUPS) -> int:
 
 
 def used_bytes(device: torch.device) -> int | None:
-    """Device memory in use, or the process's resident memory on a CPU; None where the system does not say."""
+    """Device memory in use, or the process's resident memory on a CPU; None when the system does not report it."""
     if device.type == "cuda":
         return torch.cuda.memory_reserved(device)
     try:
@@ -70,7 +70,7 @@ def _meminfo_available() -> int | None:
 
 
 def _read_field(path: Path, name: str) -> int | None:
-    """The number behind `name` in a file of one name and one number a line."""
+    """The number behind `name` in a file with one name and one number per line."""
     try:
         lines = [line.split() for line in path.read_text().splitlines()]
         return next((int(words[1]) for words in lines if words[:1] == [name]), None)

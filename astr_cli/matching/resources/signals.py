@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: the first asks the run to stop after the batch in work, the second ends the process at once."""
+"""SIGINT and SIGTERM: the first stops the run after the current batch, the second ends the process immediately."""
 
 import signal
 import threading
@@ -20,8 +20,8 @@ class StopFlag:
 def stop_on_signals(notify: Callable[[str], None]) -> Iterator[StopFlag]:
     """Turns the first SIGINT or SIGTERM into a flag and a call of `notify` with the signal's name.
 
-    From then on the signals have their default effect: a second one ends the process at once, which the journal
-    survives. Outside of the main thread Python allows no handlers, and the flag is never set.
+    From then on the signals have their default effect: a second one ends the process immediately, which the journal
+    survives. Outside the main thread Python allows no handlers, and the flag is never set.
     """
     flag = StopFlag()
     if threading.current_thread() is not threading.main_thread():

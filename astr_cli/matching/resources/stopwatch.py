@@ -1,4 +1,4 @@
-"""Where the time of a run goes: reading, the stages of the model, writing."""
+"""The time that each stage of a run takes: reading, the stages of the model, writing."""
 
 import threading
 import time
@@ -17,7 +17,7 @@ _ON_HOST = ("decode", "write")
 class Stopwatch:
     """Seconds in each of `STAGES`, summed over all threads that work at the same time.
 
-    On a GPU those of the model are the device's own, between events: nothing waits for them.
+    On a GPU the model's stages are timed between events on the device: nothing waits for them.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -70,7 +70,7 @@ class Stopwatch:
             with self.time(stage):
                 found = call(*args, **kwargs)
                 if stage == "dual softmax":
-                    found.best()  # found once, and wanted by whoever asks for the matrix
+                    found.best()  # computed once, and needed by every caller that asks for the matrix
                 return found
 
         return timed

@@ -1,4 +1,4 @@
-"""The batch engine: from a job to the matches of each pair, with prefetched photos and cached features."""
+"""The batch engine: from a prepared run to the matches of each pair, with prefetched photos and cached features."""
 
 from collections import deque
 from collections.abc import Callable, Container, Iterator, Sequence
@@ -36,18 +36,18 @@ class _InWork(NamedTuple):
     inputs: list[PairInput | None]
     """None for a pair that failed."""
     work: Callable[[], "list[PairMatches | str]"]
-    """Computes the matches of each pair, or why there are none."""
+    """Computes the matches of each pair, or the reason why there are none."""
     found: "Future[list[PairMatches | str]]"
     backed_off: int
-    """How often memory had run out when it was begun."""
+    """How often memory had run out when the batch was begun."""
 
 
 class Engine:
-    """Matches batches, some of them at once; images that break on the way fail their pairs only."""
+    """Matches batches, several in parallel; an image that becomes unreadable fails only the pairs that use it."""
 
     def __init__(
         self,
-        job: PreparedRun,
+        prepared: PreparedRun,
         done: Container[tuple[str, str]],
         runner: Runner,
         cache: FeatureCache,
@@ -57,7 +57,7 @@ class Engine:
     ) -> None:
         self.failed: list[FailedPair] = []
         self._done = done  # names of pairs whose matches are known; they only fill their batches
-        self._job = job
+        self._prepared = prepared
         self._runner = runner
         self._cache = cache
         self._loader = loader
@@ -65,18 +65,18 @@ class Engine:
         self._listener = listener
         self._broken: dict[str, str] = {}  # image -> why it could not be read
         self._masks: dict[str, PackedMask] = {}  # of the images read so far
-        # Batches and pairs of a batch at once; they fall when memory runs out.
-        self._at_once = job.compute.jobs
-        self._limit = job.compute.batch
+        # Parallel batches, and pairs per batch; both fall when memory runs out.
+        self._at_once = prepared.compute.jobs
+        self._limit = prepared.compute.batch
         self._backed_off = 0
         self._in_work: deque[_InWork] = deque()
-        side = job.compute.long_side // 32 * 32
-        self._tiles = TileMatcher(runner, match_settings(job.options), side) if job.options.tiles else None
+        side = prepared.compute.long_side // 32 * 32
+        self._tiles = TileMatcher(runner, match_settings(prepared.options), side) if prepared.options.tiles else None
 
     def run(self) -> Iterator[list[tuple[Pair, PairMatches]]]:
         """Yields, batch by batch in the plan's order, the pairs that were not done with their matches; `failed` grows
         meanwhile."""
-        batches = unfinished(self._job.plan, self._done)
+        batches = unfinished(self._prepared.plan, self._done)
         for position, batch in enumerate(batches):
             self._prefetch(batches, position)
             inputs = self._inputs(batch)
@@ -114,9 +114,9 @@ class Engine:
             self._loader.prefetch(needed)
 
     def _held(self, name: str) -> bool:
-        """Whether to skip prefetching: features of the photo, in one of its turns, are cached.
+        """Whether to skip prefetching: features of the photo, in one of its rotations, are cached.
 
-        A photo that is prefetched and then not taken would keep its place in the loader for good.
+        A photo that is prefetched and then not taken would keep its place in the loader to the end.
         """
         return any(Wanted(name, quarters) in self._cache for quarters in range(4))
 
@@ -131,13 +131,13 @@ class Engine:
         if first not in found or second not in found:
             self._fail(pair, self._broken.get(pair.name0) or self._broken[pair.name1])
             return None
-        view0, view1 = self._job.views[pair.name0], self._job.views[pair.name1].turned(second.quarters)
+        view0, view1 = self._prepared.views[pair.name0], self._prepared.views[pair.name1].turned(second.quarters)
         masks = self._masks.get(pair.name0), self._masks.get(pair.name1)
         return PairInput(found[first], found[second], view0, view1, *masks)
 
     def _quarters(self, pair: Pair, photos: dict[str, Photo]) -> int:
-        """How many quarter turns the second photo needs to stand as the first one does."""
-        if self._job.options.rotate != "auto":
+        """How many quarter turns rotate the second photo to match the first."""
+        if self._prepared.options.rotate != "auto":
             return 0
         first = Wanted(pair.name0, small=True)
         turned = [Wanted(pair.name1, quarters, small=True) for quarters in range(4)]
@@ -154,7 +154,7 @@ class Engine:
     def _features(self, wanted: Sequence[Wanted], photos: dict[str, Photo]) -> dict[Wanted, Features]:
         """Features from the cache or the backbone, without those of photos that cannot be read.
 
-        `photos` are those decoded for the batch so far, and get what is decoded now.
+        `photos` are those decoded for the batch so far; photos decoded now are added.
         """
         found: dict[Wanted, Features] = {}
         computing: list[tuple[Wanted, Photo, Future[Features]]] = []
@@ -195,17 +195,17 @@ class Engine:
         return [self._match_tiles(self._tiles, *work) for work in zip(pairs, inputs, found, strict=True)]
 
     def _match_tiles(self, tiles: TileMatcher, pair: Pair, given: PairInput, small: PairMatches) -> PairMatches | str:
-        infos = self._job.infos
+        infos = self._prepared.infos
         try:
             return tiles.match(infos[pair.name0], infos[pair.name1], given, small)
         except ImageError as error:
             return str(error)
 
     def _backing_off(self, first: "Future[T]", again: Callable[[], T], before: int) -> T:
-        """What `first` gives; `again()` with less in memory for as long as that runs out.
+        """The result of `first`; while memory runs out, the result of `again()` with less in memory.
 
-        `before` is how often it had run out when `first` was begun: when something else has backed off since then,
-        trying again alone may be enough. Raises Stopped when nothing is left to give up.
+        `before` is how often memory had run out when `first` was begun: when another batch has backed off since then,
+        trying again alone may be enough. Raises Stopped when nothing more can be freed.
         """
         while True:
             try:
@@ -221,24 +221,24 @@ class Engine:
             first = self._lanes.submit(again)
 
     def _back_off(self) -> None:
-        """Less in memory: first nothing beside the batch that failed, then smaller batches; no pair is given up."""
+        """Uses less memory: first only one batch at a time, then smaller batches; no pair is given up."""
         if self._limit == 1 and self._at_once == 1 and len(self._cache) == 0:
             raise Stopped(
-                f"{self._job.options.out}: out of memory for a single pair at --long-side "
-                f"{self._job.compute.long_side}; free some memory and run the same command again: it goes on"
+                f"{self._prepared.options.out}: out of memory for a single pair at --long-side "
+                f"{self._prepared.compute.long_side}; free some memory and run the same command again to resume"
             )
         self._backed_off += 1
         self._cache.shrink()
         self._runner.release()
         if self._at_once > 1:
             self._at_once = 1
-            self._listener(Notice("out of memory: the feature cache is emptied and one batch computed at a time"))
+            self._listener(Notice("out of memory: astr emptied the feature cache and now computes one batch at a time"))
             return
         self._limit = max(self._limit // 2, 1)
         self._listener(
             Notice(
-                f"out of memory: the feature cache is emptied and batches now hold {self._limit} of the pairs; "
-                "from here on bytes may differ from those of an undisturbed run"
+                f"out of memory: astr emptied the feature cache and lowered --batch to {self._limit}; "
+                "from here on, results may differ in the last digits from a run with enough memory"
             )
         )
 

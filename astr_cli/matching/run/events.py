@@ -1,4 +1,4 @@
-"""What a run reports while it works; the command line renders these, other callers may ignore them."""
+"""Events that a run reports while it works; the command line shows them, other callers may ignore them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ class Notice:
 
 @dataclass(frozen=True)
 class Started:
-    """Every check has passed, nothing is computed yet."""
+    """All checks have passed, and nothing is computed yet."""
 
     images: int
     """Images in the pairs that are to be matched."""
     pairs: int
-    """Pairs that matches.h5 will hold when all goes well."""
+    """Pairs that matches.h5 will hold if no pair fails."""
     reused: int
     """Those of them that an earlier run matched already."""
     known_focals: int
@@ -36,7 +36,7 @@ class Started:
     long_side: int
     batch: int
     masked: int | None = None
-    """Images that have a mask; None: no masks were asked for."""
+    """Images that have a mask; None: a run without masks."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,12 @@ class PairDone:
     cache_hits: int
     cache_misses: int
     memory_bytes: int | None
-    """Memory in use; None where the system does not say."""
+    """Memory in use; None when the system does not report it."""
 
 
 @dataclass(frozen=True)
 class PairFailed:
-    """A pair could not be matched; the others go on."""
+    """A pair could not be matched; the run continues with the others."""
 
     name0: str
     name1: str
@@ -67,7 +67,7 @@ class PairFailed:
 
 @dataclass(frozen=True)
 class StopRequested:
-    """SIGINT or SIGTERM came; the run stops after the batch in work."""
+    """SIGINT or SIGTERM arrived; the run stops after the current batch."""
 
     signal: str
 
@@ -104,7 +104,7 @@ class FewMatches:
 
 @dataclass(frozen=True)
 class MatchSummary:
-    """What a run did."""
+    """The result of a run."""
 
     out: Path
     pairs: int
@@ -119,13 +119,13 @@ class MatchSummary:
     images: int
     cache_hits: int
     cache_misses: int
-    """Photos that went through the backbone, once for each turn; the small copies of `--rotate auto` not counted."""
+    """Photos that went through the backbone, once per rotation; the small copies of `--rotate auto` not counted."""
     seconds: float
     fewest_misses: int = 0
     """Images in the batches that were computed: with room for all features, each goes through the backbone once."""
     few: tuple[FewMatches, ...] = ()
     """Pairs of the output with less than `FEW` rows."""
     turned: bool = False
-    """Whether turns between photos were looked for (`--rotate auto`)."""
+    """Whether astr looked for rotations between photos (`--rotate auto`)."""
     skipped: int = 0
     """How many of `failed` were left out before the start (`--skip-bad`)."""

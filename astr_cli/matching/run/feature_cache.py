@@ -56,7 +56,7 @@ class FeatureCache:
             self.used -= feature_bytes(dropped)
 
     def shrink(self) -> None:
-        """Empties the cache and halves its capacity for good: memory has run out."""
+        """Empties the cache and halves its capacity for the rest of the run, after memory ran out."""
         self._entries.clear()
         self.used = 0
         self.capacity //= 2

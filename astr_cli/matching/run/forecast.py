@@ -1,4 +1,4 @@
-"""`astr plan`: what a matching run will do and cost, from its plan and from the first of its pairs."""
+"""`astr plan`: the work, time and memory of a matching run, from its plan and from its first pairs."""
 
 import tempfile
 import time
@@ -21,7 +21,7 @@ from astr_cli.pairs.reading import format_pair
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a run is expected to do, nothing reused from an earlier one."""
+    """The expected work and cost of a run that reuses nothing from an earlier one."""
 
     images: int
     pairs: int
@@ -38,53 +38,53 @@ class Forecast:
     """Runs on whole photos that `cache_bytes` of room for features make necessary."""
     cache_bytes: int
     feature_bytes: int
-    """What the features of all photos take together; with that much room the backbone runs once on each photo."""
+    """Bytes of the features of all photos; with that much room the backbone runs once per photo."""
     disk_bytes: int
     """Journal and output together."""
     measured_pairs: int
-    """Matched to see how long it takes; 0: nothing was measured."""
+    """Pairs matched as a timing sample; 0: nothing was measured."""
     seconds_a_pair: float | None
     seconds: float | None
     memory_bytes: int | None
-    """In use at most while these were matched: resident on a CPU, reserved on a GPU."""
+    """Peak memory while these were matched: resident on a CPU, reserved on a GPU."""
 
 
 def forecast(options: MatchOptions, sample: int, listener: Listener = ignore) -> Forecast:
-    """Checks everything that a run checks before its start, then matches `sample` pairs, keeping nothing.
+    """Checks everything that a run checks before its start, then matches `sample` pairs and discards the matches.
 
-    `sample` is rounded up as `sampled` says; `listener` hears of these pairs too. Raises AstrError for whatever a run
-    would not start with; Interrupted and Stopped when a signal, a full disk or full memory ends the matching.
+    `sample` is rounded up as `sampled` says; `listener` gets the events of these pairs too. Raises AstrError whenever a
+    run would not start; Interrupted and Stopped when a signal, a full disk or full memory ends the matching.
     """
-    job = prepare(options, listener)
-    config, compute = job.weights.model.config, job.compute
-    sizes = {name: view_bytes(view, config, compute.precision) for name, view in job.views.items()}
+    prepared = prepare(options, listener)
+    config, compute = prepared.weights.model.config, prepared.compute
+    sizes = {name: view_bytes(view, config, compute.precision) for name, view in prepared.views.items()}
     cache_bytes = default_cache_bytes(compute.device) if options.memory is None else options.memory
-    measured = _measure(options, sampled(job.plan, sample, compute.jobs), listener)
-    names = {name for batch in job.plan for name in batch.names()}
+    measured = _measure(options, sampled(prepared.plan, sample, compute.jobs), listener)
+    names = {name for batch in prepared.plan for name in batch.names()}
     return Forecast(
         images=len(names),
-        pairs=len(job.pairs),
-        skipped=len(job.skipped),
-        known_focals=sum(job.views[name].intrinsics is not None for name in names),
-        weights=job.weights.name,
+        pairs=len(prepared.pairs),
+        skipped=len(prepared.skipped),
+        known_focals=sum(prepared.views[name].intrinsics is not None for name in names),
+        weights=prepared.weights.name,
         device=str(compute.device),
         precision=compute.precision,
         long_side=compute.long_side,
         batch=compute.batch,
         jobs=compute.jobs,
-        backbone_runs=count_backbone_runs(job.plan, sizes, cache_bytes),
+        backbone_runs=count_backbone_runs(prepared.plan, sizes, cache_bytes),
         cache_bytes=cache_bytes,
         feature_bytes=sum(sizes[name] for name in names),
-        disk_bytes=expected_bytes(job, len(job.pairs), measured.matches),
+        disk_bytes=expected_bytes(prepared, len(prepared.pairs), measured.matches),
         measured_pairs=measured.pairs,
         seconds_a_pair=measured.seconds,
-        seconds=None if measured.seconds is None else measured.seconds * len(job.pairs),
+        seconds=None if measured.seconds is None else measured.seconds * len(prepared.pairs),
         memory_bytes=measured.memory,
     )
 
 
 def view_bytes(view: PhotoGeometry, config: AstrConfig, precision: str = "fp32") -> int:
-    """What the features of a photo take."""
+    """Bytes of the features of a photo."""
     pixels = view.matched[0] * view.matched[1]
     numbers = config.channels * (pixels // 1024 + pixels // 64) + config.fine_map * (pixels // 4)
     return numbers * (2 if precision == "bf16" else 4)
@@ -111,10 +111,10 @@ def count_backbone_runs(plan: Sequence[PairBatch], sizes: Mapping[str, int], roo
 
 
 def sampled(plan: Sequence[PairBatch], pairs: int, jobs: int) -> Sequence[PairBatch]:
-    """The first batches of a plan, for a look: with `pairs` pairs at least, and as many for each job, two or more.
+    """The first batches of a plan, as a timing sample: at least `pairs` pairs, and equally many, two or more, per job.
 
-    The pairs of a batch are done at one instant, and so are, nearly, the batches in work at the same time: a part of
-    them has no time of its own. The second round finds all jobs busy, as those of a long run are.
+    The pairs of a batch finish at the same instant, and parallel batches nearly so: a part of
+    them has no time of its own. In the second round all jobs are busy, as in a long run.
     """
     count = held = 0
     while count < len(plan) and held < pairs:
@@ -132,7 +132,7 @@ class _Measured:
 
 
 def _measure(options: MatchOptions, batches: Sequence[PairBatch], listener: Listener) -> _Measured:
-    """Matches these batches; the first one twice, as the first time something waits for all that is begun once."""
+    """Matches these batches; the first one twice, as its first time includes everything that starts only once."""
     if not batches:
         return _Measured()
     _match_once(options, batches[:1], listener)
@@ -164,5 +164,5 @@ def _match_once(
         lines = (format_pair(pair.name0, pair.name1) + "\n" for batch in batches for pair in batch.pairs)
         listed.write_text("".join(lines), encoding="utf-8")
         scratch = replace(options, pairs=listed, images=options.root, out=Path(folder) / "matches.h5")
-        match_and_discard(scratch, listen, "the look at the first pairs")
+        match_and_discard(scratch, listen, "the timing sample")
     return begin[-1], done

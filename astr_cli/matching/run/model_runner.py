@@ -34,8 +34,8 @@ class PairInput(NamedTuple):
 class Runner:
     """A model on a device, in a precision.
 
-    On a CPU every image and every batch is computed by `threads` of torch's threads (None: all), whoever calls: what
-    else is in work at that time, in other threads, changes no bit.
+    On a CPU every image and every batch is computed by `threads` of torch's threads (None: all), in any calling
+    thread: the work of other threads changes no bit.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Runner:
     def extract(self, gray: npt.NDArray[np.float32], mask: npt.NDArray[np.bool_] | None = None) -> Features:
         """Features of one image (h, w) in [0, 1], alone in its batch, so that no other image changes its bits.
 
-        What `mask` (h, w) says False for is not to be matched.
+        Pixels where `mask` (h, w) is False are not matched.
         """
         image = torch.from_numpy(np.ascontiguousarray(gray))[None, None].to(self.device)
         valid = None if mask is None else torch.from_numpy(np.ascontiguousarray(mask))[None].to(self.device)
@@ -88,7 +88,7 @@ class Runner:
             return torch.stack(points).double().cpu().numpy()
 
     def release(self) -> None:
-        """Gives memory that no tensor holds back to the device."""
+        """Returns memory that no tensor uses to the device."""
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
@@ -171,7 +171,7 @@ def _to_original(raw: RawMatches, pair: PairInput) -> PairMatches:
 
 
 def defect(matches: PairMatches, view0: PhotoGeometry, view1: PhotoGeometry) -> str | None:
-    """What makes matches unfit to be stored: a number that is not finite, a point outside of its photo; else None."""
+    """The defect that forbids storing matches (a number that is not finite, a point outside its photo), or None."""
     if not np.isfinite(matches.scores).all():
         return "the model gave a score that is not finite"
     for side, points, view in ((0, matches.keypoints0, view0), (1, matches.keypoints1, view1)):

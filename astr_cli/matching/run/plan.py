@@ -1,8 +1,8 @@
 """From a list of pairs to batches: in an order that keeps features cached, and the same on every run.
 
 A batch holds pairs whose two matched sizes agree, so that their features stack. Batches are cut from the FULL sorted
-list, never from what is left to do: small matrix products change in their last bits with their row count, so a resumed
-run has to compute the batches that an uninterrupted one would have. (Another pairs file is another plan: with
+list, never from the remaining pairs: small matrix products change in their last bits with their row count, so a resumed
+run has to compute the same batches as an uninterrupted one. (Another pairs file is another plan: with
 `--batch 1`, the default on a CPU, a pair's bytes do not depend on it; with larger batches they agree within 1e-3 px.)
 """
 

@@ -1,4 +1,4 @@
-"""Everything that is checked before anything is computed, and the job that comes of it."""
+"""The checks before a run computes anything, and the prepared run that passed them."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +19,7 @@ from astr_cli.resources import weights_path
 
 
 class PreparedRun(NamedTuple):
-    """A run whose every input was found good."""
+    """A run whose inputs have all passed the checks."""
 
     options: MatchOptions
     compute: Compute
@@ -32,15 +32,15 @@ class PreparedRun(NamedTuple):
     infos: Mapping[str, ImageInfo]
     views: Mapping[str, PhotoGeometry]
     masks: Mapping[str, Path] | None
-    """The mask of each photo that has one; None: nothing is masked."""
+    """The mask of each photo that has one; None: a run without masks."""
     plan: list[PairBatch]
-    """All pairs, whether an earlier run did them or not."""
+    """All pairs, also those that an earlier run matched."""
 
 
 def prepare(options: MatchOptions, listener: Listener) -> PreparedRun:
     """Reads pairs, image headers, cameras and weights.
 
-    Raises an AstrError (exit code 2) for whatever a run must not start with (docs/design.md, Errors).
+    Raises an AstrError (exit code 2) for every problem that forbids a start (docs/design.md, Errors).
     """
     compute = resolve_compute(options)
     listed = read_pairs(options.pairs)
@@ -51,7 +51,7 @@ def prepare(options: MatchOptions, listener: Listener) -> PreparedRun:
     skipped = [failed for pair in listed.pairs if (failed := _skip(pair, found.errors)) is not None]
     pairs = tuple(pair for pair in listed.pairs if _skip(pair, found.errors) is None)
     if not pairs:
-        raise AstrError(f"{_shown(options)}: no pair is left without its bad images; the first: {skipped[0].reason}")
+        raise AstrError(f"{_shown(options)}: every pair contains an unusable image, for example {skipped[0].reason}")
     cameras = read_camera_source(options.cameras)
     views = photo_geometries(found.infos, cameras, compute.long_side, options.rotate != "none")
     masks = None if options.masks is None else find_masks(options.masks, list(found.infos))
@@ -70,15 +70,15 @@ def _tell_duplicates(listed: PairList, options: MatchOptions, listener: Listener
         return
     first = listed.duplicates[0]
     count = len(listed.duplicates)
-    more = f", and {count - 1} more like it" if count > 1 else ""
-    listener(Notice(f"{_shown(options)}:{first.line}: {first.name0} {first.name1} is listed before; ignored{more}"))
+    more = f" (and {count - 1} more)" if count > 1 else ""
+    listener(Notice(f"{_shown(options)}:{first.line}: {first.name0} {first.name1} is a repeated pair; ignored{more}"))
 
 
 def _bad_images(listed: PairList, found: Catalogue, options: MatchOptions) -> str:
     """The first bad image, with the line that names it, and the names of others."""
     first = next(pair for pair in listed.pairs if _skip(pair, found.errors) is not None)
     bad = first.name0 if first.name0 in found.errors else first.name1
-    return f"{_shown(options)}:{first.line}: {found.complaint(bad)}; --skip-bad goes on without"
+    return f"{_shown(options)}:{first.line}: {found.complaint(bad)}; use --skip-bad to match without bad images"
 
 
 def _shown(options: MatchOptions) -> str:

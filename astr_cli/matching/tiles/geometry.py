@@ -1,7 +1,7 @@
 """Where tiles lie: pure geometry, in pixels of a photo that is upright and at one level of its pyramid.
 
-Level l shrinks by 2^(l/2). Tiles begin at multiples of 8, so that one level has one grid of cells whatever the tile or
-the pair: what one pair finds at a cell's centre, another finds there too.
+Level l shrinks by 2^(l/2). Tiles begin at multiples of 8, so that one level has one grid of cells for all tiles and
+pairs: a point that one pair finds at a cell's centre lies there for another pair, too.
 """
 
 import math
@@ -14,13 +14,13 @@ import numpy.typing as npt
 
 Points = npt.NDArray[np.float64]
 CELL, MULTIPLE = 8, 32
-MARGIN = 48  # pixels of a tile around its core: what is seen there helps, what is found there is another tile's
-SMALLEST_TILE = 128  # pixels a side: the first multiple of 32 with a core between its two margins
+MARGIN = 48  # pixels of a tile around its core: they give context; matches there come from another tile
+SMALLEST_TILE = 128  # pixels per side: the first multiple of 32 with a core between its two margins
 LEVELS = 8  # at most, a sixteenth of the size
 
 
 class Span(NamedTuple):
-    """A tile along one axis, and the part of the axis that its matches count in."""
+    """A tile along one axis, and its core: the part in which its matches count."""
 
     origin: int
     size: int
@@ -84,9 +84,9 @@ def window_around(points: Points, size: tuple[int, int], side: int) -> Window:
 
 
 def levels_for(ratio: float) -> tuple[int, int]:
-    """Levels of image0 and image1 at which things look equally large, one of them 0.
+    """Levels of image0 and image1 at which objects look equally large, one of them 0.
 
-    `ratio` is the size of a thing in image1 over its size in image0, both at full size.
+    `ratio` is the size of an object in image1 over its size in image0, both at full size.
     """
     level = min(round(2 * abs(math.log2(ratio))), LEVELS)
     return (0, level) if ratio >= 1 else (level, 0)

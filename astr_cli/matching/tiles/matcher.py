@@ -1,7 +1,7 @@
-"""`--tiles`: a pair that was matched small is matched again at full size, a pair of tiles at a time.
+"""`--tiles`: a pair that was matched at small size is matched again at full size, one pair of tiles at a time.
 
 The small matches say which part of image1 a tile of image0 shows, and how much larger or smaller. Both are taken from
-the level of their photo's pyramid at which things look equally large. Rows count where they lie in their tile's core.
+the level of their photo's pyramid at which objects look equally large. Rows count only inside their tile's core.
 NOTE not in the paper (docs/model.md, Around the model).
 """
 
@@ -58,7 +58,7 @@ class Sized(NamedTuple):
         if self.view.intrinsics is not None:
             known = scale_intrinsics(self.view.intrinsics, self.view.matched, self.size)
             known[:2, 2] -= where.x, where.y
-        # A view of its own "photo", the window: what comes back are the window's pixels.
+        # A view of its own "photo", the window: points come back in the window's pixels.
         view = PhotoGeometry((where.width, where.height), (where.width, where.height), known)
         return gray, None if self.mask is None else self.mask[part], view
 
@@ -120,7 +120,7 @@ class TileMatcher:
 
 
 def size_ratio(small: PairMatches, view0: PhotoGeometry, view1: PhotoGeometry) -> float:
-    """Size of a thing in image1 over its size in image0, both photos at full size: the median over the matches."""
+    """Size of an object in image1 over its size in image0, both photos at full size: the median over the matches."""
     rows = small.reference == 0
     sides = []
     for view, points in ((view0, small.keypoints0), (view1, small.keypoints1)):
@@ -133,8 +133,8 @@ def size_ratio(small: PairMatches, view0: PhotoGeometry, view1: PhotoGeometry) -
 
 
 def merged(parts: list[PairMatches], limit: int | None) -> PairMatches:
-    """The rows of all tiles in a pair's order, a cell of image1 that two tiles have matched only once, the better way;
-    of each reference the best `limit`."""
+    """The rows of all tiles in a pair's order; of a cell of image1 that two tiles matched, only the better row; of each
+    reference the best `limit`."""
     if not parts:
         return PairMatches.empty()
     whole = PairMatches(

@@ -1,4 +1,4 @@
-"""`--tiles`: photos at the levels of their pyramids, the ones used last."""
+"""`--tiles`: a cache of photos at the levels of their pyramids."""
 
 import threading
 from collections import OrderedDict
@@ -31,7 +31,7 @@ class Level(NamedTuple):
         return self.pixels.nbytes + (0 if self.mask is None else self.mask.nbytes)
 
     def turned(self, orientation: int) -> "Level":
-        """Turns a photo from the raw grid upright; both arrays are views of the same memory."""
+        """Rotates a photo from the raw grid upright; both arrays are views of the same memory."""
         mask = None if self.mask is None else turn_pixels(self.mask, orientation)
         return Level(turn_pixels(self.pixels, orientation), mask)
 
@@ -46,7 +46,7 @@ class Level(NamedTuple):
 
 
 class Pyramids:
-    """Keeps the levels used last; threads that ask for one that is being made wait for it, others do not."""
+    """Keeps the levels used last; a thread that asks for a level under construction waits for it, others do not."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -76,7 +76,7 @@ class Pyramids:
         return wanted.result()
 
     def _drop(self) -> None:
-        """Forgets what was used least recently, but never the two of a pair, until the rest fits."""
+        """Drops the least recently used entries until the rest fits, but never the two of a pair."""
         with self._lock:
             sizes = {key: each.result().nbytes for key, each in self._held.items() if each.done()}
             used = sum(sizes.values())

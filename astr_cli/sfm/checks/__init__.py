@@ -1,1 +1,1 @@
-"""What is wrong with matches and databases, of astr or of others."""
+"""Checks of files with matches and of databases, from astr or other programs."""

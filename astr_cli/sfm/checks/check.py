@@ -1,4 +1,4 @@
-"""`check_paths`: the whole of `astr check`. Files are looked into by another process (worker.py)."""
+"""`check_paths`: the whole of `astr check`. Another process (worker.py) reads the files."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from astr_cli.
 
 
 def check_paths(paths: Sequence[Path]) -> list[FileReport]:
-    """Checks files, and the HDF5 files and databases that lie in folders; a report for each.
+    """Checks files, and the HDF5 files and databases in folders; one report per file.
 
-    Nothing is changed, and no file, however damaged, does more than be reported as unreadable.
+    Nothing is changed, and even a badly damaged file is only reported as unreadable.
     """
     files: list[Path] = []
     reports: dict[Path, FileReport] = {}
@@ -31,7 +31,7 @@ def check_paths(paths: Sequence[Path]) -> list[FileReport]:
         files += inside
         if not inside:
             files.append(path)
-            reports[path] = FileReport(str(path), unreadable="there is no HDF5 file and no database in this folder")
+            reports[path] = FileReport(str(path), unreadable="this folder contains no HDF5 file and no database")
         elif not path.exists():
             reports[path] = FileReport(str(path), unreadable="no such file")
     with Inspector() as inspector:
@@ -42,8 +42,8 @@ def check_paths(paths: Sequence[Path]) -> list[FileReport]:
 
 
 def companions(file: Path, files: Sequence[Path]) -> list[Path]:
-    """Where the keypoints of a file of matches may be: what was named, in its own folder first, then what lies beside
-    it under a usual name."""
+    """Where the keypoints of a file of matches may be: in the named files (those in its own folder first), then in
+    files beside it with a usual name."""
     beside = [file.with_name("keypoints.h5"), file.with_name("features.h5"), *sorted(file.parent.glob("feats*.h5"))]
     named = sorted(files, key=lambda other: other.parent != file.parent)
     return [other for other in dict.fromkeys([*named, *beside]) if other != file and other.is_file()]
@@ -58,9 +58,9 @@ class Inspector:
         self._hung = False
 
     def inspect(self, file: Path, others: Sequence[Path] = ()) -> FileReport:
-        """The report on one file. Raises RuntimeError for a bug of ours."""
+        """The report on one file. Raises RuntimeError for a bug in astr."""
         request = json.dumps({"path": str(file), "others": [str(other) for other in others]})
-        for _ in range(2):  # a process may die of something else, such as the memory of the machine
+        for _ in range(2):  # a process may die for another reason, such as too little memory
             answer = self._ask(request)
             if answer is not None:
                 record = json.loads(answer)
@@ -71,7 +71,7 @@ class Inspector:
             if self._hung:
                 end = f"{self._patience:g} s without a sign of life"
                 break
-        return FileReport(str(file), unreadable=f"damaged: it ends the process that reads it ({end}); make it again")
+        return FileReport(str(file), unreadable=f"damaged: it crashes the process that reads it ({end}); make it again")
 
     def _ask(self, request: str) -> str | None:
         """The answer to a request, or None when the process died of it or was ended for its silence."""
@@ -111,7 +111,7 @@ class Inspector:
         code = process.wait()
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
-                with suppress(BrokenPipeError):  # what was still to be written to a process that is gone
+                with suppress(BrokenPipeError):  # the rest of a request to a process that has ended
                     pipe.close()
         return signal.Signals(-code).name if code < 0 else f"code {code}"
 

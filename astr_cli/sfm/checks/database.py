@@ -27,14 +27,14 @@ MAPPED_FROM = 15  # inliers; COLMAP's mapper skips pairs with fewer
 
 
 class Images(NamedTuple):
-    """What is known of the images, by id."""
+    """The images' names, sizes and keypoint counts, by id."""
 
     names: dict[int, str]
     sizes: dict[int, tuple[int, int]]  # (w, h) of its camera
     rows: dict[int, int]  # keypoints
 
     def shown(self, number: int) -> str:
-        """The name, or the id of an image that is not there."""
+        """The name, or the id of a missing image."""
         return self.names.get(number, f"image {number}")
 
 
@@ -54,7 +54,7 @@ def _open(path: Path, found: Findings) -> sqlite3.Connection:
     wal = path.with_name(f"{path.name}-wal")
     pending = wal.exists() and wal.stat().st_size > 0
     if pending:
-        found.add("warning", "open-database", f"{wal.name} holds some; is it open in another program?")
+        found.add("warning", "open-database", f"close the database in other programs to write {wal.name} into it")
     try:
         # immutable: no lock and no side files; wrong only where changes are pending.
         connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro{'' if pending else '&immutable=1'}", uri=True)
@@ -68,7 +68,7 @@ def _check(path: Path, connection: sqlite3.Connection, found: Findings) -> FileR
     tables = {str(name) for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     missing = [name for name in NEEDED if name not in tables]
     if missing:
-        raise UnreadableError(f"is not a COLMAP database (there is no table {missing[0]})")
+        raise UnreadableError(f"is not a COLMAP database (it lacks the table {missing[0]})")
     problem = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
     if problem != "ok":
         found.add("error", "damaged", problem)
@@ -109,7 +109,7 @@ def _images(connection: sqlite3.Connection, found: Findings) -> Images:
         if camera in sizes:
             cameras[number] = sizes[camera]
         else:
-            found.add("error", "missing-camera", f"{name}: there is no camera {camera}")
+            found.add("error", "missing-camera", f"{name}: camera {camera} is missing")
     return Images(names, cameras, {})
 
 
@@ -135,7 +135,7 @@ def _check_keypoints(connection: sqlite3.Connection, images: Images, found: Find
 
 
 def _check_pairs(connection: sqlite3.Connection, images: Images, found: Findings, table: str) -> list[PairCount]:
-    """Both tables of pairs look alike here; how many matches each pair has."""
+    """Checks one of the two tables of pairs; returns the number of matches per pair."""
     counted = []
     for pair_id, rows, columns, data in connection.execute(f"SELECT pair_id, rows, cols, data FROM {table}"):
         ids = _pair(pair_id)

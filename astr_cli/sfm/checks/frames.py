@@ -1,4 +1,4 @@
-"""Rigs, frames and pose priors of a COLMAP database: whether what they point at is there."""
+"""Rigs, frames and pose priors of a COLMAP database: whether everything they refer to exists."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ CAMERA = 0  # COLMAP's number of that type of sensor
 
 
 def check_frames(connection: sqlite3.Connection, tables: set[str], names: Mapping[int, str], found: Findings) -> None:
-    """Notes images without a frame, and frames, rigs and priors of something that is not there.
+    """Notes images without a frame, and frames, rigs and priors that refer to something missing.
 
     COLMAP 4 makes trivial rigs for a database without any frame, and stops at one where some images have none.
     """
@@ -22,7 +22,7 @@ def check_frames(connection: sqlite3.Connection, tables: set[str], names: Mappin
         frames = dict(connection.execute("SELECT frame_id, rig_id FROM frames"))
         for frame, rig in frames.items():
             if rig not in rigs:
-                found.add("error", "missing-camera", f"frame {frame} is of rig {rig}, which is not there")
+                found.add("error", "missing-camera", f"frame {frame} refers to rig {rig}, which is missing")
         _check_frame_data(connection, frames, names, found)
         _check_rigs(connection, tables, found)
     _check_priors(connection, names, found)
@@ -40,9 +40,9 @@ def _check_frame_data(
     query = "SELECT frame_id, data_id FROM frame_data WHERE sensor_type = ?"
     for frame, image in connection.execute(query, (CAMERA,)):
         if image not in names:
-            found.add("error", "missing-camera", f"frame {frame} holds image {image}, which is not there")
+            found.add("error", "missing-camera", f"frame {frame} refers to image {image}, which is missing")
         elif frame not in frames:
-            found.add("error", "missing-frame", f"{names[image]}: there is no frame {frame}")
+            found.add("error", "missing-frame", f"{names[image]}: frame {frame} is missing")
         framed.add(image)
     if not frames and names:
         found.add("note", "old-database")
@@ -60,7 +60,7 @@ def _check_rigs(connection: sqlite3.Connection, tables: set[str], found: Finding
         sensors += list(connection.execute(query, (CAMERA,)))
     for rig, camera in sensors:
         if camera not in cameras:
-            found.add("error", "missing-camera", f"rig {rig}: there is no camera {camera}")
+            found.add("error", "missing-camera", f"rig {rig}: camera {camera} is missing")
 
 
 def _check_priors(connection: sqlite3.Connection, names: Mapping[int, str], found: Findings) -> None:
@@ -73,4 +73,4 @@ def _check_priors(connection: sqlite3.Connection, names: Mapping[int, str], foun
         return
     for (image,) in connection.execute(query):
         if image not in names:
-            found.add("warning", "missing-camera", f"a pose prior is of image {image}, which is not there")
+            found.add("warning", "missing-camera", f"a pose prior refers to image {image}, which is missing")

@@ -1,4 +1,4 @@
-"""What pairs tell by themselves: those that come twice or are empty, and how they hang together."""
+"""Checks of the pairs alone: repeated and empty ones, and how they connect the images."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class PairCount(NamedTuple):
 def check_graph(
     found: Findings, images: Iterable[str], pairs: Sequence[PairCount], empty: Level, joins: int = 1
 ) -> None:
-    """Notes what is wrong with the pairs of `images` (more may be among the pairs).
+    """Notes problems of the pairs of `images` (the pairs may name more images).
 
-    empty: how bad a pair without matches is. joins: how many matches join two images.
+    empty: the severity of a pair without matches. joins: the fewest matches that connect two images.
     """
     seen: set[frozenset[str]] = set()
     for pair in pairs:
@@ -49,7 +49,7 @@ def check_graph(
 
 
 def check_names(found: Findings, names: Iterable[str], level: Level) -> None:
-    """Notes names that hloc's keys, or a file system that composes accents, take for one."""
+    """Notes names that become equal in hloc's keys, or in a file system that composes accents."""
     first: dict[str, str] = {}
     for name in sorted(names):
         other = first.setdefault(unicodedata.normalize("NFC", name.replace("/", "-")), name)

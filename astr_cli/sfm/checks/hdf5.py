@@ -1,4 +1,4 @@
-"""What lies in an HDF5 file of whatever origin, without believing any of it. Runs in a process that may die of it."""
+"""Reads an HDF5 file of any origin without trusting its content. Runs in a process that the file may crash."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Leaf(NamedTuple):
 
 
 class HDF5Leaves:
-    """An open HDF5 file and its datasets. `alive` is called now and then while it is looked through."""
+    """An open HDF5 file and its datasets. `alive` is called regularly during the search."""
 
     def __init__(self, path: Path, alive: Callable[[], None]) -> None:
         self.path = path
@@ -42,7 +42,7 @@ class HDF5Leaves:
         try:
             self._file = h5py.File(path, "r", locking="best-effort")
         except DAMAGE as error:
-            raise UnreadableError(f"not a whole HDF5 file ({first_line(error)})") from None
+            raise UnreadableError(f"not a complete HDF5 file ({first_line(error)})") from None
         try:
             self.leaves = self._walk()
             self.kind = self._kind()
@@ -95,7 +95,7 @@ class HDF5Leaves:
         shape, kind = tuple(item.shape or ()), item.dtype
         claimed = int(np.prod([int(side) for side in shape], dtype=object)) * kind.itemsize
         if claimed > DENSEST * self.path.stat().st_size:
-            raise ValueError(f"{shape} {kind} is more than the file can hold")
+            raise ValueError(f"{shape} {kind} is more data than the file can contain")
         return Leaf(path, shape, kind.kind)
 
     @contextmanager
@@ -125,4 +125,4 @@ class HDF5Leaves:
             return "imc keypoints"
         if self.broken:
             raise UnreadableError(f"damaged: {self.broken[0]}")
-        raise UnreadableError("holds neither matches nor keypoints in a form that astr, hloc or kornia writes")
+        raise UnreadableError("contains neither matches nor keypoints in a format that astr, hloc or kornia writes")

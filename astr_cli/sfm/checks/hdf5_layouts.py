@@ -80,7 +80,7 @@ def _odd_images(
     before: list[tuple[int, int] | None],
     found: Findings,
 ) -> set[str]:
-    """The images of a pair whose points look half a pixel off; points outside are noted.
+    """The images of a pair whose points look half a pixel off; also notes points outside the image.
 
     before: the matched sizes, for a pair that does not hold them itself.
     """
@@ -98,7 +98,7 @@ def _odd_images(
 
 
 def _beside_cells(points: NDArray[np.float32], size: tuple[int, int], matched: tuple[int, int]) -> bool:
-    """Whether points (M, 2) that shall be centres of cells are so only once half a pixel is added or taken away."""
+    """Whether points (M, 2) become exact centres of cells only after a shift by half a pixel either way."""
     if not len(points):
         return False
     scale = np.array(matched) / np.array(size)
@@ -140,7 +140,7 @@ def _keypoint_leaves(layout: HDF5Leaves) -> dict[str, Leaf]:
 
 
 def _find_keypoints(others: Iterable[Path], wanted: Sequence[Kind], alive: Callable[[], None]) -> Counts | None:
-    """Keypoints by image, out of the first file of some that is one of the first kind wanted, else of the second."""
+    """Keypoints by image, from the first file of the first kind in `wanted`, else of the second kind."""
     found: dict[Kind, Counts] = {}
     for path in others:
         try:

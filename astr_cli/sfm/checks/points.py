@@ -1,4 +1,4 @@
-"""What keypoints and match indices tell by themselves."""
+"""Checks of keypoints and match indices alone."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ TOLERANCE = 1e-3  # pixels, of float32 coordinates
 
 
 class Suspicion(NamedTuple):
-    """What is odd about an image's keypoints."""
+    """Signs of wrong keypoints of an image."""
 
     outside: int
     """Points beyond the edges by more than half a pixel."""
     half_pixel: bool
-    """They look as if they were of the other convention."""
+    """Whether the points look as if they followed the other convention."""
 
 
 def check_keypoints(found: Findings, name: str, keypoints: NDArray[np.generic]) -> bool:
@@ -38,7 +38,7 @@ def check_keypoints(found: Findings, name: str, keypoints: NDArray[np.generic]) 
 
 
 def judge(keypoints: NDArray[np.generic], size: tuple[int, int] | None, convention: Convention) -> Suspicion:
-    """How (K, 2) keypoints sit in their image of `size` (w, h), if that is known.
+    """How (K, 2) keypoints lie in their image of `size` (w, h), if that is known.
 
     Detectors and quantised matches give whole pixels: .0 where (0, 0) is a pixel's centre, .5 where it is the corner.
     Points on a coarser grid prove nothing (the centre of an even cell lies between pixels), so both even and odd
@@ -70,7 +70,7 @@ def _beyond(points: NDArray[np.float64], low: float, size: tuple[int, int]) -> N
 
 
 def report_suspicion(found: Findings, name: str, suspicion: Suspicion) -> None:
-    """Notes what `judge` said of an image."""
+    """Notes the result of `judge` for an image."""
     if suspicion.half_pixel:
         found.add("warning", "half-pixel", name)
     if suspicion.outside:
@@ -88,7 +88,7 @@ def check_indices(
     for side, rows in enumerate((rows0, rows1)):
         if low[side] < 0 or (rows is not None and high[side] >= rows):
             wrong = int(low[side]) if low[side] < 0 else int(high[side])
-            found.add("error", "index-range", f"{pair}: {wrong} of {'unknown' if rows is None else rows}")
+            found.add("error", "index-range", f"{pair}: index {wrong}, keypoints {'unknown' if rows is None else rows}")
             return
     if len(np.unique(whole, axis=0)) < len(whole):
         found.add("warning", "repeated-match", pair)

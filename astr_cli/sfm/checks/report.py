@@ -1,4 +1,4 @@
-"""What a check found in one file."""
+"""The findings of a check in one file."""
 
 from __future__ import annotations
 
@@ -9,40 +9,40 @@ from typing import Any, Literal
 Level = Literal["error", "warning", "note"]
 EXAMPLES = 3  # of each finding that are written out
 
-# What each check looks for: the first words of its line. Errors break a reader or falsify a result; warnings cost
-# images or precision; notes are how things are.
+# The problem that each check reports: the first words of its line. Errors break a reader or falsify a result; warnings
+# cost images or precision; notes are no problems.
 CHECKS: Mapping[str, str] = {
     "damaged": "cannot be read",
     "bad-array": "arrays of a wrong shape or type, or with values that are not finite",
     "index-range": "match indices beyond the keypoints",
-    "unknown-image": "pairs of images that are not there",
-    "config-0": "geometries of undefined configuration (0), which COLMAP 4.2 skips",
-    "missing-frame": "images without a frame, among others that have one: COLMAP stops at them",
-    "missing-camera": "images without a camera, or rigs, frames and priors that point nowhere",
-    "name-collision": "names that one key stands for",
-    "duplicate-pair": "pairs that come twice",
+    "unknown-image": "pairs or keypoints of images that are missing from the file",
+    "config-0": "two-view geometries of undefined configuration (0), which COLMAP 4.2 skips",
+    "missing-frame": "images without a frame while others have one; COLMAP stops at them",
+    "missing-camera": "images without a camera, or rigs, frames and pose priors that refer to something missing",
+    "name-collision": "different names with the same key",
+    "duplicate-pair": "pairs that occur twice",
     "swapped-pair": "pairs with the higher image id first, where COLMAP never looks",
     "repeated-match": "pairs with the same match more than once",
     "self-pair": "images paired with themselves",
-    "row-mismatch": "images with unlike numbers of keypoints and descriptors",
-    "float16": "images whose keypoints are float16, which is off by up to a pixel beyond 2048",
+    "row-mismatch": "images with different numbers of keypoints and descriptors",
+    "float16": "images with float16 keypoints, which are off by up to a pixel beyond 2048",
     "half-pixel": "images whose points look half a pixel off",
-    "outside": "images with points outside",
-    "not-mappable": "no pair with a geometry of at least 15 inliers, so no model can come of it",
+    "outside": "images with points outside the photo",
+    "not-mappable": "no pair has a two-view geometry with at least 15 inliers, so COLMAP cannot build a model",
     "orphan-image": "images without any match",
-    "components": "groups of images that no match joins",
+    "components": "groups of images that no match connects",
     "empty-pair": "pairs without matches",
-    "articulation": "images that alone hold others together",
-    "no-keypoints": "no file of keypoints named or beside it, so indices were not checked",
-    "open-database": "changes that are not in the file yet",
-    "old-database": "no frames at all, as before COLMAP 3.12; COLMAP adds them",
+    "articulation": "images that are the only connection between others",
+    "no-keypoints": "no keypoints file given or beside it, so astr did not check the indices",
+    "open-database": "recent changes are not in the database file yet",
+    "old-database": "no frames, as before COLMAP 3.12; COLMAP adds them",
     "config-empty": "pairs of undefined configuration (0) without matches",
 }
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One kind of thing that was found, how often, and where first."""
+    """One kind of problem, how often it occurs, and where first."""
 
     level: Level
     check: str  # a key of CHECKS
@@ -59,7 +59,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class FileReport:
-    """All that was found in one file."""
+    """All findings in one file."""
 
     path: str
     kind: str = ""  # such as "hloc features"; "" when it could not be read
@@ -67,7 +67,7 @@ class FileReport:
     pairs: int = 0
     matches: int = 0
     findings: tuple[Finding, ...] = ()
-    unreadable: str | None = None  # why nothing could be said of it
+    unreadable: str | None = None  # why the file could not be checked
 
     @property
     def found(self) -> bool:
@@ -113,11 +113,11 @@ class Findings:
 
 
 class UnreadableError(Exception):
-    """Nothing can be said of a file; the message is one line without the path."""
+    """A file cannot be checked; the message is one line without the path."""
 
 
 def printable(text: str, longest: int = 200) -> str:
-    """One line that any terminal and JSON can take, whatever a damaged file held."""
+    """Text of a damaged file as one line that any terminal and JSON can show."""
     shown = "".join(letter if letter.isprintable() else "?" for letter in text)
     return shown if len(shown) <= longest else f"{shown[:longest]}..."
 

@@ -1,7 +1,7 @@
-"""The process that looks into files: damaged HDF5 may crash it, or keep it busy for ever.
+"""The process that reads files: damaged HDF5 may crash it, or keep it busy for ever.
 
-It reads one JSON object a line, {"path": ..., "others": [...]}, and answers each with one: a report. Lines with
-nothing but a dot say that it is alive.
+It reads one JSON object per line, {"path": ..., "others": [...]}, and answers each with one: a report. Lines with
+only a dot say that it is alive.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ USER_BLOCKS = (0, *(512 << power for power in range(12)))
 def main() -> None:
     """Answers requests until standard input ends."""
     answer = sys.stdout
-    sys.stdout = sys.stderr  # whatever a library prints must not come between answers
+    sys.stdout = sys.stderr  # output of libraries must not come between answers
     beat = Beat(lambda: print(".", file=answer, flush=True))
     for line in sys.stdin:
         request = json.loads(line)
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 class Beat:
-    """Calls `send` when asked for, but once a second at most."""
+    """Calls `send` on request, but at most once per second."""
 
     def __init__(self, send: Callable[[], None]) -> None:
         self._send = send
@@ -49,20 +49,20 @@ class Beat:
 
 
 def inspect(path: str, others: Sequence[str], alive: Callable[[], None]) -> dict[str, Any]:
-    """The record of the report on one file; a bug of ours becomes {"bug": ...}."""
+    """The record of the report on one file; a bug in astr becomes {"bug": ...}."""
     try:
         report = check_file(Path(path), map(Path, others), alive)
     except UnreadableError as error:
         report = FileReport(path, unreadable=printable(str(error)))
     except MemoryError:
-        report = FileReport(path, unreadable="reading it takes more memory than there is")
+        report = FileReport(path, unreadable="reading it takes more memory than this machine has")
     except Exception as error:
         return {"bug": f"{type(error).__name__}: {printable(first_line(error))}"}
     return report.record()
 
 
 def check_file(path: Path, others: Iterable[Path], alive: Callable[[], None]) -> FileReport:
-    """Checks one file of whatever kind. Raises UnreadableError."""
+    """Checks one file of any kind. Raises UnreadableError."""
     if not path.is_file():
         raise UnreadableError("is not a file")
     try:
@@ -79,4 +79,4 @@ def check_file(path: Path, others: Iterable[Path], alive: Callable[[], None]) ->
         return check_hdf5(path, others, alive)
     if not heads[0]:
         raise UnreadableError("is empty")
-    raise UnreadableError("is neither an HDF5 file nor a database, or its head is damaged")
+    raise UnreadableError("is neither an HDF5 file nor a database, or its first bytes are damaged")

@@ -1,6 +1,6 @@
 """A COLMAP database that is complete under its name, or as it was before.
 
-Work goes on in a copy beside it, which takes the name in one step at the end.
+astr works on a copy beside it, which takes the name in one step at the end.
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ class DatabaseError(AstrError):
 
 @dataclass(frozen=True)
 class Target:
-    """What stands under the name of a database."""
+    """The existing content under the name of a database."""
 
     tables: tuple[str, ...]
-    """Those that hold something; none for a missing or empty database."""
+    """Tables that are not empty; none for a missing or empty database."""
     ours: bool
     """Whether astr made it."""
 
 
 def examine(path: Path) -> Target:
-    """Raises DatabaseError unless `path` is, or can become, a database. Nothing is changed, whatever is there."""
+    """Raises DatabaseError unless `path` is, or can become, a database. Nothing is changed in any case."""
     if not path.parent.is_dir():
-        raise DatabaseError(f"{path}: there is no folder {path.parent}; make it first")
+        raise DatabaseError(f"{path}: there is no folder {path.parent}; create it first")
     if not os.access(path.parent, os.W_OK):
-        raise DatabaseError(f"{path}: the folder {path.parent} is not writable")
+        raise DatabaseError(f"{path}: the folder {path.parent} is not writable; choose another folder")
     if path.is_dir():
         raise DatabaseError(f"{path}: is a folder; name a database file in it, such as {path / 'database.db'}")
     wal = path.with_name(path.name + "-wal")
     if wal.exists() and wal.stat().st_size:
         raise DatabaseError(
-            f"{path}: is open in another program, or one crashed with it ({wal.name} is not empty); close that, or "
-            "open and close it once in COLMAP"
+            f"{path}: is open in another program, or a program crashed with it open ({wal.name} is not empty); close "
+            "that program, or open and close the database once in COLMAP"
         )
     if not path.exists() or not path.stat().st_size:
         return Target((), False)
@@ -64,24 +64,24 @@ def _examine_content(path: Path) -> Target:
                 name for name in names if connection.execute(f'SELECT 1 FROM "{name}" LIMIT 1').fetchone() is not None
             ]
     except sqlite3.Error as error:
-        raise DatabaseError(f"{path}: is not a database ({error}); choose another name") from None
+        raise DatabaseError(f"{path}: an existing file that is not a database ({error}); choose another name") from None
     return Target(tuple(filled), ours)
 
 
 def read_only(path: Path) -> sqlite3.Connection:
-    """A connection that leaves no side files; for a database that nobody has open."""
+    """A connection that leaves no side files; for a database that is not open elsewhere."""
     return sqlite3.connect(path.resolve().as_uri() + "?mode=ro&immutable=1", uri=True)
 
 
 def check_target(path: Path, replace_ours: bool) -> None:
-    """Raises DatabaseError unless `path` can become a new database: missing, empty, or ours and to be replaced.
+    """Raises DatabaseError unless `path` can become a new database: missing, empty, or astr's and to be replaced.
 
-    Nothing is changed, whatever is there.
+    Nothing is changed in any case.
     """
     target = examine(path)
     if target.tables and not (target.ours and replace_ours):
         raise DatabaseError(
-            f"{path}: already holds {', '.join(target.tables[:3])}; choose another name, or --mode append or replace"
+            f"{path}: already contains {', '.join(target.tables[:3])}; choose another name, or --mode append or replace"
         )
 
 
@@ -89,9 +89,9 @@ def check_target(path: Path, replace_ours: bool) -> None:
 def new_database(path: Path, start: Path | None = None, key: str = "", backup: bool = False) -> Iterator[Path]:
     """A path beside `path` to build a database at; renamed to `path` when the block ends well, removed when it fails.
 
-    start: a database to begin with a copy of, as a rule `path` itself; None: an empty one, marked as ours.
-    key: with `mark_resumable` in the block, what names this very work. A run that was killed or stopped after it leaves
-    its copy to the next run with that key, which finds it as it was. backup: what `path` was is kept (`backup_name`).
+    start: a database to copy first, usually `path` itself; None: an empty one, marked as astr's.
+    key: identifies this work, with `mark_resumable` in the block. A run that was killed or stopped after that leaves
+    its copy to the next run with the same key, which resumes from it. backup: keep the old `path` (`backup_name`).
     Raises Stopped: disk full.
     """
     path = path.resolve()
@@ -105,7 +105,7 @@ def new_database(path: Path, start: Path | None = None, key: str = "", backup: b
         yield part
         _seal(part, whole=start is None)
         if _stamp(path) != before:
-            raise DatabaseError(f"{path}: another program changed it meanwhile; run the same command again")
+            raise DatabaseError(f"{path}: another program changed it during the import; run the same command again")
         _take_place(part, path, backup)
     except KeyboardInterrupt:
         keep = bool(key) and _key_of(part) == key
@@ -152,7 +152,7 @@ def backup_name(path: Path) -> Path:
 
 
 def mark_resumable(connection: sqlite3.Connection, key: str) -> None:
-    """Says that the database under construction can be gone on with by whoever has the same key."""
+    """Marks the database under construction: a later run with the same key can resume from it."""
     connection.execute("CREATE TABLE IF NOT EXISTS astr_work (key TEXT NOT NULL)")
     connection.execute("INSERT INTO astr_work VALUES (?)", (key,))
 
@@ -163,7 +163,7 @@ def is_resumed(part: Path, key: str) -> bool:
 
 
 def _key_of(part: Path) -> str | None:
-    """Also brings what a killed run left in the write-ahead log into the file: this is the last connection."""
+    """Also writes the write-ahead log of a killed run into the file: this is the last connection."""
     try:
         with closing(sqlite3.connect(part)) as connection:
             row = connection.execute("SELECT key FROM astr_work").fetchone()
@@ -173,11 +173,11 @@ def _key_of(part: Path) -> str | None:
 
 
 def _seal(part: Path, whole: bool) -> None:
-    """Brings all of the database into the one file, on the disk."""
+    """Writes the whole database into its one file, on the disk."""
     with closing(sqlite3.connect(part)) as connection:
         connection.execute("DROP TABLE IF EXISTS astr_work")
         if whole:
-            # COLMAP 4.2 skips a geometry with config 0 (undefined) for good; 1 (degenerate) says that it was looked at.
+            # COLMAP 4.2 always skips a geometry with config 0 (undefined); 1 (degenerate) says that it was verified.
             connection.execute("UPDATE two_view_geometries SET config = 1 WHERE config = 0")
             connection.commit()
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -186,7 +186,7 @@ def _seal(part: Path, whole: bool) -> None:
 
 
 def _adopt(path: Path, part: Path, key: str) -> bool:
-    """Takes over a copy that a run with the same key left beside `path`, and removes all other leavings."""
+    """Takes over a copy that a run with the same key left beside `path`, and removes all other leftovers."""
     adopted = False
     start = f".{path.name}."
     for left in sorted(path.parent.iterdir()):

@@ -19,11 +19,11 @@ from astr_cli.store.cameras import Camera, read_cameras
 
 
 class CameraOptionError(AstrError):
-    """Camera options that make no sense."""
+    """Invalid camera options."""
 
 
 def check_camera_options(options: CameraOptions) -> None:
-    """Raises CameraOptionError for a model that COLMAP does not have, or parameters that do not fit it."""
+    """Raises CameraOptionError for a camera model that COLMAP lacks, or parameters that do not fit it."""
     if options.model not in MODELS:
         raise CameraOptionError(f"--camera-model {options.model}: choose one of {', '.join(MODELS)}")
     if options.params is not None:
@@ -37,17 +37,17 @@ def _check_params(model: str, text: str) -> None:
         raise CameraOptionError(f"--camera-params {text}: give numbers separated by commas") from None
     problem = problem_of_camera(model, 1, 1, params)
     if problem is not None:
-        raise CameraOptionError(f"--camera-params {text}: {problem}; --camera-model chooses another model")
+        raise CameraOptionError(f"--camera-params {text}: {problem}; choose another model with --camera-model")
 
 
 def check_known(images: Sequence[MatchedImage], options: CameraOptions) -> None:
-    """Raises CamerasError or CameraOptionError where `import_images` would, for the known cameras."""
+    """Raises the same CamerasError or CameraOptionError as `import_images` for the known cameras."""
     if images:
         _known_groups(images, options.known)
 
 
 def import_images(database: Path, root: Path, images: Sequence[MatchedImage], options: CameraOptions) -> list[str]:
-    """Writes cameras, rigs, frames, images and pose priors; returns warnings, a line each.
+    """Writes cameras, rigs, frames, images and pose priors; returns warnings, one line each.
 
     Raises CamerasError: the known cameras are unusable; AstrError: COLMAP cannot read one of the photos.
     """
@@ -63,8 +63,8 @@ def import_images(database: Path, root: Path, images: Sequence[MatchedImage], op
     if not groups or not unknown:
         return []
     return [
-        f"{options.known}: has no camera for {len(unknown)} of {len(images)} photos (the first: {unknown[0]}); "
-        "theirs come from EXIF or a guess"
+        f"{options.known}: has no camera for {len(unknown)} of {len(images)} photos (for example {unknown[0]}); "
+        "astr takes their cameras from EXIF or guesses them"
     ]
 
 
@@ -77,7 +77,7 @@ def _known_groups(
     book = read_cameras(known)
     cameras = [book.for_image(matched.name, *matched.size) for matched in images]
     if not any(cameras):
-        raise CameraOptionError(f"{known}: has no camera for any of the photos; are names and sizes the same?")
+        raise CameraOptionError(f"{known}: has no camera for any of the photos; names or sizes must agree")
     groups: dict[Camera, list[str]] = {}
     unknown = []
     for matched, camera in zip(images, cameras, strict=True):
@@ -104,12 +104,12 @@ def _import(database: Path, root: Path, names: Sequence[str], mode: str, model: 
     if not names:
         return
     if model not in colmap.known_models():
-        raise CameraOptionError(f"{model}: pycolmap {colmap.pycolmap.__version__} does not know this camera model")
+        raise CameraOptionError(f"{model}: pycolmap {colmap.pycolmap.__version__} lacks this model; choose another")
     colmap.import_images(database, root, names, mode, model, params)
 
 
 def _complete_frames(database: Path) -> None:
-    """Gives images without a frame one of their own: COLMAP ends the process where some have one and some have none."""
+    """Gives images without a frame one of their own: COLMAP crashes when only some images have a frame."""
     with closing(sqlite3.connect(database)) as connection:
         lone = connection.execute(
             "SELECT image_id, camera_id FROM images WHERE EXISTS (SELECT 1 FROM frames) AND image_id NOT IN "
@@ -142,7 +142,7 @@ def image_ids(database: Path, root: Path, images: Sequence[MatchedImage]) -> lis
     for matched in images:
         if matched.name not in found:
             raise AstrError(
-                f"{root / matched.name}: COLMAP cannot take this photo (its format, or another size than the others of "
+                f"{root / matched.name}: COLMAP refuses this photo (its format, or another size than the others of "
                 "its camera); convert it to JPEG or PNG, or try --camera-mode per-image"
             )
         width, height = found[matched.name][1]
@@ -155,7 +155,7 @@ def image_ids(database: Path, root: Path, images: Sequence[MatchedImage]) -> lis
 
 
 class Held(NamedTuple):
-    """What a database holds, of whomever."""
+    """Counts of a database's content, of any origin."""
 
     images: int
     cameras: int
@@ -165,7 +165,7 @@ class Held(NamedTuple):
 
 
 def held_by(database: Path) -> Held:
-    """Counts the content of a database that nobody has open."""
+    """Counts the content of a database that is not open elsewhere."""
     with closing(read_only(database)) as connection:
         query = (
             "SELECT (SELECT COUNT(*) FROM images), COUNT(*), COALESCE(SUM(prior_focal_length <> 0), 0), "

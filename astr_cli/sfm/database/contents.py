@@ -1,4 +1,4 @@
-"""What a COLMAP database holds, every array of it checked: COLMAP itself reads beyond the end of a wrong one."""
+"""The content of a COLMAP database, every array checked: COLMAP itself reads beyond the end of a wrong one."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class StoredPoints(NamedTuple):
 
     rows: int
     first: int  # those from here on are of astr's last import; = rows without one
-    ours: int  # how many that are; others may stand behind them
+    ours: int  # how many keypoints astr's last import wrote; others may follow
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,13 +44,13 @@ class Existing:
     images: dict[str, StoredImage]
     points: dict[int, StoredPoints]  # image id -> its keypoints
     matches: int
-    foreign: int  # those of others than astr's last import
+    foreign: int  # keypoints of other origin than astr's last import
     pairs: frozenset[int]  # pair ids in the table of matches
     filled_pairs: frozenset[int]  # those with at least one
-    foreign_pairs: frozenset[int]  # those with matches of others
+    foreign_pairs: frozenset[int]  # those with matches of other origin
     geometries: frozenset[int]  # pair ids with a geometry
     framed: frozenset[int]  # ids of images that belong to a frame
-    notes: dict[str, str]  # what astr's last import said of itself
+    notes: dict[str, str]  # the notes of astr's last import
 
 
 NOTHING = Existing({}, {}, 0, 0, frozenset(), frozenset(), frozenset(), frozenset(), frozenset(), {})
@@ -67,7 +67,7 @@ def pair_images(pair: int) -> tuple[int, int]:
 
 
 def read_existing(path: Path) -> Existing:
-    """Reads and checks a database that nobody has open; nothing in it changes.
+    """Reads and checks a database that is not open elsewhere; nothing in it changes.
 
     Raises DatabaseError: not COLMAP's, damaged, an array of a wrong size, an index beyond the keypoints.
     """
@@ -75,13 +75,13 @@ def read_existing(path: Path) -> Existing:
         with closing(read_only(path)) as connection:
             return _read(connection)
     except (sqlite3.Error, OverflowError, MemoryError) as error:
-        raise DatabaseError(f"{path}: not a COLMAP database that can be read ({error})") from None
+        raise DatabaseError(f"{path}: not a readable COLMAP database ({error}); choose another name") from None
     except _Wrong as error:
-        raise DatabaseError(f"{path}: {error}; nothing was written, repair or remake it first") from None
+        raise DatabaseError(f"{path}: {error}; astr wrote nothing: repair the database or make it again") from None
 
 
 class _Wrong(Exception):
-    """What is wrong, without the file."""
+    """The problem, without the file's name."""
 
 
 def _need(good: bool, what: str) -> None:
@@ -139,7 +139,7 @@ def _images(connection: sqlite3.Connection, sizes: dict[int, tuple[int, int]]) -
     for number, name, camera in connection.execute("SELECT image_id, name, camera_id FROM images"):
         _need(_whole(number) and 0 < number < MOST_IMAGES, f"image number {number} is out of range")
         _need(isinstance(name, str) and bool(name), f"image {number} has no name")
-        _need(camera in sizes, f"image {name} has camera {camera}, which is not there")
+        _need(camera in sizes, f"image {name} has camera {camera}, which is missing")
         images[name] = StoredImage(number, camera, sizes[camera])
     return images
 
@@ -151,7 +151,7 @@ def _points(connection: sqlite3.Connection, numbers: set[int], ours: bool) -> di
     for number, rows, columns, size in connection.execute(
         "SELECT image_id, rows, cols, COALESCE(LENGTH(data), 0) FROM keypoints"
     ):
-        _need(number in numbers, f"keypoints of image {number}, which is not there")
+        _need(number in numbers, f"keypoints of image {number}, which is missing")
         _need(_whole(rows, columns), f"keypoints of image {number}: {rows} rows of {columns}")
         _need(columns in COLUMNS or not rows, f"keypoints of image {number} have {columns} columns, not 2, 4 or 6")
         _need(size == 4 * rows * columns, f"keypoints of image {number} take {size} bytes, not {4 * rows * columns}")
@@ -165,13 +165,13 @@ def _check_descriptors(connection: sqlite3.Connection, numbers: set[int]) -> Non
     for number, rows, columns, size in connection.execute(
         "SELECT image_id, rows, cols, COALESCE(LENGTH(data), 0) FROM descriptors"
     ):
-        _need(number in numbers, f"descriptors of image {number}, which is not there")
+        _need(number in numbers, f"descriptors of image {number}, which is missing")
         good = _whole(rows, columns) and size == rows * columns
         _need(good, f"descriptors of image {number}: {rows} rows of {columns} bytes in {size}")
 
 
 def _matches(connection: sqlite3.Connection, points: dict[int, StoredPoints], table: str) -> dict[int, tuple[int, int]]:
-    """Pair id -> how many rows it has, and how many of them are not ours."""
+    """Pair id -> its number of rows, and how many of them are not from astr's last import."""
     pairs = {}
     none = StoredPoints(0, 0, 0)
     for pair, rows, columns, data in connection.execute(f"SELECT pair_id, rows, cols, data FROM {table}"):
@@ -184,7 +184,7 @@ def _matches(connection: sqlite3.Connection, points: dict[int, StoredPoints], ta
         if rows:
             ends = [points.get(image, none) for image in pair_images(pair)]
             found = np.frombuffer(data, "<u4").reshape(-1, 2)
-            _need(bool((found.max(0) < [end.rows for end in ends]).all()), f"{what} point beyond the keypoints")
+            _need(bool((found.max(0) < [end.rows for end in ends]).all()), f"{what} refer to missing keypoints")
             foreign = int((found < [end.first for end in ends]).all(1).sum())
         pairs[pair] = (rows, foreign)
     return pairs
@@ -194,7 +194,7 @@ def _check_geometries(connection: sqlite3.Connection) -> None:
     columns = {row[1] for row in connection.execute("PRAGMA table_info(two_view_geometries)")} & set(MATRICES)
     lengths = "".join(f", LENGTH({name})" for name in sorted(columns))
     for pair, config, *sizes in connection.execute(f"SELECT pair_id, config{lengths} FROM two_view_geometries"):
-        _need(config in CONFIGS, f"the geometry of pair {pair} is of kind {config}")
+        _need(config in CONFIGS, f"the geometry of pair {pair} has the unknown configuration {config}")
         wrong = [name for name, size in zip(sorted(columns), sizes, strict=True) if size not in (None, MATRICES[name])]
         _need(not wrong, f"the geometry of pair {pair} has a {''.join(wrong[:1])} of a wrong size")
 
@@ -207,7 +207,7 @@ def _framed(connection: sqlite3.Connection, numbers: set[int]) -> frozenset[int]
     _need(lost is None, f"frame {lost} has no rig")
     framed = set()
     for frame, image in _camera_data(connection):
-        _need(frame in frames and image in numbers, f"frame {frame} has image {image}; one of them is not there")
+        _need(frame in frames and image in numbers, f"frame {frame} has image {image}; one of them is missing")
         framed.add(image)
     return frozenset(framed)
 

@@ -1,4 +1,4 @@
-"""What an import would do to the database that stands there: by which mode, and how much of what."""
+"""The changes that an import would make to an existing database: the mode, and the counts."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ MODES = ("create", "append", "replace", "fail")
 
 
 class Difference(NamedTuple):
-    """What is kept, written and removed."""
+    """The numbers of keypoints, matches and images kept, written and removed."""
 
     mode: str
-    """create: a new database; append: ours beside what is there; replace: ours instead of its matches."""
+    """create: a new database; append: astr's data after the existing data; replace: instead of existing matches."""
     images_kept: int
     images_added: tuple[str, ...]
     keypoints_kept: int
-    """Of others: SIFT, ALIKED, ..."""
+    """Of other origin: SIFT, ALIKED, ..."""
     keypoints_added: int
     keypoints_removed: int
-    """Of an earlier import."""
+    """Of an earlier astr import."""
     matches_kept: int
     matches_added: int
     matches_removed: int
     pairs_added: int
     """Pairs that get matches and had none."""
     pairs_extended: int
-    """Pairs whose matches ours come behind."""
+    """Pairs whose existing matches are followed by astr's."""
     to_verify: int
     """Pairs that need a geometry."""
     images_losing: tuple[str, ...] = ()
@@ -44,31 +44,31 @@ class Difference(NamedTuple):
 def choose_mode(
     path: Path, mode: str | None, target: Target, existing: Existing, images: Sequence[MatchedImage]
 ) -> str:
-    """create, append or replace, from the one asked for (None: whatever fits) and what is there.
+    """create, append or replace, from the requested mode (None: the one that fits) and the existing database.
 
-    Raises DatabaseError, saying what to ask for instead.
+    Raises DatabaseError with the mode to use instead.
     """
     if mode is not None and mode not in MODES:
         raise DatabaseError(f"--mode {mode}: choose one of {', '.join(MODES)}")
     if not target.tables or mode == "create":
         return "create"
     if mode == "fail":
-        raise DatabaseError(f"{path}: already holds {', '.join(target.tables[:3])}; choose another name or --mode")
+        raise DatabaseError(f"{path}: already contains {', '.join(target.tables[:3])}; choose another name or --mode")
     missing = [matched.name for matched in images if matched.name not in existing.images]
     if mode is None and missing:
         held = len(images) - len(missing)
         some = f"; it has {min(existing.images)}" if existing.images and not held else ""
         raise DatabaseError(
-            f"{path}: already holds {len(existing.images)} images, but {held} of the {len(images)} that were matched "
-            f"(not {missing[0]}{some}): --mode append adds them, --mode create makes it anew and keeps a backup"
+            f"{path}: already contains {len(existing.images)} images, but {held} of the {len(images)} matched ones "
+            f"(not {missing[0]}{some}); add them with --mode append, or start over with --mode create (keeps a backup)"
         )
     _check_sizes(path, existing, images)
     for image in existing.images.values():
         points = existing.points.get(image.number)
         if points is not None and points.first + points.ours < points.rows:
             raise DatabaseError(
-                f"{path}: another program added keypoints behind those of an earlier import, which can no longer be "
-                "taken out: import into the backup of before, or with --mode create"
+                f"{path}: another program added keypoints after those of an earlier import, so astr cannot replace "
+                "them; import into the earlier backup, or use --mode create"
             )
     return mode or "append"
 
@@ -79,8 +79,8 @@ def _check_sizes(path: Path, existing: Existing, images: Sequence[MatchedImage])
         if image is not None and image.size != matched.size:
             (width, height), (w, h) = image.size, matched.size
             raise DatabaseError(
-                f"{path}: the camera of {matched.name} is {width}x{height} there, but it was matched as {w}x{h}; "
-                "match the photos that the database was made of"
+                f"{path}: the camera of {matched.name} is {width}x{height}, but the photo was matched as {w}x{h}; "
+                "match the same photos that the database was made from"
             )
 
 
@@ -92,7 +92,7 @@ def difference(
     pairs: NDArray[np.int32],
     counts: Sequence[int] | NDArray[np.int64],
 ) -> Difference:
-    """What `mode` does in a database with so many keypoints, and so many matches of each of `pairs`."""
+    """The changes that `mode` makes in a database with `keypoints` keypoints and the given matches per pair."""
     numbers = [existing.images[matched.name].number if matched.name in existing.images else 0 for matched in images]
     filled = [pair for pair, count in zip(pairs, counts, strict=True) if count]
     known = [numbers[a] and numbers[b] and pair_id(numbers[a], numbers[b]) in existing.foreign_pairs for a, b in filled]
@@ -117,7 +117,7 @@ def difference(
 
 
 def _losing(existing: Existing, matched: set[int], foreign: bool) -> tuple[str, ...]:
-    """Names of images that are among the matches before, but not among ours nor, if they stay, those of others."""
+    """Names of images with matches before, but not in astr's nor (if they stay) in the matches of other origin."""
     kept = matched | _images_of(existing.foreign_pairs if foreign else ())
     lost = _images_of(existing.filled_pairs) - kept
     return tuple(sorted(name for name, image in existing.images.items() if image.number in lost))
@@ -128,6 +128,6 @@ def _images_of(pairs: Iterable[int]) -> set[int]:
 
 
 def unchanged(mode: str, existing: Existing, to_verify: int) -> Difference:
-    """The difference when all matches are there already."""
+    """The difference when all matches exist already."""
     keypoints = sum(points.rows for points in existing.points.values())
     return Difference(mode, len(existing.images), (), keypoints, 0, 0, existing.matches, 0, 0, 0, 0, to_verify)

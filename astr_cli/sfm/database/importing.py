@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -14,17 +15,26 @@ from typing import Any, NamedTuple
 from astr_cli.errors import AstrError
 from astr_cli.options.database import CameraOptions, ImportOptions, TrackOptions
 from astr_cli.options.option import declared
+from astr_cli.refine.rules import Summary
 from astr_cli.sfm.database.atomic import backup_name, check_target, examine, is_resumed, new_database
 from astr_cli.sfm.database.cameras import Held, check_camera_options, check_known, held_by, image_ids, import_images
 from astr_cli.sfm.database.contents import NOTHING, Existing, pair_id, read_existing
 from astr_cli.sfm.database.difference import Difference, choose_mode, difference, unchanged
-from astr_cli.sfm.database.inputs import check_photos, content_hash, find_matches, find_root, folder_hash
+from astr_cli.sfm.database.inputs import (
+    check_photos,
+    content_hash,
+    find_matched_masks,
+    find_matches,
+    find_root,
+    folder_hash,
+)
 from astr_cli.sfm.database.keypoints import clear_geometries, write_notes, write_points
 from astr_cli.sfm.database.known_poses import KnownPoses, cameras_of, write_model
 from astr_cli.sfm.database.verification import Verified, count_verified, verify
 from astr_cli.sfm.tracks.build import Tracks, build_tracks
 from astr_cli.sfm.tracks.match_rows import StoredRows
 from astr_cli.sfm.tracks.pair_matches import PairLists, pair_matches
+from astr_cli.sfm.tracks.refinement import KeptSteps, PhotoPixels, Refinement, TrackRefiner, worth_refining
 from astr_cli.sfm.tracks.statistics import TrackStatistics, statistics_of
 from astr_cli.sfm.tracks.thinning import thin_tracks
 from astr_cli.store.matches_file import MatchesFile
@@ -33,13 +43,13 @@ from astr_cli.wording import counted
 
 @dataclass(frozen=True)
 class ImportSummary:
-    """What an import wrote."""
+    """The result of an import."""
 
     database: Path
     matches: Path
     images_root: Path
     images: int
-    """Those that were matched."""
+    """Images in the matches file."""
     images_held: int
     """All in the database."""
     cameras: int
@@ -64,22 +74,24 @@ class ImportSummary:
     changed: bool
     """Whether anything was written."""
     backup: Path | None
-    """The database as it was before."""
+    """The backup of the old database."""
     posed: Path | None
     """A model with the known poses and the numbers of the database, to triangulate from."""
+    refinement: Summary | None
+    """What refinement did; None: off, or done by an earlier import."""
 
     @property
     def two_view_share(self) -> float:
-        """Share of the tracks that see two images only; COLMAP makes no point of them by default."""
+        """Share of the tracks that span only two images; COLMAP makes no point from them by default."""
         return sum(self.histogram[:3]) / max(1, self.tracks)
 
 
 def import_matches(options: ImportOptions, tell: Callable[[str], None] = lambda line: None) -> ImportSummary:
     """Builds tracks from matches.h5, writes them to a COLMAP database and verifies its pairs.
 
-    What others wrote there stays as it is, with its numbers. `tell` gets a line before every longer step and in it.
+    Data of other origin stays as it is, with its numbers. `tell` gets a line before and during every longer step.
     Raises AstrError: a database that does not fit `options.mode` or is damaged, no or bad matches, photos missing or
-    changed, unusable cameras or poses. The database is complete under its name, or what it was.
+    changed, unusable cameras or poses. The database is complete under its name, or as it was before.
     """
     check_camera_options(options.cameras)
     target = examine(options.database)
@@ -103,18 +115,18 @@ def _summary(
     held = held_by(options.database) if not options.dry_run else Held(0, 0, 0, 0)
     if tracks.median <= 2:
         notes.append(
-            "at least half of the tracks see two images only; more pairs, or photos taken closer to each other, help"
+            "at least half of the tracks span only two images; match more pairs, or take photos closer to each other"
         )
     sizes = {matched.size for matched in rows.images}
     guessed = options.cameras == CameraOptions() and options.poses is None and held.cameras and not held.known_focals
     if outcome.difference.mode == "create" and guessed and len(sizes) == 1:
-        anew = "" if options.replace_ours else "--mode create "  # on a database that is there, cameras are kept
+        anew = "" if options.replace_ours else "--mode create "  # an existing database keeps its cameras
         notes.append(
-            "no photo tells its focal length, so each got a camera of its own; if one camera took them all, the same "
-            f"command with {anew}--camera-mode single gives a better model"
+            "no photo has a focal length in its EXIF, so each photo got its own camera; if one camera took them all, "
+            f"run the same command with {anew}--camera-mode single for a better model"
         )
     if options.verify and not options.dry_run and not outcome.verified.pairs:
-        notes.append("no pair passed geometric verification: nothing can be mapped")
+        notes.append("no pair passed geometric verification, so nothing can be mapped; match pairs with more overlap")
     return ImportSummary(
         database=options.database,
         matches=matches,
@@ -136,15 +148,17 @@ def _summary(
         changed=outcome.changed,
         backup=outcome.backup,
         posed=outcome.posed,
+        refinement=outcome.refinement,
     )
 
 
 SHARING = "2"  # of the rules by which photos share a camera; 1 gave photos of unnamed cameras one each
+ABSENT = {"refine": "off"}  # what it means that an older database lacks a note
 SHOWN = 5  # images that a warning names
 
 
 class ImportOutcome(NamedTuple):
-    """What came of an import."""
+    """The outcome of an import."""
 
     statistics: TrackStatistics
     difference: Difference
@@ -153,6 +167,7 @@ class ImportOutcome(NamedTuple):
     changed: bool = False
     backup: Path | None = None
     posed: Path | None = None
+    refinement: Summary | None = None
 
 
 class ImportSteps:
@@ -168,7 +183,7 @@ class ImportSteps:
         existing: Existing,
         tell: Callable[[str], None],
     ) -> None:
-        """mode: create, append or replace. Raises KnownPosesError: `options.poses` are of no use."""
+        """mode: create, append or replace. Raises KnownPosesError: `options.poses` cannot be used."""
         self.options, self.matches, self.root, self.rows = options, matches, root, rows
         self.mode, self.existing, self.tell = mode, existing, tell
         self.poses = KnownPoses(options.poses, [matched.name for matched in rows.images]) if options.poses else None
@@ -179,18 +194,24 @@ class ImportSteps:
             "format": "1",
             "matches": content_hash(matches),
             **{each.field: repr(getattr(options.tracks, each.field)) for each in declared(TrackOptions)},
+            "refine": self._refine_text(),
         }
         self.verification = f"poses {folder_hash(options.poses)}" if options.poses else "ransac"
 
+    def _refine_text(self) -> str:
+        wanted = self.options.refinement
+        refine = wanted.refine or ("tracks" if worth_refining(self.rows.images) else "off")
+        return refine if refine == "off" else f"{refine} {wanted.refine_rule}"
+
     @property
     def _sharing(self) -> str:
-        """What decides which cameras a new database gets."""
+        """Text that identifies how a new database gets its cameras."""
         mode, model, params = self.cameras.mode, self.cameras.model, self.cameras.params
         # The text that databases have held from the beginning.
         return f"{SHARING} CameraOptions({mode=!r}, {model=!r}, {params=!r}, known={self.cameras.known!r})"
 
     def run(self) -> ImportOutcome:
-        """Writes what is missing, or nothing."""
+        """Writes the missing data, if any."""
         done = self._done()
         outcome = self._write() if done is None else self._complete(done)
         if self.options.dry_run:
@@ -199,13 +220,13 @@ class ImportSteps:
         return outcome._replace(verified=verified, warnings=(*outcome.warnings, *self._warnings()))
 
     def _done(self) -> TrackStatistics | None:
-        """The figures of an import that wrote the same and is still whole; None without one."""
+        """The figures of an earlier import of the same data, if it is still complete; else None."""
         existing, notes = self.existing, self.existing.notes
         statistics = TrackStatistics.parse(notes.get("statistics", ""))
         names = {matched.name for matched in self.rows.images}
         whole = (
             statistics is not None
-            and all(notes.get(name) == value for name, value in self.identity.items())
+            and all(notes.get(name, ABSENT.get(name)) == value for name, value in self.identity.items())
             and names <= existing.images.keys()
             and sum(points.ours for points in existing.points.values()) == statistics.keypoints
             and existing.matches - existing.foreign == statistics.matches
@@ -218,7 +239,7 @@ class ImportSteps:
         return statistics if whole else None
 
     def _complete(self, statistics: TrackStatistics) -> ImportOutcome:
-        """Verifies what is not yet verified, or was in another way."""
+        """Verifies the pairs not yet verified, or verified in another way."""
         database = self.options.database
         numbers = [self.existing.images[matched.name].number for matched in self.rows.images]
         pairs = {pair_id(numbers[a], numbers[b]) for a, b in self.rows.pairs} & self.existing.pairs
@@ -251,13 +272,17 @@ class ImportSteps:
         tracks = build_tracks(self.rows, options.tracks.merge_radius)
         if not len(tracks.of_row):
             raise AstrError(
-                f"{self.matches}: has no match with a score of at least {options.tracks.min_score:g}; lower --min-score"
+                f"{self.matches}: no match has a score of {options.tracks.min_score:g} or more; "
+                "lower --min-score or match again"
             )
         tracks = thin_tracks(tracks, self.rows.images, options.tracks.max_keypoints, options.tracks.min_track)
         if not len(tracks.image):
             raise AstrError(
-                f"{self.matches}: no track sees {options.tracks.min_track} images; take a smaller --min-track"
+                f"{self.matches}: no track spans {options.tracks.min_track} images; use a smaller --min-track"
             )
+        kept = None if options.dry_run or self.identity["refine"] == "off" else self._kept_steps()
+        refined = None if kept is None else self._refine(tracks, kept)
+        tracks = tracks if refined is None else refined.tracks
         lists = pair_matches(tracks, self.rows)
         change = difference(self.mode, existing, self.rows.images, len(tracks.image), self.rows.pairs, lists.counts())
         losing = _losing_warnings(self.matches, change)
@@ -272,10 +297,30 @@ class ImportSteps:
             if not is_resumed(part, key):
                 warnings += self._fill(part, tracks, lists, outcome.statistics, key)
             model = self._verify(part, self._pairs(part)) if options.verify else self._model(part)
-        return outcome._replace(warnings=tuple(warnings), changed=True, backup=backup, posed=self._write_poses(model))
+        if kept is not None:
+            kept.remove()
+        return outcome._replace(
+            warnings=tuple(warnings),
+            changed=True,
+            backup=backup,
+            posed=self._write_poses(model),
+            refinement=None if refined is None else refined.summary,
+        )
+
+    def _kept_steps(self) -> KeptSteps:
+        database = self.options.database
+        return KeptSteps(database.with_name(f"{database.name}.refinement"), repr(sorted(self.identity.items())))
+
+    def _refine(self, tracks: Tracks, kept: KeptSteps) -> Refinement:
+        masks, warning = find_matched_masks(self.matches, self.rows.attributes)
+        if warning is not None:
+            self.tell(warning)
+        pixels = PhotoPixels(self.root, self.rows.images, masks)
+        refiner = TrackRefiner(self.rows.images, pixels, self.options.refinement.refine_rule, os.cpu_count() or 1)
+        return refiner.refine(tracks, kept, self.tell)
 
     def _fill(self, part: Path, tracks: Tracks, lists: PairLists, statistics: TrackStatistics, key: str) -> list[str]:
-        """Images, keypoints, matches and what to know of them; returns warnings."""
+        """Writes images, keypoints, matches and notes on them; returns warnings."""
         known = self.existing.images if self.mode != "create" else {}
         new = [matched for matched in self.rows.images if matched.name not in known]
         warnings = import_images(part, self.root, new, self.cameras) if new else []
@@ -306,7 +351,7 @@ class ImportSteps:
         return self.poses.for_database(part, self.options.database.name) if self.poses is not None else None
 
     def _pairs(self, database: Path) -> set[int]:
-        """Pair ids of what was matched."""
+        """The pair ids of the matched pairs."""
         ids = image_ids(database, self.root, self.rows.images)
         return {pair_id(ids[a], ids[b]) for a, b in self.rows.pairs}
 
@@ -321,7 +366,7 @@ class ImportSteps:
         return self._posed
 
     def _keep_poses(self) -> Path | None:
-        """The posed model of an earlier run, made again when it is gone."""
+        """The posed model of an earlier run, made again when it is missing."""
         if self.poses is None or self._posed.exists():
             return self._posed if self.poses is not None else None
         with tempfile.TemporaryDirectory() as scratch:
@@ -334,19 +379,19 @@ class ImportSteps:
         total = len(self.rows.images)
         if self.poses is not None and len(self.poses.posed) < total:
             notes.append(
-                f"{self.poses.folder}: has poses for {len(self.poses.posed)} of {total} photos; pairs with the others "
-                "are verified without"
+                f"{self.poses.folder}: has poses for {len(self.poses.posed)} of {total} photos; astr verifies pairs "
+                "with the others without poses"
             )
         kept = self.mode != "create" and all(matched.name in self.existing.images for matched in self.rows.images)
         if kept and self.options.cameras != CameraOptions():
             notes.append(
-                "the cameras that the database has are kept; --camera options are for new images only; "
-                "with --mode create they hold for all, in a new database (what it was is kept as a backup)"
+                "the database keeps its existing cameras, as the --camera options apply to new images only; use "
+                "--mode create to apply them to all images in a new database (the old one is kept as a backup)"
             )
         return notes
 
     def _key(self) -> str:
-        """Names this work: the inputs, the wishes, and the very database that it starts from."""
+        """Identifies this work: the inputs, the options, and the state of the database that it starts from."""
         database = self.options.database
         status = database.stat() if database.exists() else None
         stamp = (status.st_mtime_ns, status.st_size) if status is not None else None
@@ -357,13 +402,13 @@ class ImportSteps:
 
 
 def _losing_warnings(matches: Path, change: Difference) -> tuple[str, ...]:
-    """Photos that an earlier import matched and this one does not: it takes the place of the earlier, as a whole."""
+    """Warns of photos that only the earlier import matched: this import replaces the earlier one as a whole."""
     lost = change.images_losing
     if not lost:
         return ()
     more = ", ..." if len(lost) > SHOWN else ""
     return (
         f"{counted(len(lost), 'image')} of the database {'loses' if len(lost) == 1 else 'lose'} all matches "
-        f"({', '.join(lost[:SHOWN])}{more}): an import takes the place of the one before, and {matches} has no pair of "
-        "them; to keep both, match all pairs into one file, and import that",
+        f"({', '.join(lost[:SHOWN])}{more}): this import replaces the earlier one, and {matches} has no pair with "
+        "them; to keep both, match all pairs into one file and import that",
     )

@@ -1,9 +1,9 @@
-"""Where an import finds its matches and the photos, when it is not told."""
+"""Where an import finds its matches and photos without --matches and --images."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from astr_cli.errors import AstrError
@@ -18,7 +18,7 @@ def find_matches(database: Path) -> Path:
     for path in (beside, here):
         if path.is_file():
             return path
-    where = f"neither {beside} nor {here} exists" if beside != here else "there is no matches.h5 here"
+    where = f"neither {beside} nor {here} exists" if beside != here else "there is no matches.h5 beside it"
     raise AstrError(f"{database}: {where}; name the matches file with --matches")
 
 
@@ -34,7 +34,7 @@ def find_root(matches: Path, stored: str, first: str) -> Path:
 
 
 def check_photos(root: Path, images: Sequence[MatchedImage], matches: Path) -> None:
-    """Raises AstrError unless every photo is there, with the size it was matched at."""
+    """Raises AstrError unless every photo exists, with the raw size it had when matched."""
     found = catalogue(root, (matched.name for matched in images))
     if found.errors:
         raise AstrError(f"{matches}: {found.complaint()}")
@@ -58,6 +58,15 @@ def content_hash(path: Path, skip: int = 0) -> str:
 
 
 def folder_hash(folder: Path) -> str:
-    """Likewise of all files of a folder, by name."""
+    """SHA-256 of the names and contents of all files of a folder, sorted by name."""
     files = sorted(path for path in folder.iterdir() if path.is_file())
     return hashlib.sha256("\n".join(f"{path.name} {content_hash(path)}" for path in files).encode()).hexdigest()
+
+
+def find_matched_masks(matches: Path, attributes: Mapping[str, str]) -> tuple[Path | None, str | None]:
+    """The folder of masks that the photos were matched with, and a warning if it is missing now."""
+    stored = attributes.get("masks", "none")
+    if stored == "none":
+        return None, None
+    found = next((folder for folder in (matches.parent / stored, Path(stored)) if folder.is_dir()), None)
+    return found, None if found else f"{stored}: the folder of the masks is missing; refinement uses whole photos"

@@ -1,7 +1,7 @@
 """Keypoints and matches into a COLMAP database, after those that it holds, in one transaction.
 
-Ours come behind: a keypoint that was there keeps its index, a match its place. What an earlier import of ours wrote is
-taken out first, so a database is always what others wrote and the last import.
+astr appends its own: an existing keypoint keeps its index, a match its place. Data from an earlier astr import is
+removed first, so a database always holds the data of other origin and the last import.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ def write_points(
     matches of P pairs of them. COLMAP's origin is that pixel's corner: 0.5 is added.
 
     ids: COLMAP's of the images. matches: a list, or anything that makes them one by one, equal each time. only_ours:
-    matches and geometries of others go. notes: what the next import shall know of this one. key: as `new_database` has
-    it. Geometries of the pairs written go, as they are to be verified again with all of their matches.
+    delete matches and geometries of other origin. notes: facts for the next import. key: as in `new_database`.
+    Geometries of the written pairs are deleted, as they must be verified again with all of their matches.
 
-    Raises ValueError, before anything is written, for a match that points at no keypoint: COLMAP would read beyond
+    Raises ValueError, before anything is written, for a match to a missing keypoint: COLMAP would read beyond
     the end of its array.
     """
     for (image0, image1), rows in zip(pairs, matches, strict=True):
@@ -90,8 +90,8 @@ def write_notes(database: Path, notes: Mapping[str, str], key: str = "") -> None
 
 
 def _remove_ours(connection: sqlite3.Connection) -> None:
-    """What the last import wrote goes, and with it the geometries of its pairs."""
-    # Where somebody has extracted anew since then, nothing of ours is left.
+    """Removes the data of the last import, and with it the geometries of its pairs."""
+    # Where keypoints were extracted again since then, none of astr's are left.
     first = dict(
         connection.execute(
             "SELECT image_id, first FROM astr_keypoints JOIN keypoints USING (image_id) "
@@ -115,7 +115,7 @@ def _remove_ours(connection: sqlite3.Connection) -> None:
 
 
 def _cut(connection: sqlite3.Connection, table: str, number: int, rows: int) -> None:
-    """Leaves the first `rows` rows of an array, or nothing at all."""
+    """Keeps only the first `rows` rows of an array, or deletes it."""
     found = connection.execute(f"SELECT rows, data FROM {table} WHERE image_id = ?", (number,)).fetchone()
     if found is None or found[0] <= rows:
         return
@@ -132,7 +132,7 @@ def _append_keypoints(connection: sqlite3.Connection, number: int, points: NDArr
     rows, columns, data = found if found is not None and found[0] else (0, COLUMNS[0], b"")
     new = np.zeros((len(points), columns), "<f4")
     new[:, :2] = np.asarray(points, np.float32) + np.float32(0.5)
-    # Scale 1 and orientation 0, or the shape of a circle: ours have neither, and nothing in COLMAP's mapping asks.
+    # Scale 1 and orientation 0, or the shape of a circle: astr's points have neither, and mapping needs neither.
     if columns > 2:
         new[:, 2] = 1
     if columns == 6:
@@ -147,7 +147,7 @@ def _append_keypoints(connection: sqlite3.Connection, number: int, points: NDArr
 
 
 def _pad_descriptors(connection: sqlite3.Connection, number: int, rows: int, more: int) -> None:
-    """COLMAP wants as many descriptors as keypoints, where there are any. Ours are of zeros, which match nothing."""
+    """Appends descriptors of zeros, which match nothing: COLMAP needs one per keypoint where there are any."""
     found = connection.execute("SELECT rows, cols, data FROM descriptors WHERE image_id = ?", (number,)).fetchone()
     if found is not None and found[0] == rows > 0:
         data = found[2] + bytes(found[1] * more)
@@ -169,7 +169,7 @@ def _append_matches(
 
 
 def _write_matches(connection: sqlite3.Connection, pair: int, rows: NDArray[np.uint32]) -> None:
-    """Replaces the matches of a pair and drops its geometry; without rows the pair goes."""
+    """Replaces the matches of a pair and deletes its geometry; without rows, deletes the pair."""
     if len(rows):
         connection.execute(
             "INSERT OR REPLACE INTO matches (pair_id, rows, cols, data) VALUES (?, ?, 2, ?)",

@@ -1,4 +1,4 @@
-"""Known poses: a COLMAP model for verification, and the same with a database's numbers, to triangulate from."""
+"""Known poses: a COLMAP model for verification, and a copy with a database's numbers, ready to triangulate."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ MODEL_FILES = frozenset(
 
 
 class KnownPosesError(AstrError):
-    """Known poses that do not fit."""
+    """Known poses that do not fit the database or the photos."""
 
 
 class KnownPoses:
     """The posed images of a COLMAP model folder."""
 
     def __init__(self, folder: Path, names: Sequence[str]) -> None:
-        """Raises KnownPosesError: not a model that can be read, fewer than two of `names` in it."""
-        read_cameras(folder)  # refuses what is no model in our own words
+        """Raises KnownPosesError: not a readable model, or fewer than two of `names` in it."""
+        read_cameras(folder)  # refuses other folders with astr's own message
         try:
             with quiet(errors=False):
                 self._model = pycolmap.Reconstruction(str(folder))
         except (RuntimeError, ValueError, IndexError) as error:
-            raise KnownPosesError(f"{folder}: not a COLMAP model that can be read ({first_line(error)})") from None
+            raise KnownPosesError(f"{folder}: unreadable COLMAP model ({first_line(error)}); save it again") from None
         self.folder = folder
         self._images = {image.name: image for image in self._model.images.values() if image.has_pose}
         self.posed = tuple(name for name in names if name in self._images)
         if len(self.posed) < 2:
-            some = f"; it has {min(self._images)}" if self._images else ""
+            some = f" (it has {min(self._images)}); use the same image names" if self._images else ""
             raise KnownPosesError(f"{folder}: has poses for {len(self.posed)} of the {len(names)} images{some}")
 
     def for_database(self, database: Path, name: str) -> Any:
@@ -75,7 +75,7 @@ class KnownPoses:
         return model
 
     def _cameras(self, database: str, opened: Any, images: dict[str, Any]) -> dict[int, Any]:
-        """The model's cameras by the database's numbers, those of images without a pose as they are there."""
+        """The model's cameras by the database's numbers; images without a pose keep the database's cameras."""
         cameras = {camera.camera_id: camera for camera in opened.read_all_cameras()}
         known: dict[int, Any] = {}
         for name in self.posed:
@@ -85,13 +85,13 @@ class KnownPoses:
             camera, there = self._model.cameras[self._images[name].camera_id], cameras[number]
             if (camera.model, camera.width, camera.height) != (there.model, there.width, there.height):
                 raise KnownPosesError(
-                    f"{self.folder}: the camera of {name} is {_camera_text(camera)} where {database} has "
-                    f"{_camera_text(there)}; cameras there are kept: take --mode create, or poses made with it"
+                    f"{self.folder}: the camera of {name} is {_camera_text(camera)}, but {database} has "
+                    f"{_camera_text(there)}; use --mode create, or poses with the database's cameras"
                 )
             if number in known and list(known[number].params) != list(camera.params):
                 raise KnownPosesError(
                     f"{self.folder}: {name} has another camera than the other images of camera {number} in "
-                    f"{database}; take --mode create"
+                    f"{database}; use --mode create"
                 )
             known[number] = pycolmap.Camera(
                 camera_id=number, model=camera.model, width=camera.width, height=camera.height, params=camera.params
@@ -101,9 +101,9 @@ class KnownPoses:
 
 @contextmanager
 def cameras_of(model: Any, database: Path) -> Iterator[None]:
-    """Lends a database the cameras of a model: guided verification takes the model's poses, but the cameras there.
+    """Gives a database the cameras of a model for a while: verification uses the model's poses but these cameras.
 
-    Its own are kept in a table meanwhile, so that they come back after a kill, too.
+    Its own cameras wait in a table, so that they are restored after a kill, too.
     """
     with closing(sqlite3.connect(database)) as connection:
         connection.execute("CREATE TABLE IF NOT EXISTS astr_cameras AS SELECT camera_id, params FROM cameras")
@@ -124,9 +124,9 @@ def cameras_of(model: Any, database: Path) -> Iterator[None]:
 
 
 def write_model(model: Any, folder: Path) -> None:
-    """Writes a model in place of an older one. Raises KnownPosesError: something else lies there."""
+    """Writes a model in place of an older one. Raises KnownPosesError: the folder contains other files."""
     if folder.exists() and not (folder.is_dir() and all(path.name in MODEL_FILES for path in folder.iterdir())):
-        raise KnownPosesError(f"{folder}: holds something other than a COLMAP model; move it out of the way")
+        raise KnownPosesError(f"{folder}: contains files that are not a COLMAP model; move or rename it")
     with tempfile.TemporaryDirectory(prefix=".posed-", dir=folder.parent) as scratch:
         made = Path(scratch) / folder.name
         made.mkdir()

@@ -25,12 +25,12 @@ def sift_database(
 ) -> None:
     """Extracts, matches and verifies by COLMAP's defaults, into a new database.
 
-    side: the greatest width or height that photos are extracted at, in pixels. Raises AstrError for names with blanks,
-    which COLMAP's list of pairs cannot hold.
+    side: the largest width or height at extraction, in pixels. Raises AstrError for names with spaces,
+    which COLMAP's list of pairs cannot contain.
     """
     odd = next((matched.name for matched in images if len(matched.name.split()) != 1), None)
     if odd is not None:
-        raise AstrError(f"{photos / odd}: COLMAP's list of pairs cannot hold a name with blanks; rename the photo")
+        raise AstrError(f"{photos / odd}: COLMAP's list of pairs cannot contain a name with spaces; rename the photo")
     listed = database.with_name(f".{database.name}.pairs.txt")
     try:
         listed.write_text("".join(f"{name0} {name1}\n" for name0, name1 in pairs), encoding="utf-8")

@@ -18,12 +18,12 @@ MIN_INLIERS = 15  # the fewest that COLMAP maps with
 # that many by chance. One in ten is far above chance and below any pair that helps.
 MIN_INLIER_RATIO = 0.1
 SEED = 0
-BATCH = 100  # pairs between two looks at Ctrl-C; what is done by then is kept
+BATCH = 100  # pairs between two checks for Ctrl-C; finished pairs are kept
 TOLD = 10.0  # seconds between two lines of progress
 
 
 class Verified(NamedTuple):
-    """What verification left."""
+    """The result of verification."""
 
     pairs: int  # with at least 15 inliers, the fewest that COLMAP maps with
     inliers: int  # of those pairs together
@@ -37,9 +37,9 @@ def verify(
 ) -> None:
     """Verifies all pairs of the database that have no geometry yet.
 
-    None that it writes is undefined (docs/formats.md, COLMAP databases). pairs: the pair ids of a dense matcher, for
-    which COLMAP's fewest inliers are too few. model: a pycolmap.Reconstruction with the database's ids, to verify by
-    its poses. `tell` gets a line now and then. Stopped and called again, it resumes.
+    No written geometry is undefined (docs/formats.md, COLMAP databases). pairs: the pair ids of a dense matcher, for
+    which COLMAP's minimum of inliers is too low. model: a pycolmap.Reconstruction with the database's ids, to verify by
+    its poses. `tell` gets a line of progress regularly. Stopped and called again, it resumes.
     """
     before, empty = _geometries(database)
     with _progress(database, len(before), tell):
@@ -51,7 +51,7 @@ def verify(
 
 
 def count_verified(database: Path, pairs: Collection[int]) -> Verified:
-    """What of `pairs` has a geometry to map with, in a database that nobody has open."""
+    """Counts those of `pairs` with a geometry to map with, in a database that is not open elsewhere."""
     wanted = set(pairs)
     with closing(read_only(database)) as connection:
         query = "SELECT pair_id, rows FROM two_view_geometries WHERE config > 1 AND rows >= ?"
@@ -67,7 +67,7 @@ def _geometries(database: Path) -> tuple[set[int], list[tuple[Any, ...]]]:
 
 
 def _settle(database: Path, pairs: Collection[int], before: Collection[int], empty: list[tuple[Any, ...]]) -> None:
-    """Calls pairs that fail degenerate (1): undefined (0), COLMAP 4.2 would skip them for good.
+    """Marks pairs that fail as degenerate (1): as undefined (0), COLMAP 4.2 would skip them always.
 
     Geometries without inliers, which COLMAP computes again every time, are put back.
     """
@@ -96,7 +96,7 @@ def _settle(database: Path, pairs: Collection[int], before: Collection[int], emp
 
 @contextmanager
 def _progress(database: Path, before: int, tell: Callable[[str], None]) -> Iterator[None]:
-    """Tells how many pairs are done, from a thread: COLMAP says nothing before all are.
+    """Reports how many pairs are done, from a thread: COLMAP reports nothing before the end.
 
     It looks through COLMAP's own library, as two copies of SQLite in one process undo each other's locks.
     """

@@ -1,1 +1,1 @@
-"""matches.h5 in the forms that other pipelines read."""
+"""matches.h5 in the formats of other pipelines."""

@@ -15,7 +15,7 @@ from astr_cli.store.errors import disk_full, is_full
 
 @dataclass(frozen=True)
 class ExportSummary:
-    """What an export wrote."""
+    """The result of an export."""
 
     out: Path
     format: str
@@ -31,7 +31,7 @@ class ExportSummary:
 def export_matches(options: ExportOptions) -> ExportSummary:
     """Joins matches.h5 to tracks and writes them into a folder; either all files are written, or none.
 
-    Raises AstrError: unknown format, bad matches, names that the format cannot hold, files that are there already;
+    Raises AstrError: unknown format, bad matches, names that the format cannot hold, existing files;
     Stopped: disk full.
     """
     if options.format not in FORMATS:
@@ -67,9 +67,9 @@ def _check_targets(options: ExportOptions, files: list[Path]) -> None:
     for file in files:
         target = options.out / file
         if target.exists() and target.resolve() == options.matches.resolve():
-            raise AstrError(f"{options.matches}: would be overwritten; choose another folder")
+            raise AstrError(f"{options.matches}: the export would overwrite this file; choose another --out")
         if target.exists() and not options.overwrite:
-            raise AstrError(f"{target}: is there already; --overwrite replaces it")
+            raise AstrError(f"{target}: already exists; replace it with --overwrite")
 
 
 def _stored_root(matches: Path, stored: str) -> Path:

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 class ExportFormat(NamedTuple):
-    """How a format is written, and what to do with it."""
+    """How to write a format, and the next steps with it."""
 
     help: str
-    """The files that it has."""
+    """The files of the format."""
     write: Callable[[Tracked, Path, Path], None]
     """From the keypoints and the image root into a folder: (tracked, folder, root)."""
     next_steps: str = ""

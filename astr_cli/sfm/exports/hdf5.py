@@ -1,4 +1,4 @@
-"""HDF5 for hloc, and for the pipelines that grew around the Image Matching Challenge (kornia, Kaggle).
+"""HDF5 for hloc, and for the pipelines of the Image Matching Challenge (kornia, Kaggle).
 
 Both count pixels as astr does, the centre of the top-left one at (0, 0).
 """
@@ -21,8 +21,8 @@ from astr_cli.store.shield import ShieldedFile
 
 
 def write_hloc(tracked: Tracked, folder: Path) -> None:
-    """features.h5: a group for each image with `keypoints`, `scores` and `image_size` (w, h). matches.h5: a group for
-    each pair with `matches0` (K,) int32, the index of the partner in image1 or -1, for ALL keypoints of image0, and
+    """features.h5: one group per image with `keypoints`, `scores` and `image_size` (w, h). matches.h5: one group per
+    pair with `matches0` (K,) int32, the index of the partner in image1 or -1, for ALL keypoints of image0, and
     `matching_scores0` (K,) float16. pairs.txt: the pairs.
     """
     with _new_file(folder / "features.h5") as file:
@@ -60,7 +60,7 @@ def write_imc(tracked: Tracked, folder: Path) -> None:
 
 @contextmanager
 def _new_file(path: Path) -> Iterator[h5py.File]:
-    """A file that survives a full disk: HDF5 itself would take the process down (store/shield.py). Raises OSError."""
+    """A file that survives a full disk: HDF5 itself would crash the process (store/shield.py). Raises OSError."""
     with ShieldedFile(path) as raw:
         with h5py.File(raw, "w") as file:
             yield file

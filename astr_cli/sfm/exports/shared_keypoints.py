@@ -1,4 +1,4 @@
-"""matches.h5 as other programs want it: shared keypoints for each image, and pairs of their indices."""
+"""matches.h5 in the form that other programs need: shared keypoints per image, and pairs of their indices."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Tracked:
 
 
 def read_tracked(path: Path, min_score: float = 0.0, merge_radius: float = MERGE_RADIUS) -> Tracked:
-    """Reads what `astr match` wrote and joins it to tracks: a keypoint for each image of a track, shared by all pairs.
+    """Reads a file of `astr match` and joins it to tracks: one keypoint per image of a track, shared by all pairs.
 
     min_score: leave out matches below it. merge_radius: as of `build_tracks`. Raises StoreError for another kind of
     file, AstrError when no match is left.
@@ -42,7 +42,7 @@ def read_tracked(path: Path, min_score: float = 0.0, merge_radius: float = MERGE
         rows = read_rows(file, min_score)
         root = file.attributes.get("images", "")
     if not len(rows):
-        raise AstrError(f"{path}: holds no match with a score of {min_score:g} or more; nothing to export")
+        raise AstrError(f"{path}: no match has a score of {min_score:g} or more; match again or lower it")
     tracks = build_tracks(rows, merge_radius)
     count = len(rows.images)
     return Tracked(

@@ -14,7 +14,7 @@ from astr_cli.images.errors import ImageError
 from astr_cli.images.info import read_info
 from astr_cli.sfm.exports.shared_keypoints import Tracked
 
-DESCRIPTOR = 128  # both programs know SIFT's, and want one with every keypoint; ours are zeros
+DESCRIPTOR = 128  # both programs use SIFT's length, and need one per keypoint; astr writes zeros
 GUESSED_FOCAL = 1.2  # of the long side, COLMAP's guess
 # cereal's marks in JSON: the first object of a named type, an object of the pointer's own type, a first pointer.
 NAMED_TYPE, OWN_TYPE, NEW_POINTER = 0x80000001, 0x40000000, 0x80000000
@@ -69,7 +69,7 @@ def write_openmvg(tracked: Tracked, folder: Path, root: Path) -> None:
 
 
 def _sfm_data(tracked: Tracked, root: Path) -> dict[str, object]:
-    """OpenMVG's scene: a camera for each size and focal length, shared by the images that have them."""
+    """OpenMVG's scene: one camera per size and focal length, shared by the images that have them."""
     cameras: dict[tuple[int, int, float], int] = {}
     views: list[object] = []
     for number, matched in enumerate(tracked.images):
@@ -117,7 +117,7 @@ def _exif_focal(root: Path, name: str) -> float | None:
 def _refuse_spaces(tracked: Tracked) -> None:
     for matched in tracked.images:
         if len(matched.name.split()) != 1:
-            raise AstrError(f"'{matched.name}': names with spaces cannot be written in this format; rename the photo")
+            raise AstrError(f"'{matched.name}': this format cannot contain names with spaces; rename the photo")
 
 
 def _index_lines(matches: NDArray[np.uint32]) -> Iterator[str]:

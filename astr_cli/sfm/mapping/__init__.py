@@ -1,1 +1,1 @@
-"""COLMAP's mapper, and what its models tell: cameras, agreement of pairs, place on the earth."""
+"""COLMAP's mapper, and figures of its models: cameras, agreement of pairs, position on the earth."""

@@ -1,4 +1,4 @@
-"""The cameras that a mapping came to beside those it began with: which focal lengths and distortions went astray."""
+"""The cameras after a mapping compared with those before it: implausible focal lengths and distortions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from astr_cli.sfm.colmap import pycolmap
 
 ASTRAY = 1.5  # times the focal length of EXIF or of the user, or its inverse
-ASTRAY_GUESS = 3.0  # likewise of the guess: from 1.2 long sides to wide-angle and to 100 mm
+ASTRAY_GUESS = 3.0  # the same for the guess: from 1.2 long sides to wide-angle and to 100 mm
 STRONGEST = 1.0  # a distortion this large bends no lens
 POLYNOMIAL = ("k", "k1")  # the names of the first coefficient of the polynomial models
 RATIONAL = "FULL_OPENCV"  # whose coefficients may be large and cancel out
@@ -33,7 +33,7 @@ class CameraFigures(NamedTuple):
 
     @property
     def astray(self) -> bool:
-        """Whether it is hardly the true camera."""
+        """Whether the camera is implausible."""
         limit = ASTRAY if self.known else ASTRAY_GUESS
         good = self.prior / limit <= self.focal <= self.prior * limit
         return not good or (self.distortion is not None and abs(self.distortion) > STRONGEST)
@@ -61,7 +61,7 @@ def camera_figures(model: Any, before: dict[int, Any]) -> tuple[CameraFigures, .
 
 
 def cameras_astray(cameras: Iterable[CameraFigures]) -> tuple[CameraFigures, ...]:
-    """Those that are hardly true, furthest from their prior first."""
+    """The implausible cameras, furthest from their prior first."""
     found = [camera for camera in cameras if camera.astray]
     return tuple(sorted(found, key=lambda camera: -max(camera.focal / camera.prior, camera.prior / camera.focal)))
 

@@ -1,4 +1,4 @@
-"""Where on the earth a model stands: from arbitrary units to metres, by the places where photos were taken."""
+"""The position of a model on the earth: from arbitrary units to metres, by the photos' GPS positions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from astr_cli.sfm.colmap import open_database, pycolmap
 FEWEST = 3  # photos with a place; fewer leave a turn open
 MAX_ERROR = 10.0  # metres; a phone's GPS is good to 5 or so
 NARROW = 0.05  # places less wide than this, by their length, lie on a line
-SIDEWAYS = 2.0  # likewise those less wide than this many of their own errors
+SIDEWAYS = 2.0  # the same for places less wide than this many of their own errors
 ACROSS = 0.3  # views with a part this long across the line tell the turn about it
 MAX_ANGLE = 15.0  # degrees between views by the gimbal and by the model, in the median
 CARTESIAN = "CARTESIAN"
@@ -31,13 +31,13 @@ class Georeference(NamedTuple):
     photos: int
     """With a known place."""
     within: int
-    """Those that came to lie within 10 m of it."""
+    """Images within 10 m of their place."""
     median_error: float
     """Metres, of these."""
     on_a_line: bool
-    """Whether the places lie on a line: then they leave the turn about it open."""
+    """Whether the places lie on a line: then they do not fix the rotation about it."""
     upright: bool = True
-    """Whether that turn is known all the same, by the drone's gimbal; if not, heights are not heights."""
+    """Whether the drone's gimbal gives that rotation; if not, the model's heights are wrong."""
 
 
 def georeference(model: Any, database: Path, images: Path) -> Georeference | None:
@@ -93,7 +93,7 @@ def _line(metres: NDArray[np.float64], error: float) -> NDArray[np.float64] | No
 
 
 def _turn(model: Any, axis: NDArray[np.float64], middle: NDArray[np.float64], images: Path) -> bool:
-    """Turns the model about a line, in place, so that its views fit the gimbal's angles; False: they do not tell."""
+    """Turns the model about a line, in place, so that its views fit the gimbal's angles; False: they do not fix it."""
     posed = [model.image(number) for number in model.reg_image_ids()]
     found = [(image.viewing_direction(), view_direction(images / image.name)) for image in posed]
     views = [(view, told) for view, told in found if told is not None]

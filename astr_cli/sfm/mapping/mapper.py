@@ -1,4 +1,4 @@
-"""From a verified database to models by COLMAP, the largest model first."""
+"""Maps a verified database with COLMAP; the largest model comes first."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WILD = 2.0  # a found focal length this many times the guess, or its inverse, is
 
 
 class MappingError(AstrError):
-    """No model came out of a database."""
+    """COLMAP could not build a model from a database."""
 
     exit_code = 3
 
@@ -40,16 +40,16 @@ class ModelSummary:
     registered: tuple[str, ...]
     """The images with a pose, by name."""
     missing: tuple[str, ...]
-    """Those without."""
+    """The images without a pose."""
     points: int
     mean_track: float
     """Images that see a point."""
     reprojection_error: float
     """Mean, in pixels of the original images."""
     models: int
-    """How many came out; the others are numbered on, by size."""
+    """The number of models; they are numbered by size."""
     georeference: Georeference | None
-    """Where on the earth the model stands, in metres; None: its scale and place are arbitrary."""
+    """The model's position on the earth, in metres; None: its scale and position are arbitrary."""
     cameras: tuple[CameraFigures, ...]
     """Those of the registered images."""
 
@@ -63,10 +63,10 @@ def map_database(
 ) -> ModelSummary:
     """Maps a verified database into `out`/0, `out`/1, ..., largest first; older models of that name are replaced.
 
-    Models whose photos know where they were taken (EXIF GPS) are turned and scaled to these places. images: the folder
-    of the photos, for the colours of the points. What the database holds stays as it is.
+    Models whose photos have GPS positions in their EXIF are rotated and scaled to them. images: the folder
+    of the photos, for the colours of the points. The database stays as it is.
 
-    Raises MappingError: no model came out.
+    Raises MappingError: COLMAP built no model.
     """
     options = options or MapOptions()
     names = _all_names(database)
@@ -75,8 +75,8 @@ def map_database(
         models = sorted(_models(database, images, names, scratch, options), key=_size, reverse=True)
         if not models:
             raise MappingError(
-                f"{database}: no model came out of {len(names)} images; the photos overlap too little, or too few "
-                "pairs were matched: add photos in between, or match at a greater --long-side"
+                f"{database}: COLMAP could not build a model from {len(names)} images: the photos overlap too little "
+                "or too few pairs match; add photos in between, or match with a larger --long-side"
             )
         if options.refine:
             tell(f"refining {counted(len(models), 'model')}")
@@ -113,9 +113,9 @@ def _settings(options: MapOptions) -> MapperSettings:
 
 
 def _calibrate(database: Path, seed: int) -> bool:
-    """Writes focal lengths found from fundamental matrices; False: they are not to be believed.
+    """Writes focal lengths estimated from fundamental matrices; False: they are implausible.
 
-    On photos from one side of a flat relief it found 75 pixels for 480, where the usual guess is 614.
+    For photos from one side of a flat relief COLMAP estimates 75 pixels instead of 480; the usual guess is 614.
     """
     before = _focal_lengths(database)
     colmap.calibrate(database, seed)

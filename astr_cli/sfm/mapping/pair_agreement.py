@@ -1,7 +1,7 @@
-"""How well each pair of images agrees with itself and with the model: where repeated structure fooled the matcher.
+"""How well each image pair agrees with itself and with the model, to find where repeated structure misled the matcher.
 
-Two facades that look alike give matches with a sound two-view geometry, so verification lets them pass. The model
-cannot follow both them and the true pairs: of one or the other, the inliers lie off the epipolar lines of its poses.
+Two facades that look alike give matches with a valid two-view geometry, so they pass verification. The model
+cannot fit both them and the true pairs: the inliers of one or the other lie off the epipolar lines of its poses.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class PairFigures(NamedTuple):
     name1: str
     matches: int
     inliers: int
-    """Of its verification; 0: did not pass."""
+    """Inliers of its verification; 0: it did not pass."""
     agreeing: float | None
     """Share of the inliers that lie on the model's epipolar lines; None: not verified, or a photo has no pose."""
 
@@ -49,7 +49,7 @@ class PairFigures(NamedTuple):
 
 
 def pair_figures(database: Path, model: Path) -> tuple[PairFigures, ...]:
-    """Every pair with matches, by names, in a database that nobody has open."""
+    """Every pair with matches, by names, in a database that is not open elsewhere."""
     loaded = read_model(model)
     with closing(read_only(database)) as connection:
         names = dict(connection.execute("SELECT image_id, name FROM images"))
@@ -61,7 +61,7 @@ def pair_figures(database: Path, model: Path) -> tuple[PairFigures, ...]:
 
 
 def doubtful_pairs(figures: Iterable[PairFigures]) -> tuple[PairFigures, ...]:
-    """Those that contradict the model, most inliers first."""
+    """Pairs that contradict the model, most inliers first."""
     return tuple(sorted((pair for pair in figures if pair.doubtful), key=lambda pair: -pair.inliers))
 
 

@@ -1,4 +1,4 @@
-"""A model once more, with what its poses tell: every pair verified by them, points made anew, all adjusted."""
+"""A second pass with a model's poses: verify every pair with them, triangulate again, and adjust everything."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from astr_cli.sfm.database.verification import verify
 
 
 def refine(model: Any, database: Path, images: Path, scratch: Path, settings: colmap.MapperSettings) -> Any:
-    """The refined pycolmap.Reconstruction, in a frame of its own; the database that the model came from stays.
+    """The refined pycolmap.Reconstruction, in a frame of its own; the database of the model stays as it is.
 
-    Photos that had no pose get another chance, as their pairs may pass with better cameras.
+    Retries unregistered photos, as their pairs may pass with better cameras.
     """
     work = scratch / "refining"
     work.mkdir()
@@ -35,7 +35,7 @@ def refine(model: Any, database: Path, images: Path, scratch: Path, settings: co
 
 
 def _forget_geometries(database: Path) -> set[int]:
-    """Drops those of the pairs with matches, whose ids are returned."""
+    """Deletes the geometries of all pairs with matches; returns the ids of these pairs."""
     with closing(sqlite3.connect(database)) as connection:
         pairs = {pair for (pair,) in connection.execute("SELECT pair_id FROM matches WHERE rows > 0")}
         connection.execute("DELETE FROM two_view_geometries WHERE pair_id IN (SELECT pair_id FROM matches WHERE rows)")

@@ -1,1 +1,1 @@
-"""Which photos to match with which."""
+"""Choosing the pairs of photos to match."""

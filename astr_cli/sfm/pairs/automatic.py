@@ -1,4 +1,4 @@
-"""Which photos `reconstruct` matches with which: every two of a few, those that can overlap of many."""
+"""The pairs that `reconstruct` matches: all pairs of a few photos; for many photos, the pairs that can overlap."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from astr_cli.pairs.writing import pairs_text
 from astr_cli.sfm.pairs.generators import NoPlacesError, Proposal, exhaustive, natural_order, sequential, spatial
 from astr_cli.sfm.pairs.retrieval import retrieval
 
-MOST_PHOTOS = 60  # 1,770 pairs; beyond that nobody wants every pair
+MOST_PHOTOS = 60  # 1,770 pairs; beyond that, all pairs would take too long
 HEAD = "# astr reconstruct: "
 
 
@@ -40,10 +40,10 @@ class Source(NamedTuple):
 def choose_pairs(source: Source, choice: PairChoice, tell: Callable[[str], None] = lambda line: None) -> Chosen:
     """The pairs by the method of `choice`: one of METHODS, or the path of a file of pairs.
 
-    auto: every pair of up to 60 photos; of more, the nearest by GPS where all photos have a place and hang together by
-    these pairs, else those that look most alike; `tell` gets a line that says which.
+    auto: all pairs of up to 60 photos; for more, the nearest by GPS if all photos have a position and these pairs
+    connect them, else the most similar ones; `tell` gets a line with the choice.
 
-    Raises AstrError: another method, no pairs by it, photos that it cannot use.
+    Raises AstrError: an unknown method, no pairs by it, photos that it cannot use.
     """
     names, method = natural_order(source.names), choice.pairs
     if method == "auto":
@@ -53,11 +53,11 @@ def choose_pairs(source: Source, choice: PairChoice, tell: Callable[[str], None]
     elif Path(method).is_file():
         chosen = Chosen("file", [(pair.name0, pair.name1) for pair in read_pairs(Path(method)).pairs])
     else:
-        raise AstrError(f"--pairs {method}: choose one of {', '.join(METHODS)}, or name a file with two names a line")
+        raise AstrError(f"--pairs {method}: choose one of {', '.join(METHODS)}, or a file with two names per line")
     if not chosen.pairs:
-        raise AstrError(f"{source.folder}: --pairs {method} finds no two photos that fit together; choose another")
+        raise AstrError(f"{source.folder}: --pairs {method} finds no pairs; choose another method")
     place = {name: number for number, name in enumerate(names)}
-    first = len(names)  # names of a file that no photo has; matching says so
+    first = len(names)  # the file may name missing photos; matching reports them
     return chosen._replace(pairs=sorted(chosen.pairs, key=lambda pair: sorted(place.get(name, first) for name in pair)))
 
 
@@ -83,17 +83,17 @@ def _automatic(source: Source, names: Sequence[str], choice: PairChoice, tell: C
         whole = not near.warnings and len(connectivity(names, near.pairs).components) == 1
     except NoPlacesError:
         whole = False
-    what = f"{len(names)} photos make {count} pairs; taking of each the {choice.spatial.neighbours}"
+    what = f"{len(names)} photos make {count} pairs; astr pairs each photo with the {choice.spatial.neighbours}"
     if whole:
-        tell(f"{what} nearest by GPS")
+        tell(f"{what} nearest ones by GPS")
         return Chosen("spatial", *near)
-    tell(f"{what} that look most alike")
+    tell(f"{what} most similar ones")
     return Chosen("retrieval", *_propose(source, names, choice, "retrieval", tell))
 
 
 def write_choice(path: Path, source: Source, choice: PairChoice, tell: Callable[[str], None]) -> Chosen:
-    """Chooses pairs and writes them to `path`, or takes those that the same call wrote there before; warns of photos
-    that are in none.
+    """Chooses pairs and writes them to `path`, or reuses those that the same call wrote before; warns of photos
+    without a pair.
 
     Raises AstrError as `choose_pairs` does, or when `path` cannot be written.
     """
@@ -118,7 +118,7 @@ def _with_alone(chosen: Chosen, names: Sequence[str]) -> Chosen:
     alone = [name for name in names if name not in paired]
     if not alone:
         return chosen
-    warning = f"{len(alone)} of {len(names)} photos are in no pair (the first: {alone[0]}) and will have no pose"
+    warning = f"{len(alone)} of {len(names)} photos are in no pair (for example {alone[0]}) and will have no pose"
     return chosen._replace(warnings=(*chosen.warnings, warning))
 
 

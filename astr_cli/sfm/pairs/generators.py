@@ -1,7 +1,7 @@
-"""Which photos to match with which, by COLMAP's own pair generators where they serve: ranked lists of two names.
+"""Pairs of photos to match, by COLMAP's own pair generators where they fit: ranked lists of two names.
 
-COLMAP's generators read a database; they get a scratch one. They are asked in the order of the names given, so
-neighbours in a sequence are neighbours in that order, whatever the names.
+COLMAP's generators read a database; they get a temporary one. They see the names in the given order, so
+neighbours in a sequence are neighbours in that order, for any names.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from astr_cli.errors import AstrError
 from astr_cli.sfm.colmap import pycolmap, quiet
 from astr_cli.wording import first_line
 
-MOST_PAIRS = 1_000_000  # a week and more of matching; beyond it somebody slipped
+MOST_PAIRS = 1_000_000  # a week and more of matching; more is certainly a mistake
 FEWEST_SHARED = 15  # points; COLMAP maps with pairs of at least so many inliers
 
 
 class NoPlacesError(AstrError):
-    """Photos that do not say where they were taken."""
+    """Photos without GPS positions."""
 
 
 class Proposal(NamedTuple):
-    """Pairs of names, best first, and what to warn of."""
+    """Pairs of names, best first, and warnings."""
 
     pairs: list[tuple[str, str]]
     warnings: tuple[str, ...] = ()
@@ -54,7 +54,7 @@ def exhaustive(names: Sequence[str]) -> Proposal:
     count = len(names) * (len(names) - 1) // 2
     if count > MOST_PAIRS:
         raise AstrError(
-            f"{len(names)} photos make {count} pairs, more than {MOST_PAIRS}; take astr pairs retrieval, spatial or "
+            f"{len(names)} photos make {count} pairs, more than {MOST_PAIRS}; use astr pairs retrieval, spatial or "
             "sequential, which choose the pairs that can overlap"
         )
     with _named_database(names) as database:
@@ -65,9 +65,9 @@ def exhaustive(names: Sequence[str]) -> Proposal:
 def sequential(names: Sequence[str], overlap: int, quadratic: bool) -> Proposal:
     """Every photo with the `overlap` following ones, in the order given; nearer ones rank higher.
 
-    quadratic: with those 1, 2, 4, 8, ... on instead, also `overlap` of them. Raises AstrError above MOST_PAIRS.
+    quadratic: instead with the photos 1, 2, 4, 8, ... later, also `overlap` of them. Raises AstrError above MOST_PAIRS.
     """
-    _refuse_many(len(names) * min(overlap, len(names)), "take a smaller --overlap")
+    _refuse_many(len(names) * min(overlap, len(names)), "use a smaller --overlap")
     options = pycolmap.SequentialPairingOptions()
     options.overlap = overlap
     options.quadratic_overlap = quadratic
@@ -79,7 +79,7 @@ def sequential(names: Sequence[str], overlap: int, quadratic: bool) -> Proposal:
 def spatial(root: Path, names: Sequence[str], neighbours: int, distance: float, ignore_height: bool) -> Proposal:
     """Every photo with its nearest `neighbours` by EXIF GPS, up to `distance` metres away; nearer ones rank higher.
 
-    Raises NoPlacesError: fewer than two photos say where they were taken; AstrError: more than MOST_PAIRS pairs.
+    Raises NoPlacesError: fewer than two photos have a GPS position; AstrError: more than MOST_PAIRS pairs.
     """
     _refuse_many(len(names) * min(neighbours, len(names)), "take fewer --neighbours")
     with _scratch() as path:
@@ -91,8 +91,8 @@ def spatial(root: Path, names: Sequence[str], neighbours: int, distance: float, 
             places = _places(database, images, ignore_height)
             if len(places) < 2:
                 raise NoPlacesError(
-                    f"{root}: {len(places)} of {len(names)} photos say in their EXIF where they were taken (latitude, "
-                    "longitude and altitude); take astr pairs retrieval or sequential"
+                    f"{root}: {len(places)} of {len(names)} photos have a full GPS position in their EXIF (latitude, "
+                    "longitude and altitude); use astr pairs retrieval or sequential"
                 )
     numbers, points = np.array(list(places)), np.array(list(places.values()))
     # Not COLMAP's generator: its index is approximate, and in 4.0 and 4.1 it fails on a handful of photos.
@@ -103,12 +103,12 @@ def spatial(root: Path, names: Sequence[str], neighbours: int, distance: float, 
     found, between = numbers[np.column_stack([rows[others], nearest[others]])], between[others]
     missing = len(names) - len(places)
     first = next((name for number, name in enumerate(names) if number not in places), "")
-    warning = f"{missing} of {len(names)} photos have no GPS position (the first: {first}) and come in no pair"
+    warning = f"{missing} of {len(names)} photos have no GPS position (for example {first}) and are in no pair"
     return Proposal(_ranked(names, found, between).pairs, (warning,) if missing else ())
 
 
 def covisible(model: Path, neighbours: int, fewest: int = FEWEST_SHARED) -> tuple[list[str], Proposal]:
-    """The images of a COLMAP model, and each with the `neighbours` that share most of its points, at least `fewest`.
+    """The images of a COLMAP model, and each paired with the `neighbours` that share most of its points (>= `fewest`).
 
     Raises AstrError: not a model, or no two images share that many points.
     """
@@ -117,7 +117,7 @@ def covisible(model: Path, neighbours: int, fewest: int = FEWEST_SHARED) -> tupl
             loaded = pycolmap.Reconstruction(model)
     except (ValueError, RuntimeError, OSError) as error:
         raise AstrError(
-            f"{model}: not a COLMAP model that can be read ({first_line(error)}); name a folder like sparse/0"
+            f"{model}: not a readable COLMAP model ({first_line(error)}); use a model's folder, such as sparse/0"
         ) from None
     ids = {number: loaded.image(number).name for number in loaded.reg_image_ids()}
     names = sorted(ids.values())
@@ -128,9 +128,7 @@ def covisible(model: Path, neighbours: int, fewest: int = FEWEST_SHARED) -> tupl
     enough = shared[rows, best] >= fewest
     found = np.column_stack([rows[enough], best[enough]])
     if not len(found):
-        raise AstrError(
-            f"{model}: no two of its {len(names)} images share {fewest} points; take a smaller --min-points"
-        )
+        raise AstrError(f"{model}: no two of its {len(names)} images share {fewest} points; use a smaller --min-points")
     return names, _ranked(names, found, -shared[found[:, 0], found[:, 1]])
 
 
@@ -156,12 +154,12 @@ def _shared_points(model: pycolmap.Reconstruction, images: dict[int, int]) -> ND
 
 def _refuse_many(count: int, advice: str) -> None:
     if count > MOST_PAIRS:
-        raise AstrError(f"that would be up to {count} pairs, more than {MOST_PAIRS}; {advice}")
+        raise AstrError(f"up to {count} pairs are more than the limit of {MOST_PAIRS}; {advice}")
 
 
 @contextmanager
 def _scratch() -> Iterator[Path]:
-    """An empty database, for as long as the block runs."""
+    """An empty database that exists while the block runs."""
     with tempfile.TemporaryDirectory(prefix="astr-pairs-") as folder:
         path = Path(folder) / "scratch.db"
         pycolmap.Database.open(path).close()

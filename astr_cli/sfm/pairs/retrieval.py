@@ -1,4 +1,4 @@
-"""Which photos look alike, by ASTR's own backbone: no further weights. Needs torch.
+"""Pairs of similar photos, by ASTR's own backbone: no further weights. Needs torch.
 
 A photo's descriptor is a VLAD (Jégou et al. 2010) of its features at 1/8 resolution, with a vocabulary learned from
 the photos at hand. On room sequences with known poses (74 frames of train/rgbd, positives within 1 m and 35 degrees)
@@ -49,17 +49,17 @@ def retrieval(
     device: str = "auto",
     tell: Callable[[str], None] = lambda line: None,
 ) -> Proposal:
-    """Every photo with the `neighbours` that look most like it; more alike rank higher.
+    """Every photo with the `neighbours` most similar to it; more similar ones rank higher.
 
-    Raises AstrError: a photo that cannot be read, too many photos, weights or a device that cannot be had.
+    Raises AstrError: a photo that cannot be read, too many photos, weights or a device that are not available.
     """
     if len(names) > MOST_PHOTOS:
-        raise AstrError(f"{root}: {len(names)} photos are more than {MOST_PHOTOS}; go folder by folder")
+        raise AstrError(f"{root}: {len(names)} photos are more than the limit of {MOST_PHOTOS}; split the folder")
     found = catalogue(root, names)
     if found.errors:
-        raise AstrError(f"{found.complaint()}; repair it or take it out of {root}")
+        raise AstrError(f"{found.complaint()}; repair or remove the bad photos in {root}")
     with _extractor(found.infos, weights, device) as extract:
-        tell(f"describing {len(names)} photos")
+        tell(f"computing features of {len(names)} photos")
         descriptors = describe(names, extract, tell)
     return ranked_by_similarity(names, descriptors @ descriptors.T, neighbours)
 

@@ -1,11 +1,11 @@
 """Tracks from pairwise matches.
 
 Every match has one end on the exact centre of its cell and a sub-pixel other end. All matches of one cell of one image
-make a star: the same surface point, exact at its centre and measured once in each other image. A star is a track as it
-stands; stars of different images that see the same point are joined (merge.py). Nothing is rounded to a grid, so no
-match loses the precision of its fine stage.
+make a star: one surface point, exact at its centre and measured once in each other image. A star is already a track;
+stars of different images that see the same point are joined (merge.py). Nothing is rounded to a grid, so every
+match keeps the precision of its fine stage.
 
-Matches are taken image by image, each pair twice, and never held all at once.
+Matches are read image by image, each pair twice, and never all held in memory.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Tracks:
         """(T,) images that each track sees."""
         count = int(self.track.max(initial=-1)) + 1
         found = np.zeros(count, np.int64)
-        for begin in range(0, len(self.track), PIECE):  # bincount takes eight bytes a row
+        for begin in range(0, len(self.track), PIECE):  # bincount takes eight bytes per row
             found += np.bincount(self.track[begin : begin + PIECE], minlength=count)
         return found
 
@@ -84,7 +84,7 @@ def build_tracks(rows: PairRows | MatchRows, radius: float = MERGE_RADIUS) -> Tr
         order[begin:end] = order[begin:end][np.argsort(stars.group[order[begin:end]])]
     track, image, keypoints, score = stars
     del stars, kept
-    # One after another: each column is there twice only while it is sorted.
+    # One after another: a column has a second copy only while it is sorted.
     track = reordered(track, order)
     image = reordered(image, order)
     keypoints = reordered(keypoints, order)
@@ -98,7 +98,7 @@ def build_tracks(rows: PairRows | MatchRows, radius: float = MERGE_RADIUS) -> Tr
 def _stars(rows: PairRows, scale: NDArray[np.float64]) -> tuple[Observations, list[NDArray[np.int32]]]:
     """Groups matches by (image, reference cell), sorted by that, and for each pair the group of each of its matches.
 
-    Should a cell have two leaves in one image, the one with the higher score stays.
+    If a cell has two matches in one image, the one with the higher score stays.
     """
     ends = rows.pairs.ravel()
     order = np.argsort(ends, kind="stable")

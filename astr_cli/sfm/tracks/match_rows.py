@@ -1,4 +1,4 @@
-"""The matches of many pairs, in memory or pair by pair out of a file: what the track builder works on."""
+"""The matches of many pairs, in memory or read pair by pair from a file: the input of the track builder."""
 
 from __future__ import annotations
 
@@ -98,9 +98,10 @@ class StoredRows:
         self._waiting: dict[int, PairMatches] = {}
         self._room = WAITING
         self._path, self._stamp, self._reads = file.path, _stamp(file.path), 0
+        self.attributes = file.attributes
         self._file: MatchesFile | None = None
         if not self._stored:
-            raise StoreError(f"{file.path}: holds no pairs; match some with astr match")
+            raise StoreError(f"{file.path}: contains no pairs; match some with astr match")
         self.images = _matched_images(file, self._stored)
         index = {matched.name: number for number, matched in enumerate(self.images)}
         self.pairs = np.array([(index[pair.name0], index[pair.name1]) for pair in self._stored], np.int32)
@@ -108,7 +109,7 @@ class StoredRows:
     def read(self, pair: int) -> PairMatches:
         """The matches of a pair, by its index. Raises StoreError: damaged.
 
-        The track builder asks twice, once for each image. Where there is room, what was read waits for the second time.
+        The track builder asks twice, once per image. Where there is room, matches stay in memory for the second time.
         """
         waiting = self._waiting.pop(pair, None)
         if waiting is not None:
@@ -143,7 +144,7 @@ class StoredRows:
         self._reads += 1
         if self._file is None:
             if _stamp(self._path) != self._stamp:
-                raise StoreError(f"{self._path}: another program wrote it meanwhile; run the same command again")
+                raise StoreError(f"{self._path}: another program changed it meanwhile; run the same command again")
             self._file = MatchesFile(self._path)
         return self._file
 

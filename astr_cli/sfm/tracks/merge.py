@@ -1,10 +1,10 @@
 """Joins overlapping stars into longer tracks, many at once.
 
 Two groups of stars may join when they come within the radius in at least one image and lie further apart in none.
-Joining neighbour to neighbour would drift along a chain of small steps, so linkage is complete: whatever a group holds
+Joining neighbour to neighbour would drift along a chain of small steps, so linkage is complete: all points of a group
 in one image must fit into the radius, in every image, or the join is refused.
 
-Stars that no chain of meetings connects cannot join, so the joining goes over some such families at a time.
+Stars that no chain of meetings connects cannot join, so the joining works on some such families at a time.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MEETINGS = 4_000_000  # of two stars in an image, held before those of the same 
 
 
 def merge_stars(stars: Observations, radius: float) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
-    """Joins stars within `radius` (matched pixels), in place: there is no room for them twice.
+    """Joins stars within `radius` (matched pixels), in place: memory has no room for two copies.
 
     stars: sorted by (group, image); afterwards those of them that the result, (O,) booleans, marks are the joined
     groups, in no order. Also returns the group of every star. A group's position in an image is the mean of its stars':
@@ -107,7 +107,7 @@ def _sum_up(met: Meetings) -> Meetings:
     begin = np.flatnonzero(new)
     if not len(begin):
         return met
-    keys = keys[begin]  # before the columns are sorted: all of them at once are what takes most room
+    keys = keys[begin]  # before the columns are sorted: all of them together take the most room
     return Meetings(keys, *(np.add.reduceat(column[order], begin) for column in met[1:]))
 
 
@@ -132,7 +132,7 @@ def _families(first: NDArray[np.int32], second: NDArray[np.int32], starts: Ints)
 
 
 class Table(NamedTuple):
-    """Observations sorted by (group, image) with what joining needs to know of them; positions in matched pixels."""
+    """Observations sorted by (group, image) with the sums that joining needs; positions in matched pixels."""
 
     group: Ints  # (O,) 0..G-1, every group at least once
     image: NDArray[np.int32]  # (O,)
@@ -160,7 +160,7 @@ class Shelf:
         return self._columns[1]
 
     def add(self, table: Table) -> None:
-        """Comes behind the others."""
+        """Appends a table."""
         end = self.used + len(table.group)
         for number, column in enumerate(table):
             if end > len(self._columns[number]):
@@ -172,7 +172,7 @@ class Shelf:
 
 
 def _table(stars: Observations, places: Ints) -> Table:
-    """Some whole stars before any join, one group a star, numbered as they come."""
+    """Some whole stars before any join, one group per star, numbered in order."""
     position = stars.position[places].astype(np.float64)
     group = np.cumsum(np.diff(stars.group[places], prepend=stars.group[places[0]]) != 0)
     return Table(group, stars.image[places], position, np.ones(len(places)), position, position, stars.score[places])

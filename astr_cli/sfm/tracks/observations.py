@@ -1,4 +1,4 @@
-"""Where groups of matches are seen, as flat arrays of tens of millions of rows that are never there twice."""
+"""Where groups of matches are seen, as flat arrays of tens of millions of rows, never copied whole."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class Observations(NamedTuple):
 class Gatherer:
     """Collects rows of some columns and puts them together column by column.
 
-    Rows are kept in large pieces, as memory of small arrays does not go back to the system; what is not yet filled of
-    them takes none.
+    Rows are kept in large pieces, as memory of small arrays does not go back to the system; the unfilled part of a
+    piece takes no memory.
     """
 
     def __init__(self, *columns: tuple[Any, tuple[int, ...]]) -> None:
@@ -43,7 +43,7 @@ class Gatherer:
         self._count = 0
 
     def add(self, *part: NDArray[Any]) -> None:
-        """Comes behind what was added before; one array for each column."""
+        """Appends rows; one array per column."""
         done, count = 0, len(part[0])
         while done < count:
             if not self._free:
@@ -79,7 +79,7 @@ def gather_observations() -> Gatherer:
 
 def sort_by_image(image: NDArray[np.int32], images: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """A stable order of rows by image (those of image `images` and beyond are left out), and where each image begins in
-    it, (images + 1,). Sorted piece by piece, as NumPy's own order takes eight bytes a row and more while it works.
+    it, (images + 1,). Sorted piece by piece, as NumPy's own order takes eight bytes or more per row while it works.
     """
     counts = np.zeros(images, np.int64)
     for begin in range(0, len(image), PIECE):
@@ -101,7 +101,7 @@ def sort_by_image(image: NDArray[np.int32], images: int) -> tuple[NDArray[np.int
 
 
 def reordered(column: NDArray[Any], order: NDArray[np.int32]) -> NDArray[Any]:
-    """column[order], piece by piece: NumPy would make a copy of the order with eight bytes a row first."""
+    """column[order], piece by piece: NumPy would first copy the order, with eight bytes per row."""
     result = np.empty((len(order), *column.shape[1:]), column.dtype)
     for begin in range(0, len(order), PIECE):
         result[begin : begin + PIECE] = column[order[begin : begin + PIECE]]

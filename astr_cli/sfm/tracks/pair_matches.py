@@ -1,4 +1,4 @@
-"""From tracks to what COLMAP verifies: for each image pair, which keypoints are the same point."""
+"""From tracks to COLMAP's matches: for each image pair, which keypoints are the same point."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class PairLists(Sequence[NDArray[np.uint32]]):
 def pair_matches(tracks: Tracks, rows: PairRows | MatchRows) -> PairLists:
     """The matches of each pair of `rows`.
 
-    Only what was matched in this very pair, as COLMAP follows tracks through the other images by itself. (All keypoints
+    Only matches found in this pair itself, as COLMAP follows tracks through the other images by itself. (All keypoints
     that share a track, matched directly or not: 7 times the matches among 24 images, 12 times as long to verify, 1.6
     times to map; centres no better on simulated scenes.)
     """

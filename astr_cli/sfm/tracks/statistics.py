@@ -1,4 +1,4 @@
-"""Figures of tracks, in a form that is kept in the database for the next import to tell."""
+"""Figures of tracks, in a form that the database keeps for the next import to report."""
 
 from __future__ import annotations
 

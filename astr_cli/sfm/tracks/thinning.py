@@ -14,7 +14,7 @@ CELLS = 256  # that an image is cut into, at most; each gives its best keypoint 
 
 
 def thin_tracks(tracks: Tracks, images: tuple[MatchedImage, ...], most: int | None = None, shortest: int = 2) -> Tracks:
-    """Leaves out tracks of fewer than `shortest` images, then keeps up to `most` keypoints an image.
+    """Leaves out tracks of fewer than `shortest` images, then keeps up to `most` keypoints per image.
 
     The keypoints of tracks that the images before have kept go first, then those of long tracks, then those of a high
     score, but cell after cell of a grid over the image takes its turn, so that a rich corner does not crowd out the
@@ -22,7 +22,7 @@ def thin_tracks(tracks: Tracks, images: tuple[MatchedImage, ...], most: int | No
     `of_row` is -1 for matches whose track is gone.
     """
     if most is None and shortest <= 2:
-        return tracks  # every track sees two images: nothing to look for in tens of millions of keypoints
+        return tracks  # every track sees two images: no need to search tens of millions of keypoints
     kept = tracks.lengths[tracks.track] >= shortest
     if most is not None:
         lengths, taken = tracks.lengths, np.zeros(len(tracks.lengths), bool)
@@ -36,7 +36,7 @@ def thin_tracks(tracks: Tracks, images: tuple[MatchedImage, ...], most: int | No
                 kept[rows[order[most:]]] = False
                 rows = rows[order[:most]]
             taken[tracks.track[rows]] = True
-    return _only(tracks, kept, shortest)
+    return only_keypoints(tracks, kept, shortest)
 
 
 def spread(
@@ -60,8 +60,8 @@ def spread(
     return np.lexsort((*keys, turn))
 
 
-def _only(tracks: Tracks, kept: NDArray[np.bool_], shortest: int) -> Tracks:
-    """The tracks with these of their keypoints, numbered anew, unless that leaves them shorter."""
+def only_keypoints(tracks: Tracks, kept: NDArray[np.bool_], shortest: int = 2) -> Tracks:
+    """The tracks with only these keypoints, renumbered, unless that makes them shorter than `shortest`."""
     lengths = np.bincount(tracks.track[kept], minlength=len(tracks.lengths))
     stays = lengths >= shortest
     if stays.all() and kept.all():
