@@ -22,7 +22,7 @@ class PlotOption:
 
 @dataclass(frozen=True)
 class SampleOption:
-    """How many pairs `astr plan` matches."""
+    """The number of pairs that `astr plan` matches."""
 
     sample: int = option(
         5,
@@ -46,14 +46,16 @@ class CheckOptions:
         argument=True,
     )
     as_json: bool = option(False, name="json", help="Print one JSON object per file on standard output.", stored=False)
-    quiet: bool = option(False, help="Print errors only; the exit code says the rest.", stored=False, short="q")
+    quiet: bool = option(
+        False, help="Print only errors; the exit code says whether there are problems.", stored=False, short="q"
+    )
 
 
 @dataclass(frozen=True)
 class DoctorOptions:
     """The options of `astr doctor`."""
 
-    folder: Path = option(Path(), help="Folder that results will be written into.", stored=False, argument=True)
+    folder: Path = option(Path(), help="Folder for results, to be checked as well.", stored=False, argument=True)
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class ExportOptions:
     format: str = option("hloc", help="Format to write; `astr export --help` describes them.", stored=False, short="f")
     images: Path | None = option(
         None,
-        help="Folder of the photos, for openmvg.",
+        help="Folder of the photos; only openmvg needs it.",
         stored=False,
         default_text="where they were matched",
     )

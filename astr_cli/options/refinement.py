@@ -1,4 +1,4 @@
-"""Whether and how keypoints are refined on the original pixels."""
+"""The refinement of keypoints on the original pixels."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -18,16 +18,16 @@ class RefineOptions:
 
     refine: Refine | None = option(
         None,
-        help="tracks: align the keypoints of every track on the original pixels (about a tenth of the time of "
-        "matching); off: keep the precision of the matched size.",
+        help="Refinement of keypoints. tracks: align the keypoints of every track on the original pixels, which takes "
+        "about a tenth of the time of matching; off: keep the precision of the matched size.",
         stored=True,
         panel=REFINEMENT,
         default_text="tracks if photos are at least 1.2 times their matched size, else off",
     )
     refine_rule: Rule = option(
         "mixed",
-        help="What happens to a keypoint that cannot be refined. mixed: it is dropped if its track keeps three good "
-        "ones; keep: it stays where it is; drop: it is dropped.",
+        help="Treatment of keypoints that cannot be refined. mixed: drop them if the track keeps three refined ones; "
+        "keep: leave them unchanged; drop: always drop them.",
         stored=True,
         panel=REFINEMENT,
     )

@@ -107,7 +107,7 @@ def test_only_shared_pairs_and_estimators_count_and_the_rest_is_told() -> None:
     told = unlike(first, second)
     assert told == (
         "scene: a was measured at 640 px, b at 832 px",
-        "scene: 3 of 4 pairs have one result only and are left out",
+        "scene: 3 of 4 pairs have only one result and are left out",
     )
     assert unlike(first, first) == ()
     with pytest.raises(EvaluateError, match="scene: a and b have no pair in common"):
