@@ -51,20 +51,7 @@ def command(options: EvalOptions, output: JsonOption) -> int:
         _require_one(found, options.folder, "--matches")
     if rival is not None and rival.matches is not None:
         _require_one(found, options.folder, "--against with matches")
-    done: list[Evaluation[Any]] = []
-    compared: list[Comparison] = []
-    for benchmark in found:
-        if len(found) > 1 and not output.as_json:
-            eval_output.announce(benchmark)
-        plots = options.plots / benchmark.name if options.plots is not None and len(found) > 1 else options.plots
-        evaluations = []
-        for evaluation in _evaluations(benchmark, options, rival, plots, output.as_json):
-            evaluations.append(evaluation)
-            if output.as_json:
-                eval_output.print_pairs(evaluation)
-        done += evaluations
-        if rival is not None:
-            compared += _compared(evaluations, rival)
+    done, compared = _evaluate_all(found, options, rival, output.as_json)
     eval_output.tell_missing(found)
     if output.as_json:
         eval_output.print_totals(done)
@@ -82,6 +69,29 @@ def _require_one(found: list[Benchmark[Any]], folder: Path, option: str) -> None
         raise EvaluateError(
             f"{folder}: contains {len(found)} benchmarks ({names}), but {option} works for one only; give its folder"
         )
+
+
+def _evaluate_all(
+    found: list[Benchmark[Any]], options: EvalOptions, rival: Rival | None, as_json: bool
+) -> tuple[list[Evaluation[Any]], list[Comparison]]:
+    """Evaluates each benchmark in turn, and prints its pairs if they go out as JSON."""
+    from astr_cli.cli import eval_output
+
+    done: list[Evaluation[Any]] = []
+    compared: list[Comparison] = []
+    for benchmark in found:
+        if len(found) > 1 and not as_json:
+            eval_output.announce(benchmark)
+        plots = options.plots / benchmark.name if options.plots is not None and len(found) > 1 else options.plots
+        evaluations = []
+        for evaluation in _evaluations(benchmark, options, rival, plots, as_json):
+            evaluations.append(evaluation)
+            if as_json:
+                eval_output.print_pairs(evaluation)
+        done += evaluations
+        if rival is not None:
+            compared += _compared(evaluations, rival)
+    return done, compared
 
 
 def _evaluations(
