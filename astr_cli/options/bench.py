@@ -6,14 +6,14 @@ from pathlib import Path
 from astr_cli.options.database import CameraOptions, TrackOptions
 from astr_cli.options.mapping import MapOptions
 from astr_cli.options.matching import MatchingOptions
-from astr_cli.options.option import OptionError, check, group, option
+from astr_cli.options.option import OptionError, Options, group, option
 from astr_cli.options.pairs import PairChoice
 
 LISTS = ("realistic", "random")
 
 
-@dataclass(frozen=True)
-class OperatorOptions:
+@dataclass(frozen=True, eq=False, repr=False)
+class OperatorOptions(Options):
     """The options of `astr bench operator`."""
 
     grid: tuple[str, ...] = option(
@@ -63,7 +63,7 @@ class OperatorOptions:
         return self.lists or LISTS
 
     def __post_init__(self) -> None:
-        check(self)
+        super().__post_init__()
         for size in self.batch:
             if size < 1:
                 raise OptionError(f"--batch {size}: give at least 1")
@@ -76,8 +76,8 @@ def _grid(text: str) -> tuple[int, int]:
     return int(height), int(width)
 
 
-@dataclass(frozen=True)
-class PipelineOptions:
+@dataclass(frozen=True, eq=False, repr=False)
+class PipelineOptions(Options):
     """The options of `astr bench pipeline`."""
 
     folder: Path = option(help="Folder of photos; its subfolders are searched too.", stored=False, argument=True)
@@ -99,12 +99,9 @@ class PipelineOptions:
     )
     matching: MatchingOptions = group(MatchingOptions)
 
-    def __post_init__(self) -> None:
-        check(self)
 
-
-@dataclass(frozen=True)
-class SfmOptions:
+@dataclass(frozen=True, eq=False, repr=False)
+class SfmOptions(Options):
     """The options of `astr bench sfm`."""
 
     folders: tuple[Path, ...] = option(
@@ -125,6 +122,3 @@ class SfmOptions:
     cameras: CameraOptions = group(CameraOptions)
     tracks: TrackOptions = group(TrackOptions)
     mapping: MapOptions = group(MapOptions)
-
-    def __post_init__(self) -> None:
-        check(self)

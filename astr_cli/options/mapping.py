@@ -3,15 +3,15 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from astr_cli.options.option import OptionError, check, option
+from astr_cli.options.option import OptionError, Options, option
 
 Mapper = Literal["incremental", "global"]
 
 MAPPING = "Mapping"
 
 
-@dataclass(frozen=True)
-class MapOptions:
+@dataclass(frozen=True, eq=False, repr=False)
+class MapOptions(Options):
     """Mapper, seed and refinement."""
 
     mapper: Mapper = option(
@@ -39,7 +39,7 @@ class MapOptions:
     )
 
     def __post_init__(self) -> None:
-        check(self)
+        super().__post_init__()
         for text in self.mapper_option:
             if not (text.partition("=")[0] and text.partition("=")[2]):
                 raise OptionError(f"--mapper-option {text}: give NAME=VALUE, such as min_model_size=5")

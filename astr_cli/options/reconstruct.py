@@ -6,12 +6,12 @@ from pathlib import Path
 from astr_cli.options.database import CameraOptions, TrackOptions
 from astr_cli.options.mapping import MapOptions
 from astr_cli.options.matching import FILES, MatchingOptions
-from astr_cli.options.option import group, option
+from astr_cli.options.option import Options, group, option
 from astr_cli.options.pairs import PairChoice
 
 
-@dataclass(frozen=True)
-class ReconstructOptions:
+@dataclass(frozen=True, eq=False, repr=False)
+class ReconstructOptions(Options):
     """The options of `astr reconstruct`."""
 
     photos: Path = option(help="Folder of the photos; its subfolders are searched too.", stored=False, argument=True)

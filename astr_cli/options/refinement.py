@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from astr_cli.options.option import check, option
+from astr_cli.options.option import Options, option
 
 Refine = Literal["off", "tracks"]
 Rule = Literal["mixed", "keep", "drop"]
@@ -12,8 +12,8 @@ REFINEMENT = "Refinement"
 WORTH = 1.2  # photos larger than the matched size by this factor gain from refinement (docs/refinement.md)
 
 
-@dataclass(frozen=True)
-class RefineOptions:
+@dataclass(frozen=True, eq=False, repr=False)
+class RefineOptions(Options):
     """Refinement of tracks by least-squares matching."""
 
     refine: Refine | None = option(
@@ -31,6 +31,3 @@ class RefineOptions:
         stored=True,
         panel=REFINEMENT,
     )
-
-    def __post_init__(self) -> None:
-        check(self)
