@@ -64,6 +64,8 @@ class OperatorOptions(Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        for text in self.grid:
+            _grid(text)
         for size in self.batch:
             if size < 1:
                 raise OptionError(f"--batch {size}: give at least 1")
