@@ -12,7 +12,7 @@ MAPPING = "Mapping"
 
 @dataclass(frozen=True)
 class MapOptions:
-    """Mapper, seed and refinement."""
+    """Mapper and seed."""
 
     mapper: Mapper = option(
         "incremental",
@@ -28,13 +28,6 @@ class MapOptions:
         stored=True,
         panel=MAPPING,
         default_text="none",
-    )
-    refine: bool = option(
-        False,
-        help="Afterwards re-verify all pairs with the estimated poses, re-triangulate, run bundle adjustment again and "
-        "retry unregistered photos.",
-        stored=True,
-        panel=MAPPING,
     )
 
     def __post_init__(self) -> None:

@@ -52,6 +52,8 @@ class Option:
     """For text that may be a path: whether it is one. Relative paths in a --config file start from its folder."""
     files_only: bool = False
     """Only for photos on disk: not a keyword of the Python API."""
+    without_value: str = ""
+    """The error where it is given without a value, as if it were a flag, which it was once; empty: Typer's."""
     hidden: bool = False
     """For other commands, not for the command line."""
 

@@ -1,28 +1,38 @@
 """Whether and how keypoints are refined on the original pixels."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from astr_cli.options.option import check, option
 
-Refine = Literal["off", "tracks"]
+RefineTracks = Literal["off", "tracks"]
+Refine = Literal["off", "tracks", "model"]
 Rule = Literal["mixed", "keep", "drop"]
 
 REFINEMENT = "Refinement"
 WORTH = 1.2  # photos larger than the matched size by this factor gain from refinement (docs/refinement.md)
 
 
-@dataclass(frozen=True)
-class RefineOptions:
-    """Refinement of tracks by least-squares matching."""
-
-    refine: Refine | None = option(
+def _refine(more: str, instead: str) -> Any:
+    """The option `--refine`. more: further values for its help; instead: what was a flag once."""
+    return option(
         None,
         help="tracks: align the keypoints of every track on the original pixels (about a tenth of the time of "
-        "matching); off: keep the precision of the matched size.",
+        f"matching); {more}off: keep the precision of the matched size.",
         stored=True,
         panel=REFINEMENT,
         default_text="tracks if photos are at least 1.2 times their matched size, else off",
+        without_value=instead,
+    )
+
+
+@dataclass(frozen=True)
+class RefineOptions:
+    """Refinement by least-squares matching, of tracks and by a model."""
+
+    refine: Refine | None = _refine(
+        "model: after mapping, align them again by the points' surfaces, triangulate and adjust; ",
+        "--refine takes off, tracks or model now; give --refine model to refine after mapping",
     )
     refine_rule: Rule = option(
         "mixed",
@@ -34,3 +44,15 @@ class RefineOptions:
 
     def __post_init__(self) -> None:
         check(self)
+
+    @property
+    def of_tracks(self) -> "TrackRefineOptions":
+        """What of this is done before mapping."""
+        return TrackRefineOptions("tracks" if self.refine == "model" else self.refine, self.refine_rule)
+
+
+@dataclass(frozen=True)
+class TrackRefineOptions(RefineOptions):
+    """Refinement of tracks."""
+
+    refine: RefineTracks | None = _refine("", "")

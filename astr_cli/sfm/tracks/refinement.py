@@ -128,7 +128,7 @@ class TrackRefiner:
         """
         tell(f"refining {counted(len(tracks.image), 'keypoint')} on the original pixels")
         sizes = np.array([each.size for each in self.images], np.int32).reshape(-1, 2)
-        pixel = np.array([_photo_pixels(each) for each in self.images], np.float64)
+        pixel = np.array([photo_pixels(each) for each in self.images], np.float64)
         xy = tracks.keypoints.astype(np.float64)
         seen = Observations(tracks.image, tracks.track, xy, pixel[tracks.image], sizes)
         plan = plan_from_neighbours(seen, self.settings.half)
@@ -153,9 +153,9 @@ def _progress(tell: Callable[[str], None]) -> Callable[[int, int], None]:
 
 def worth_refining(images: Sequence[MatchedImage]) -> bool:
     """Whether photos are larger than their matched size by enough for refinement to gain anything."""
-    return bool(images) and float(np.median([_photo_pixels(each) for each in images])) >= WORTH
+    return bool(images) and float(np.median([photo_pixels(each) for each in images])) >= WORTH
 
 
-def _photo_pixels(image: MatchedImage) -> float:
+def photo_pixels(image: MatchedImage) -> float:
     """Photo pixels per matched pixel, the mean of both axes."""
     return float(np.mean(np.divide(image.size, image.matched)))
