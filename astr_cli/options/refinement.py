@@ -13,26 +13,27 @@ REFINEMENT = "Refinement"
 WORTH = 1.2  # photos larger than the matched size by this factor gain from refinement (docs/refinement.md)
 
 
-def _refine(more: str, instead: str) -> Any:
-    """The option `--refine`. more: further values for its help; instead: what was a flag once."""
-    return option(
-        None,
-        help="tracks: align the keypoints of every track on the original pixels (about a tenth of the time of "
-        f"matching); {more}off: keep the precision of the matched size.",
-        stored=True,
-        panel=REFINEMENT,
-        default_text="tracks if photos are at least 1.2 times their matched size, else off",
-        without_value=instead,
-    )
+TRACKS = (
+    "tracks: align the keypoints of every track on the original pixels (about a tenth of the time of matching); "
+    "off: keep the precision of the matched size"
+)
+MODEL = "model: do that, and after mapping align them again by the surfaces of the model, triangulate and adjust"
+SHARED: dict[str, Any] = {
+    "stored": True,
+    "panel": REFINEMENT,
+    "default_text": "tracks if photos are at least 1.2 times their matched size, else off",
+}
 
 
 @dataclass(frozen=True)
 class RefineOptions:
     """Refinement by least-squares matching, of tracks and by a model."""
 
-    refine: Refine | None = _refine(
-        "model: after mapping, align them again by the points' surfaces, triangulate and adjust; ",
-        "--refine takes off, tracks or model now; give --refine model to refine after mapping",
+    refine: Refine | None = option(
+        None,
+        help=f"{TRACKS}; {MODEL}.",
+        without_value="--refine takes off, tracks or model now; give --refine model to refine the model after mapping",
+        **SHARED,
     )
     refine_rule: Rule = option(
         "mixed",
@@ -55,4 +56,4 @@ class RefineOptions:
 class TrackRefineOptions(RefineOptions):
     """Refinement of tracks."""
 
-    refine: RefineTracks | None = _refine("", "")
+    refine: RefineTracks | None = option(None, help=f"{TRACKS}.", **SHARED)

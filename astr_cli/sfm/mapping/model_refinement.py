@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,8 +48,8 @@ class ModelRefiner:
     pixels: Callable[[int], Pyramid]
     """The pyramid of a photo, by its place in `images`."""
     rule: Rule
-    threads: int = os.cpu_count() or 1
-    settings: Settings = Settings(unknowns=2)  # the surface gives the rest of the affine map
+    threads: int = 1
+    settings: Settings = field(default_factory=lambda: Settings(unknowns=2))  # surfaces tell the rest of the maps
 
     def refine(
         self,
