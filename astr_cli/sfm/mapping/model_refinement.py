@@ -28,6 +28,15 @@ from astr_cli.sfm.tracks.refinement import KeptSteps, photo_pixels
 from astr_cli.wording import counted
 
 CORNER = 0.5  # COLMAP's origin is the corner of the first pixel, astr's its centre
+# Surfaces tell the maps but for the shift; starts at the reprojection are too good for coarse levels, which drift.
+SETTINGS = Settings(unknowns=2, coarse_above=1e9)
+FARTHEST = 1.0  # matched pixels from the reprojection: the matcher is hardly ever worse, where it is right
+LIMIT = 4.0  # pixels from the reprojection: the mapper's own
+THRESHOLDS = (
+    "mapper.filter_max_reproj_error",
+    "triangulation.complete_max_reproj_error",
+    "triangulation.merge_max_reproj_error",
+)
 KEPT_POINTS = 0.9  # of the points of the first model: with fewer, the second one is not taken
 
 
@@ -49,7 +58,7 @@ class ModelRefiner:
     """The pyramid of a photo, by its place in `images`."""
     rule: Rule
     threads: int = 1
-    settings: Settings = field(default_factory=lambda: Settings(unknowns=2))  # surfaces tell the rest of the maps
+    settings: Settings = field(default_factory=lambda: SETTINGS)
 
     def refine(
         self,
@@ -71,9 +80,9 @@ class ModelRefiner:
         copy = work / database.name
         shutil.copyfile(database, copy)
         done = self._refine_keypoints(model, copy, work)
-        refined = _mapped_again(model, copy, photos, work, settings)
+        refined = _mapped_again(model, copy, photos, work, self._stricter(settings))
         shutil.rmtree(work)
-        return _better(model, refined, done, tell)
+        return better(model, refined, done, tell)
 
     def _refine_keypoints(self, model: Any, database: Path, work: Path) -> Summary:
         """Writes refined keypoints into the database, without matches of those that the rule drops."""
@@ -86,6 +95,11 @@ class ModelRefiner:
         stays = kept_by(self.rule, seen, refined)
         write_refined(database, found, refined.xy, stays)
         return summary(refined, stays)
+
+    def _stricter(self, settings: colmap.MapperSettings) -> colmap.MapperSettings:
+        """Thresholds that follow the precision of the keypoints, where they are below the mapper's; a user's win."""
+        limit = min(LIMIT, FARTHEST * float(np.median([photo_pixels(each) for each in self.images])))
+        return settings._replace(options=(*(f"{name}={limit:.6f}" for name in THRESHOLDS), *settings.options))
 
     def _loaded(self, model: Any, images: NDArray[np.int64]) -> Callable[[int], Pyramid]:
         places = {each.name: place for place, each in enumerate(self.images)}
@@ -158,7 +172,7 @@ def _mapped_again(model: Any, database: Path, photos: Path, work: Path, settings
     return refined
 
 
-def _better(model: Any, refined: Any, done: Summary, tell: Callable[[str], None]) -> Any:
+def better(model: Any, refined: Any, done: Summary, tell: Callable[[str], None]) -> Any:
     """The refined model if it keeps photos and points and fits better, else the first; `tell` says which and why."""
     points, before = refined.num_points3D(), model.num_points3D()
     error, error_before = refined.compute_mean_reprojection_error(), model.compute_mean_reprojection_error()
