@@ -82,7 +82,9 @@ def map_database(
             )
         if refiner is not None:
             tell(f"refining {counted(len(models), 'model')}")
-            refined = (refiner.refine(each, database, images, scratch, _settings(options), tell) for each in models)
+            # The global mapper's options are none of the incremental mapper's.
+            settings = _settings(options) if options.mapper == "incremental" else MapperSettings(options.seed)
+            refined = (refiner.refine(each, database, images, scratch, settings, tell) for each in models)
             models = sorted(refined, key=_size, reverse=True)
         placed = [georeference(model, database, images) for model in models]
         for number, model in enumerate(models):

@@ -24,7 +24,7 @@ from astr_cli.refine.tracks import refine_tracks
 from astr_cli.sfm import colmap
 from astr_cli.sfm.database.contents import pair_images
 from astr_cli.sfm.tracks.match_rows import MatchedImage
-from astr_cli.sfm.tracks.refinement import KeptSteps, photo_pixels
+from astr_cli.sfm.tracks.refinement import KeptSteps, photo_pixels, progress
 from astr_cli.wording import counted
 
 CORNER = 0.5  # COLMAP's origin is the corner of the first pixel, astr's its centre
@@ -72,38 +72,41 @@ class ModelRefiner:
         """The refined pycolmap.Reconstruction, or `model` itself where that is better; neither it nor the database
         changes.
 
-        photos: their folder, for the colours of the points. scratch: a folder for files in between.
+        photos: their folder, for the colours of the points. scratch: a folder for files in between. settings: those of
+        the incremental mapper.
         `tell` gets lines on what was done. Raises ImageError: a photo cannot be read.
         """
         work = scratch / "refining"
         work.mkdir()
         copy = work / database.name
         shutil.copyfile(database, copy)
-        done = self._refine_keypoints(model, copy, work)
-        refined = _mapped_again(model, copy, photos, work, self._stricter(settings))
+        done = self._refine_keypoints(model, copy, work, tell)
+        refined = _mapped_again(model, copy, photos, work, stricter(settings, self.images))
         shutil.rmtree(work)
         return better(model, refined, done, tell)
 
-    def _refine_keypoints(self, model: Any, database: Path, work: Path) -> Summary:
+    def _refine_keypoints(self, model: Any, database: Path, work: Path, tell: Callable[[str], None]) -> Summary:
         """Writes refined keypoints into the database, without matches of those that the rule drops."""
         found = observations(model, self.images)
         seen = found.seen
         views = tangent_views(found.points, seen, _centres(model, found.images), _projection(model, found.images))
         plan = plan_from_surfaces(seen, views.jacobians, views.projected, self.settings.half)
         kept = KeptSteps(work / "steps", "")  # on disk, so that templates need no memory
-        refined = refine_tracks(seen, plan, self._loaded(model, found.images), self.settings, kept, self.threads)
+        load = self._loaded(model, found.images)
+        refined = refine_tracks(seen, plan, load, self.settings, kept, self.threads, progress(tell))
         stays = kept_by(self.rule, seen, refined)
         write_refined(database, found, refined.xy, stays)
         return summary(refined, stays)
 
-    def _stricter(self, settings: colmap.MapperSettings) -> colmap.MapperSettings:
-        """Thresholds that follow the precision of the keypoints, where they are below the mapper's; a user's win."""
-        limit = min(LIMIT, FARTHEST * float(np.median([photo_pixels(each) for each in self.images])))
-        return settings._replace(options=(*(f"{name}={limit:.6f}" for name in THRESHOLDS), *settings.options))
-
     def _loaded(self, model: Any, images: NDArray[np.int64]) -> Callable[[int], Pyramid]:
         places = {each.name: place for place, each in enumerate(self.images)}
         return lambda photo: self.pixels(places[model.image(images[photo]).name])
+
+
+def stricter(settings: colmap.MapperSettings, images: Sequence[MatchedImage]) -> colmap.MapperSettings:
+    """Settings whose thresholds are one matched pixel, where that is less than the mapper's own; `settings` win."""
+    limit = min(LIMIT, FARTHEST * float(np.median([photo_pixels(each) for each in images])))
+    return settings._replace(options=(*(f"{name}={limit:.6f}" for name in THRESHOLDS), *settings.options))
 
 
 def observations(model: Any, images: Sequence[MatchedImage]) -> ModelObservations:
@@ -127,7 +130,7 @@ def observations(model: Any, images: Sequence[MatchedImage]) -> ModelObservation
     tracks, keypoint, xy = (np.concatenate(column) for column in zip(*columns, strict=True))
     pixel = np.array([photo_pixels(each) for each in used])[photo]
     seen = Observations(photo, tracks, xy, pixel, np.array([each.size for each in used], np.int32))
-    world = np.array([model.point3D(point).xyz for point in points])
+    world = np.array([model.point3D(point).xyz for point in points], np.float64).reshape(-1, 3)
     return ModelObservations(seen, world, np.array(numbers), keypoint)
 
 

@@ -132,23 +132,24 @@ class TrackRefiner:
         xy = tracks.keypoints.astype(np.float64)
         seen = Observations(tracks.image, tracks.track, xy, pixel[tracks.image], sizes)
         plan = plan_from_neighbours(seen, self.settings.half)
-        found = refine_tracks(seen, plan, self.pixels, self.settings, kept, self.threads, _progress(tell))
+        found = refine_tracks(seen, plan, self.pixels, self.settings, kept, self.threads, progress(tell))
         stays = kept_by(self.rule, seen, found)
         moved = replace(tracks, keypoints=found.xy.astype(np.float32))
         return Refinement(only_keypoints(moved, stays), summary(found, stays))
 
 
-def _progress(tell: Callable[[str], None]) -> Callable[[int, int], None]:
+def progress(tell: Callable[[str], None]) -> Callable[[int, int], None]:
+    """What hears of steps done of all, and tells regularly how much time is left."""
     start = last = time.monotonic()
 
-    def progress(done: int, steps: int) -> None:
+    def heard(done: int, steps: int) -> None:
         nonlocal last
         now = time.monotonic()
         if done and now - last > TOLD:
             last = now
             tell(f"refined {100 * done // steps}%, about {(now - start) * (steps - done) / done:.0f} s left")
 
-    return progress
+    return heard
 
 
 def worth_refining(images: Sequence[MatchedImage]) -> bool:
