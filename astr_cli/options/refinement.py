@@ -1,9 +1,9 @@
-"""Whether and how keypoints are refined on the original pixels."""
+"""The refinement of keypoints on the original pixels."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from astr_cli.options.option import check, option
+from astr_cli.options.option import Options, option
 
 RefineTracks = Literal["off", "tracks"]
 Refine = Literal["off", "tracks", "model"]
@@ -12,12 +12,14 @@ Rule = Literal["mixed", "keep", "drop"]
 REFINEMENT = "Refinement"
 WORTH = 1.2  # photos larger than the matched size by this factor gain from refinement (docs/refinement.md)
 
-
 TRACKS = (
-    "tracks: align the keypoints of every track on the original pixels (about a tenth of the time of matching); "
-    "off: keep the precision of the matched size"
+    "Refinement of keypoints. tracks: align the keypoints of every track on the original pixels, which takes about a "
+    "tenth of the time of matching; off: keep the precision of the matched size"
 )
-MODEL = "model: do that, and after mapping align them again by the surfaces of the model, triangulate and adjust"
+MODEL = (
+    "model: as tracks, and align them again after mapping by the surfaces of the model, re-triangulate and run bundle "
+    "adjustment again"
+)
 SHARED: dict[str, Any] = {
     "stored": True,
     "panel": REFINEMENT,
@@ -25,8 +27,8 @@ SHARED: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True)
-class RefineOptions:
+@dataclass(frozen=True, eq=False, repr=False)
+class RefineOptions(Options):
     """Refinement by least-squares matching, of tracks and by a model."""
 
     refine: Refine | None = option(
@@ -37,22 +39,19 @@ class RefineOptions:
     )
     refine_rule: Rule = option(
         "mixed",
-        help="What happens to a keypoint that cannot be refined. mixed: it is dropped if its track keeps three good "
-        "ones; keep: it stays where it is; drop: it is dropped.",
+        help="Treatment of keypoints that cannot be refined. mixed: drop them if the track keeps three refined ones; "
+        "keep: leave them unchanged; drop: always drop them.",
         stored=True,
         panel=REFINEMENT,
     )
 
-    def __post_init__(self) -> None:
-        check(self)
-
     @property
     def of_tracks(self) -> "TrackRefineOptions":
-        """What of this is done before mapping."""
+        """The part that is done before mapping."""
         return TrackRefineOptions("tracks" if self.refine == "model" else self.refine, self.refine_rule)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class TrackRefineOptions(RefineOptions):
     """Refinement of tracks."""
 

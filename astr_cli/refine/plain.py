@@ -164,7 +164,7 @@ def sample_patches(
     )
     column, row = np.minimum(x.astype(np.int64), width - 3), np.minimum(y.astype(np.int64), height - 3)
     across, down = cubic(x - column), cubic(y - row)
-    values = np.zeros(x.shape)
+    values: Floats = np.zeros(x.shape)
     for i in range(4):
         values += down[i] * sum(across[j] * image[row + i - 1, column + j - 1] for j in range(4))
     values = values.reshape(len(middle), len(line) ** 2)

@@ -87,7 +87,7 @@ def reconstruct(
     The same call resumes where an earlier one stopped, and repeats nothing that is done: pairs and matches are kept,
     verification continues, and a model stays if the same database was mapped in the same way.
 
-    `listener` hears of the matching, and `matched` is called after its last event; `tell` gets a line for each longer
+    `listener` gets the events of matching, and `matched` is called after the last one; `tell` gets a line per longer
     step. Raises AstrError: too few photos, a database in `out` that astr did not write, and all that the steps raise.
     """
     check_camera_options(options.cameras)

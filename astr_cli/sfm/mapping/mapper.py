@@ -51,7 +51,7 @@ class ModelSummary:
     georeference: Georeference | None
     """The model's position on the earth, in metres; None: its scale and position are arbitrary."""
     cameras: tuple[CameraFigures, ...]
-    """Those of the registered images."""
+    """The cameras of the registered images."""
 
 
 def map_database(
