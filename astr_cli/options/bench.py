@@ -8,6 +8,7 @@ from astr_cli.options.mapping import MapOptions
 from astr_cli.options.matching import MatchingOptions
 from astr_cli.options.option import OptionError, Options, group, option
 from astr_cli.options.pairs import PairChoice
+from astr_cli.options.refinement import RefineOptions
 
 LISTS = ("realistic", "random")
 
@@ -123,4 +124,5 @@ class SfmOptions(Options):
     choice: PairChoice = group(PairChoice)
     cameras: CameraOptions = group(CameraOptions)
     tracks: TrackOptions = group(TrackOptions)
+    refinement: RefineOptions = group(RefineOptions)
     mapping: MapOptions = group(MapOptions)

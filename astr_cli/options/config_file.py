@@ -61,6 +61,8 @@ def _checked(path: Path, each: Declared, value: Any) -> Any:
 
 
 def _checked_item(path: Path, each: Declared, value: Any) -> Any:
+    if isinstance(value, bool) and each.option.without_value:
+        raise AstrError(f"--config {path}: {each.option.without_value}")
     if not isinstance(value, (str, int, float)) or isinstance(value, bool) != (each.type is bool):
         expected = "true or false" if each.type is bool else "a single value"
         raise AstrError(f"--config {path}: '{each.name}' takes {expected}, not {value!r}")

@@ -6,7 +6,7 @@ from typing import Literal
 
 from astr_cli.options.matching import is_cameras_path
 from astr_cli.options.option import Options, group, option
-from astr_cli.options.refinement import RefineOptions
+from astr_cli.options.refinement import TrackRefineOptions
 
 CameraMode = Literal["auto", "single", "per-folder", "per-image"]
 ImportMode = Literal["create", "append", "replace", "fail"]
@@ -139,7 +139,7 @@ class ImportOptions(Options):
     )
     cameras: CameraOptions = group(CameraOptions)
     tracks: TrackOptions = group(TrackOptions)
-    refinement: RefineOptions = group(RefineOptions)
+    refinement: TrackRefineOptions = group(TrackRefineOptions)
     replace_ours: bool = option(
         False,
         help="Replace a database that astr wrote, without a backup; refuse any other database that contains anything.",

@@ -12,7 +12,7 @@ MAPPING = "Mapping"
 
 @dataclass(frozen=True, eq=False, repr=False)
 class MapOptions(Options):
-    """Mapper, seed and refinement."""
+    """Mapper and seed."""
 
     mapper: Mapper = option(
         "incremental",
@@ -29,13 +29,6 @@ class MapOptions(Options):
         stored=True,
         panel=MAPPING,
         default_text="none",
-    )
-    refine: bool = option(
-        False,
-        help="Re-verify all pairs with the estimated poses after mapping, re-triangulate, run bundle adjustment again "
-        "and retry unregistered photos.",
-        stored=True,
-        panel=MAPPING,
     )
 
     def __post_init__(self) -> None:

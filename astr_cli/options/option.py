@@ -52,6 +52,8 @@ class Option:
     """Tells paths from other texts. Relative paths in a --config file start from its folder."""
     files_only: bool = False
     """Whether it applies only to photos on disk; then the Python API has no such keyword."""
+    without_value: str = ""
+    """The error if it is given without a value, as the flag that it once was; empty: Typer's error."""
     hidden: bool = False
     """Whether only other code sets it, not the command line."""
 

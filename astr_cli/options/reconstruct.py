@@ -8,6 +8,7 @@ from astr_cli.options.mapping import MapOptions
 from astr_cli.options.matching import FILES, MatchingOptions
 from astr_cli.options.option import Options, group, option
 from astr_cli.options.pairs import PairChoice
+from astr_cli.options.refinement import RefineOptions
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -35,6 +36,7 @@ class ReconstructOptions(Options):
     choice: PairChoice = group(PairChoice)
     cameras: CameraOptions = group(CameraOptions)
     tracks: TrackOptions = group(TrackOptions)
+    refinement: RefineOptions = group(RefineOptions)
     mapping: MapOptions = group(MapOptions)
 
     @property
