@@ -6,6 +6,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from astr_cli.names import NameProblem, require_name
 from astr_cli.store.errors import StoreError
 from astr_cli.store.types import ARRAYS, PairMatches, StoredPair, problem_of
 from astr_cli.store.writer import FORMAT, pair_group
@@ -105,8 +106,8 @@ class MatchesFile:
         if missing:
             raise StoreError(f"{self.path}: pair {key} lacks the attribute {missing[0]}; make it again with astr match")
         pair = StoredPair(
-            _text(attributes["name0"]),
-            _text(attributes["name1"]),
+            self._name(key, attributes["name0"]),
+            self._name(key, attributes["name1"]),
             self._size(key, attributes["size0"]),
             self._size(key, attributes["size1"]),
             self._size(key, attributes["matched0"]) if "matched0" in attributes else None,
@@ -117,6 +118,12 @@ class MatchesFile:
                 f"{self.path}: pair {key} is named {pair.name0} {pair.name1}; make it again with astr match"
             )
         return pair
+
+    def _name(self, key: str, value: Any) -> str:
+        try:
+            return require_name(value)
+        except NameProblem as problem:
+            raise StoreError(f"{self.path}: pair {key}: {problem}") from None
 
     def _size(self, key: str, value: Any) -> tuple[int, int]:
         size = np.asarray(value)

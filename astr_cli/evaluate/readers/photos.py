@@ -1,9 +1,9 @@
 """Where the photos of an index file lie: beside it, or in a folder near by."""
 
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from astr_cli.evaluate.benchmark import EvaluateError
+from astr_cli.evaluate.benchmark import EvaluateError, require_photo_name
 
 LEVELS = 3  # LoFTR keeps data/megadepth/index/NAME/*.npz beside data/megadepth/test/
 
@@ -13,9 +13,7 @@ def photo_root(folder: Path, name: str, source: Path) -> Path:
 
     Raises EvaluateError, naming `source`, where there is none.
     """
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\\" in name:
-        raise EvaluateError(f"{source}: {name} is not a name below an image folder")
+    require_photo_name(name, source)
     for candidate in _near(folder.absolute()):
         if (candidate / name).is_file():
             return candidate
