@@ -16,6 +16,9 @@ from astr_cli.errors import AstrError
 _SAFE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
+APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+
+
 def real_path(path: Path) -> Path:
     """The file that a link leads to, so that astr writes beside it; any other path as it is.
 

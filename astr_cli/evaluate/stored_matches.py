@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from astr_cli.evaluate.benchmark import Benchmark, EvaluateError, PairResult
+from astr_cli.files import real_path
 from astr_cli.store.matches_file import MatchesFile
 from astr_cli.store.types import PairMatches
 
@@ -66,7 +67,7 @@ def other_photos(benchmark: Benchmark[Any], file: MatchesFile) -> str | None:
         return None
     begin = f"{file.path}: was matched from {root}, not from {benchmark.images}"
     end = "if these are other photos, the figures mean nothing"
-    folders = [folder for folder in (file.path.parent / root, Path(root)) if folder.is_dir()]
+    folders = [folder for folder in (real_path(file.path).parent / root, Path(root)) if folder.is_dir()]
     if any(benchmark.images.is_dir() and folder.samefile(benchmark.images) for folder in folders):
         return None
     names = dict.fromkeys(name for pair in benchmark.pairs for name in (pair.name0, pair.name1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from astr_cli.files import real_path, write_whole
 from astr_cli.pairs.reading import PairsError, format_pair
 
 
@@ -19,14 +20,12 @@ def write_pairs(path: Path, pairs: Iterable[tuple[str, str]], overwrite: bool = 
     Raises PairsError: another file has that name and `overwrite` is not set, or it cannot be written.
     """
     text = pairs_text(pairs)
-    temporary = path.with_name(path.name + ".tmp")
+    path = real_path(path)
     try:
         if path.exists() and not overwrite:
             if path.is_file() and path.read_bytes() == text.encode():
                 return
             raise PairsError(f"{path}: already exists with other content; replace it with --overwrite")
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-        temporary.replace(path)
+        write_whole(path, text)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise PairsError(f"{path}: cannot be written ({error.strerror or error}); choose another --out") from None

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from astr_cli.errors import AstrError
+from astr_cli.files import parse_json, write_whole
 from astr_cli.images.catalogue import catalogue, find_images
 from astr_cli.images.drawing import DrawingFolder
 from astr_cli.matching.plots import draw_pairs
@@ -165,7 +166,7 @@ def _nothing_left(options: ReconstructOptions) -> Iterator[None]:
         if error.exit_code == AstrError.exit_code:
             for file in files:
                 if file in before:
-                    file.write_bytes(before[file])
+                    write_whole(file, before[file])
                 else:
                     file.unlink(missing_ok=True)
             with suppress(OSError):  # the folder contains other files
@@ -182,10 +183,8 @@ def _make_folder(folder: Path) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + ".tmp")
     try:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-        temporary.replace(path)
+        write_whole(path, text)
     except OSError as error:
         raise AstrError(f"{path}: cannot be written ({error.strerror}); free some space and run it again") from None
 
@@ -228,7 +227,7 @@ def summary_text(summary: ReconstructSummary, mapping_key: str) -> str:
 def read_model_record(file: Path, mapping_key: str, folder: Path) -> ModelSummary | None:
     """The model of an earlier call with that key, if it is still in `folder`; None without one."""
     try:
-        record = json.loads(file.read_text(encoding="utf-8"))
+        record = parse_json(file.read_bytes())
         if record["format"] != FORMAT or record["mapping_key"] != mapping_key:
             return None
         model = record["model"]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from astr_cli.errors import AstrError
+from astr_cli.files import open_own, temporary_path
 from astr_cli.store.errors import StoreError, disk_full, is_full
 from astr_cli.store.lock import Lock
 from astr_cli.store.matches_file import MatchesFile
@@ -74,6 +75,8 @@ class Journal:
         folder = output.with_name(output.name + ".journal")
         with ExitStack() as undo:
             try:
+                if folder.is_symlink():
+                    raise StoreError(f"{folder}: is a link, which astr does not follow; remove it")
                 new = not folder.is_dir()
                 folder.mkdir(exist_ok=True)
                 if new:  # a refused start leaves nothing behind
@@ -224,7 +227,7 @@ class Journal:
         return segment, offset
 
     def _open_segment(self, segment: Path, end: int) -> None:
-        self._handle = os.open(segment, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644)
+        self._handle = open_own(segment, os.O_RDWR | os.O_CREAT)
         self._segment = segment
         os.ftruncate(self._handle, end)
         os.lseek(self._handle, end, os.SEEK_SET)
@@ -245,7 +248,7 @@ class Journal:
         stamp0, stamp1 = self._stamps[name0], self._stamps[name1]
         place = self._places.get((name0, name1))
         if place is not None:
-            with place.segment.open("rb") as file:
+            with open(open_own(place.segment, os.O_RDONLY), "rb") as file:
                 file.seek(place.offset)
                 decoded = decode(file.read(place.length))
             if decoded is None:
@@ -264,8 +267,9 @@ class Journal:
 
     def _clear(self) -> None:
         """Remove the journal's files, run.json first: segments without it count for nothing."""
-        for name in ("run.json", "run.json.tmp"):
-            (self.folder / name).unlink(missing_ok=True)
+        run = self.folder / "run.json"
+        for path in (run, temporary_path(run), self.folder / "run.json.tmp"):  # the last one: of astr 0.1
+            path.unlink(missing_ok=True)
         for segment in self._segments():
             segment.unlink(missing_ok=True)
 

@@ -7,6 +7,7 @@ Little endian. The pair is JSON: both image stamps (name, width, height, mtime_n
 """
 
 import json
+import os
 import struct
 import zlib
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
+from astr_cli.files import open_own
 from astr_cli.store.run_info import ImageStamp
 from astr_cli.store.types import ARRAYS, PairMatches
 
@@ -76,8 +78,8 @@ def scan(path: Path) -> Scan:
     """
     records: list[Found] = []
     damaged = pending = end = 0
-    size = path.stat().st_size
-    with path.open("rb") as file:
+    with open(open_own(path, os.O_RDONLY), "rb") as file:
+        size = os.fstat(file.fileno()).st_size
         for offset, record in _walk(file, size):
             parsed = _check(record)
             if parsed is None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from astr_cli.files import parse_json, read_own, write_whole
 from astr_cli.store.errors import JournalMismatch, StoreError
 
 JOURNAL_FORMAT = "1"
@@ -88,19 +89,14 @@ def save_run(path: Path, run: RunInfo, fresh: bool) -> None:
         "fresh": fresh,
         "images": [list(stamp) for stamp in run.images],
     }
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", encoding="utf-8", newline="\n") as file:
-        json.dump(content, file, ensure_ascii=False, indent=0)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    write_whole(path, json.dumps(content, ensure_ascii=False, indent=0))
     sync_folder(path.parent)
 
 
 def load_run(path: Path) -> SavedRun | None:
     """Read run.json; None when there is none. Raises StoreError: damaged; JournalMismatch: other format."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(read_own(path))
         if content["format"] != JOURNAL_FORMAT:
             raise JournalMismatch(
                 f"{path}: has journal format {content['format']}, but this astr writes {JOURNAL_FORMAT}; "

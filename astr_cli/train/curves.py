@@ -1,9 +1,11 @@
 """curves.png: how a run goes, drawn from its log.csv and validation.csv."""
 
 import csv
+from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
+from astr_cli.files import write_whole
 from astr_cli.train.checkpoint import LOG
 from astr_cli.train.validation import FILE
 
@@ -48,7 +50,9 @@ def draw_curves(folder: Path) -> Path:
         if len(panel.columns) > 1 and axes.lines:
             axes.legend()
     path = folder / "curves.png"
-    figure.savefig(path, dpi=80)
+    drawn = BytesIO()
+    figure.savefig(drawn, format="png", dpi=80)
+    write_whole(path, drawn.getvalue())
     return path
 
 

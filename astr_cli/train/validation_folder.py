@@ -11,6 +11,7 @@ import torch
 
 from astr_cli.errors import AstrError
 from astr_cli.evaluate.metrics import Array
+from astr_cli.files import write_whole
 from astr_cli.scenes.geometry import ScenePair
 from astr_cli.scenes.photometric import photometric
 from astr_cli.train.photos import PhotoSet, load_photos
@@ -125,8 +126,8 @@ class _PoseWriter:
     def finish(self, echo: Callable[[str], None]) -> None:
         """Writes the truth and says that the folder is there."""
         truth = json.dumps({"type": "pose", "images": self._views}, indent=1)
-        (self._folder / "gt.json").write_text(truth)
-        (self._folder / "pairs.txt").write_text("\n".join(self._lines) + "\n")
+        write_whole(self._folder / "gt.json", truth)
+        write_whole(self._folder / "pairs.txt", "\n".join(self._lines) + "\n")
         echo(str(self._folder))
 
 
@@ -135,7 +136,7 @@ def _write_homographies(folder: Path, pairs: Iterator[ScenePair]) -> None:
     for number, scene in enumerate(pairs):
         name0, name1 = _write_images(folder, number, scene, ".png")
         entries.append({"im0": name0, "im1": name1, "H": _homography(scene).tolist()})
-    (folder / "gt.json").write_text(json.dumps({"type": "homography", "pairs": entries}, indent=1))
+    write_whole(folder / "gt.json", json.dumps({"type": "homography", "pairs": entries}, indent=1))
 
 
 def _homography(scene: ScenePair) -> Array:
@@ -161,5 +162,5 @@ def _write_images(folder: Path, number: int, scene: ScenePair, suffix: str) -> t
     quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if suffix == ".jpg" else []
     for name, image in zip(names, (scene.image0, scene.image1), strict=True):
         pixels = (image[0, 0] * 255).round().byte().numpy()
-        (folder / "images" / name).write_bytes(cv2.imencode(suffix, pixels, quality)[1].tobytes())
+        write_whole(folder / "images" / name, cv2.imencode(suffix, pixels, quality)[1].tobytes())
     return names

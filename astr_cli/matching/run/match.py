@@ -4,10 +4,11 @@ import shutil
 import time
 from collections.abc import Container, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from astr_cli.errors import AstrError, Interrupted, Stopped
+from astr_cli.files import real_path
 from astr_cli.matching.photos.loader import Loader, changed
 from astr_cli.matching.resources.compute import match_settings
 from astr_cli.matching.resources.cores import CoreSplit, JobPool, fitting
@@ -53,6 +54,7 @@ def match_pairs(options: MatchOptions, listener: Listener = ignore, stopwatch: S
     whose photos become unreadable are in the summary's `failed`, and the others are written.
     """
     started = time.monotonic()
+    options = replace(options, out=real_path(options.out))
     with stop_on_signals(lambda name: listener(StopRequested(name))) as stop:
         prepared = prepare(options, listener)
         for pair in prepared.skipped:

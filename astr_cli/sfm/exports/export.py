@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from astr_cli.errors import AstrError
+from astr_cli.files import real_path
 from astr_cli.options.files import ExportOptions
 from astr_cli.sfm.exports.formats import FORMATS
 from astr_cli.sfm.exports.shared_keypoints import read_tracked
@@ -74,5 +75,5 @@ def _check_targets(options: ExportOptions, files: list[Path]) -> None:
 
 def _stored_root(matches: Path, stored: str) -> Path:
     """The image root as seen from the matches file where there is such a folder, else from the current folder."""
-    beside = matches.parent / stored
+    beside = real_path(matches).parent / stored
     return beside if beside.is_dir() else Path(stored)
