@@ -31,11 +31,13 @@ from astr_cli.sfm.mapping.camera_changes import CameraFigures
 from astr_cli.sfm.mapping.georeference import Georeference
 from astr_cli.sfm.mapping.mapper import ModelSummary, map_database
 from astr_cli.sfm.mapping.pair_agreement import PairFigures, doubtful_pairs, pair_figures
-from astr_cli.sfm.pairs.automatic import Chosen, Source, write_choice
+from astr_cli.sfm.own_files import require_own_files, require_own_models
+from astr_cli.sfm.pairs.automatic import HEAD, Chosen, Source, write_choice
 from astr_cli.wording import counted
 
 FEWEST_PHOTOS = 3
 CONFIG = "options.toml"
+CONFIG_HEAD = "astr reconstruct"
 HEADER = 100  # bytes at the start of an SQLite file; COLMAP changes the counter in them whenever it opens one
 
 
@@ -88,13 +90,14 @@ def reconstruct(
     check_camera_options(options.cameras)
     matching, database = match_options(options), options.out / "database.db"
     names, skipped = _photos(options)
+    _require_own(options)
     drawings = None if options.plots is None else DrawingFolder(options.plots)
     with _nothing_left(options):
         _make_folder(options.sparse)
         check_target(database, replace_ours=True)
         source = Source(options.photos, names, options.matching.weights, options.matching.device)
         pairs = write_choice(matching.pairs, source, options.choice, tell)
-        _write(options.out / CONFIG, config_text(options, options.out, f"astr reconstruct --config {CONFIG}"))
+        _write(options.out / CONFIG, config_text(options, options.out, f"{CONFIG_HEAD} --config {CONFIG}"))
         found = match_pairs(matching, listener)
     if drawings is not None:
         draw_pairs(matching.out, options.photos, drawings)
@@ -109,6 +112,17 @@ def reconstruct(
     summary = ReconstructSummary(pairs, found, imported, model, figures, skipped, file)
     _write(file, summary_text(summary, key))
     return summary
+
+
+def _require_own(options: ReconstructOptions) -> None:
+    """Raises AstrError when OUT holds files of these names that an earlier call did not write."""
+    out, listed = options.out, options.out / "pairs.txt"
+    marks = {out / CONFIG: f"# {CONFIG_HEAD}", out / "summary.json": "mapping_key"}
+    given = Path(options.choice.pairs)
+    if not (listed.exists() and given.exists() and given.samefile(listed)):  # the user may keep the list there
+        marks[listed] = HEAD
+    require_own_files(marks)
+    require_own_models(options.sparse)
 
 
 def _mapped(

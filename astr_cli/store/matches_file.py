@@ -12,10 +12,20 @@ from astr_cli.store.types import ARRAYS, PairMatches, StoredPair, problem_of
 from astr_cli.store.writer import FORMAT, pair_group
 from astr_cli.wording import first_line
 
+OURS = "astr-matches-"
 READ = ("astr-matches-1", FORMAT)
 
 # What h5py raises for damaged content, measured by flipping bytes.
 DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, MemoryError, OverflowError)
+
+
+def is_foreign(path: Path) -> bool:
+    """Whether this is a whole HDF5 file of another program. A damaged one may have been astr's."""
+    try:
+        with h5py.File(path, "r", locking="best-effort") as file:
+            return not _text(file.attrs.get("format", "")).startswith(OURS)
+    except DAMAGE:
+        return False
 
 
 class MatchesFile:

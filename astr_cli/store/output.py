@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from astr_cli.store.errors import StoreError
-from astr_cli.store.matches_file import MatchesFile
+from astr_cli.store.matches_file import MatchesFile, is_foreign
 from astr_cli.store.run_info import RunInfo, require_same
 from astr_cli.store.types import StoredPair
 
@@ -66,6 +66,8 @@ def refuse_foreign(path: Path) -> None:
         raise StoreError(f"{path}: cannot be read ({error.strerror}); choose another --out") from None
     if not ours:
         raise StoreError(f"{path}: exists and is not an HDF5 file, so astr keeps it; choose another --out")
+    if is_foreign(path):
+        raise StoreError(f"{path}: exists and was not written by astr match, so astr keeps it; choose another --out")
 
 
 def read_output(path: Path, known: Output | None = None) -> Output | None:

@@ -9,6 +9,7 @@ from astr_cli.files import write_whole
 from astr_cli.train.checkpoint import LOG
 from astr_cli.train.validation import FILE
 
+CURVES = "curves.png"
 POINTS = 300  # a curve: means over as many stretches of the run
 WIDTH, HEIGHT = 12, 11  # inches
 
@@ -49,7 +50,7 @@ def draw_curves(folder: Path) -> Path:
         axes.grid(alpha=0.3)
         if len(panel.columns) > 1 and axes.lines:
             axes.legend()
-    path = folder / "curves.png"
+    path = folder / CURVES
     drawn = BytesIO()
     figure.savefig(drawn, format="png", dpi=80)
     write_whole(path, drawn.getvalue())

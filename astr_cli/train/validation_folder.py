@@ -44,6 +44,8 @@ def write_validation(photos: Path, target: Path, echo: Callable[[str], None], pa
     zoom-large holds the scenes of zoom, rendered at LARGE. The first pairs are the same for any number of pairs.
     """
     held_out = load_photos(photos, validation=True)
+    if target.is_dir() and any(target.iterdir()):
+        raise AstrError(f"{target}: holds other files; name an empty or new folder with --write-validation")
     try:
         for kind in POSED:
             folder = _PoseWriter(target / kind)

@@ -67,6 +67,11 @@ def export_matches(options: ExportOptions) -> ExportSummary:
 def _check_targets(options: ExportOptions, files: list[Path]) -> None:
     for file in files:
         target = options.out / file
+        linked = next((folder for folder in file.parents if (options.out / folder).is_symlink()), Path())
+        if linked != Path():
+            raise AstrError(f"{options.out / linked}: is a link, which astr does not follow; remove it")
+        if target.is_dir():
+            raise AstrError(f"{target}: is a folder; choose another --out")
         if target.exists() and target.resolve() == options.matches.resolve():
             raise AstrError(f"{options.matches}: the export would overwrite this file; choose another --out")
         if target.exists() and not options.overwrite:

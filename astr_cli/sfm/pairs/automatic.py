@@ -104,6 +104,8 @@ def write_choice(path: Path, source: Source, choice: PairChoice, tell: Callable[
     if kept is not None:
         return _with_alone(kept, source.names)
     chosen = choose_pairs(source, choice, tell)
+    if choice.pairs not in METHODS and path.exists() and path.samefile(choice.pairs):
+        return _with_alone(chosen, source.names)  # the user's own file lies there
     head = f"{HEAD}{chosen.method} pairs of {len(source.names)} photos, {key}\n"
     try:
         write_whole(path, head + pairs_text(chosen.pairs))
