@@ -69,7 +69,7 @@ def open_own(path: Path, flags: int) -> int:
 
 def read_own(path: Path) -> bytes:
     """The content of a file whose name astr makes up. Raises OSError as `open_own` does."""
-    with open(open_own(path, os.O_RDONLY), "rb") as file:
+    with os.fdopen(open_own(path, os.O_RDONLY), "rb") as file:
         return file.read()
 
 
@@ -78,7 +78,7 @@ def write_whole(path: Path, content: bytes | str) -> None:
     temporary = temporary_path(path)
     handle = open_new(temporary)
     try:
-        with open(handle, "wb") as file:
+        with os.fdopen(handle, "wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(handle)

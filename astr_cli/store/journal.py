@@ -248,7 +248,7 @@ class Journal:
         stamp0, stamp1 = self._stamps[name0], self._stamps[name1]
         place = self._places.get((name0, name1))
         if place is not None:
-            with open(open_own(place.segment, os.O_RDONLY), "rb") as file:
+            with os.fdopen(open_own(place.segment, os.O_RDONLY), "rb") as file:
                 file.seek(place.offset)
                 decoded = decode(file.read(place.length))
             if decoded is None:

@@ -78,7 +78,7 @@ def scan(path: Path) -> Scan:
     """
     records: list[Found] = []
     damaged = pending = end = 0
-    with open(open_own(path, os.O_RDONLY), "rb") as file:
+    with os.fdopen(open_own(path, os.O_RDONLY), "rb") as file:
         size = os.fstat(file.fileno()).st_size
         for offset, record in _walk(file, size):
             parsed = _check(record)

@@ -29,7 +29,7 @@ def write_matches(
 ) -> None:
     """Write `entries`, in their order, to `path` (hloc's dense layout), with `options` as file attributes.
 
-    The file is written beside it (`files.temporary_path`), synced and renamed, so `path` is always the old file or the new one; equal input
+    The file is written beside it, synced and renamed, so `path` is always the old file or the new one; equal input
     gives equal bytes. Entries are taken one by one; `before_rename` runs once all are written (to close an old `path`
     that they are read from). Raises Stopped: disk full; StoreError: cannot be written; ValueError: two entries with
     one key, arrays of a wrong type or shape, values that are not finite.

@@ -1,6 +1,7 @@
 """A run's folder: its config, its log, and checkpoints that a kill cannot leave half written."""
 
 import csv
+import os
 from pathlib import Path
 
 import torch
@@ -106,7 +107,7 @@ class Log:
         names = [name for name in report._fields if name != "inside"] + rounds
         values = [getattr(report, name) for name in report._fields if name != "inside"] + list(report.inside)
         new = not self.path.exists()
-        with open(open_own(self.path, APPEND), "a", newline="", encoding="utf-8") as file:
+        with os.fdopen(open_own(self.path, APPEND), "a", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             if new:
                 writer.writerow(names)

@@ -1,6 +1,7 @@
 """The yardstick of a run: fixed rendered pairs whose photos and seeds training never sees."""
 
 import csv
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -76,7 +77,7 @@ def append_validation(folder: Path, step: int, found: Validation) -> None:
     """Add a row to folder/validation.csv."""
     path = folder / FILE
     new = not path.exists()
-    with open(open_own(path, APPEND), "a", newline="", encoding="utf-8") as file:
+    with os.fdopen(open_own(path, APPEND), "a", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         if new:
             writer.writerow(["step", *Validation._fields])

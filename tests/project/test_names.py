@@ -28,7 +28,7 @@ from astr_cli.store.matches_file import MatchesFile
 from astr_cli.store.types import MatchEntry, PairMatches
 from astr_cli.store.writer import pair_group, write_matches
 
-HOSTILE = ("/abs/x.jpg", "../../x.jpg", "a/../../x.jpg", "C:\\x.jpg", "\\\\host\\x.jpg", "..\\x.jpg", "a\nb.jpg", "/", "")
+HOSTILE = ("/abs/x.jpg", "../../x.jpg", "a/../../x.jpg", "C:\\x.jpg", "\\\\host\\x.jpg", "..\\x.jpg", "a\nb", "/", "")
 PARTS = st.sampled_from(["..", ".", "a", "b.jpg", "", " ", "C:", "\\", "\x1b[2J", "é", "\ud800", "x" * 300])
 
 
@@ -126,7 +126,8 @@ def test_colmap_binary(tmp_path: Path, name: bytes) -> None:
 def test_databases(tmp_path: Path, name: str) -> None:
     path = tmp_path / "database.db"
     with open_database(path) as database:
-        camera = database.write_camera(pycolmap.Camera(model="PINHOLE", width=640, height=480, params=[500, 500, 320, 240]))
+        params = [500, 500, 320, 240]
+        camera = database.write_camera(pycolmap.Camera(model="PINHOLE", width=640, height=480, params=params))
         database.write_image(pycolmap.Image(name="a.jpg", camera_id=camera))
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("UPDATE images SET name = ?", (name,))
@@ -146,7 +147,7 @@ def test_benchmarks() -> None:
 def test_a_hundred_hostile_names(tmp_path: Path) -> None:
     """Pairs files and matches files: a name is clean, or refused with one line; nothing is written outside."""
     generator = np.random.default_rng(7)
-    parts = ["..", "...", ".", "a", "b.jpg", "", " ", "C:", "\\..", "\x1b[2J", "é", "#", "'", "~", "-rf", "%s", "x" * 300]
+    parts = ["..", "...", ".", "a", "b.jpg", "", " ", "C:", "\\..", "\x1b[2J", "é", "#", "'", "~", "-rf", "x" * 300]
     tried = failed = 0
     outside = tmp_path / "deep" / "er"
     outside.mkdir(parents=True)

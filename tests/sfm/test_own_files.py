@@ -51,9 +51,7 @@ def test_pairs_keep_other_files(tmp_path: Path, content: bytes) -> None:
 def test_exports_do_not_follow_links(tmp_path: Path) -> None:
     points = np.full((9, 2), 50, np.float32)
     rows = PairMatches(points, points, np.ones(9, np.float32), np.zeros(9, np.uint8))
-    write_matches(
-        tmp_path / "m.h5", [("long_side", "96")], [MatchEntry("a.jpg", "b.jpg", (96, 96), (96, 96), rows, (96, 96), (96, 96))]
-    )
+    write_matches(tmp_path / "m.h5", [("long_side", "96")], [MatchEntry("a.jpg", "b.jpg", (96, 96), (96, 96), rows)])
     (tmp_path / "out").mkdir()
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "out" / "keypoints").symlink_to(tmp_path / "elsewhere")

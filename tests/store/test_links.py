@@ -76,7 +76,7 @@ def test_where_a_link_leads(tmp_path: Path, victim: Path) -> None:
 
 def test_matches(tmp_path: Path, victim: Path) -> None:
     temporary_path(tmp_path / "m.h5").symlink_to(victim)
-    with pytest.raises(StoreError, match="cannot be written .* is a link"):
+    with pytest.raises(StoreError, match=r"cannot be written .* is a link"):
         write_matches(tmp_path / "m.h5", OPTIONS, ENTRIES)
     assert victim.read_bytes() == SECRET
 
