@@ -19,7 +19,7 @@ from astr_cli.store.lock import Lock
 from astr_cli.store.matches_file import MatchesFile
 from astr_cli.store.output import Output, read_output, refuse_foreign
 from astr_cli.store.records import decode, encode, scan
-from astr_cli.store.run_info import RunInfo, load_run, require_same, save_run, sync_folder
+from astr_cli.store.run_info import ImageStamp, RunInfo, load_run, require_same, save_run, sync_folder
 from astr_cli.store.types import MatchEntry, PairMatches, problem_of
 from astr_cli.store.writer import write_matches
 
@@ -197,7 +197,7 @@ class Journal:
             for record in found.records:
                 names = (record.stamp0.name, record.stamp1.name)
                 self._recorded.add(names)
-                if self._stamps.get(names[0]) == record.stamp0 and self._stamps.get(names[1]) == record.stamp1:
+                if all(self._is_current(stamp) for stamp in (record.stamp0, record.stamp1)):
                     self._places[names] = _Place(segment, record.offset, record.length)
             torn = segment.stat().st_size - found.end
             if found.damaged:
@@ -207,6 +207,10 @@ class Journal:
             if segment is segments[-1]:
                 self._open_segment(segment, found.end)  # cuts the torn tail
         self.notes = tuple(notes)
+
+    def _is_current(self, stamp: ImageStamp) -> bool:
+        now = self._stamps.get(stamp.name)
+        return now is not None and now.is_same(stamp)
 
     def _segments(self) -> list[Path]:
         return sorted(self.folder.glob("[0-9]" * 6 + ".seg"))
@@ -263,7 +267,7 @@ class Journal:
                 matches = opened.read(name0, name1)
         sizes = (stamp0.width, stamp0.height), (stamp1.width, stamp1.height)
         matched = self.run.matched.get(name0), self.run.matched.get(name1)
-        return MatchEntry(name0, name1, *sizes, matches, *matched)
+        return MatchEntry(name0, name1, *sizes, matches, *matched, stamp0.content, stamp1.content)
 
     def _clear(self) -> None:
         """Remove the journal's files, run.json first: segments without it count for nothing."""

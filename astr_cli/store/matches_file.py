@@ -137,6 +137,8 @@ class MatchesFile:
             side1.size,
             side0.matched,
             side1.matched,
+            _text(attributes.get("content0", "")),
+            _text(attributes.get("content1", "")),
         )
         if pair_group(pair.name0, pair.name1) != key:
             raise StoreError(

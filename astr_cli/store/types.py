@@ -69,6 +69,8 @@ class StoredPair(NamedTuple):
     size1: tuple[int, int]
     matched0: tuple[int, int] | None = None
     matched1: tuple[int, int] | None = None
+    content0: str = ""  # SHA-256 of the photo, or of it and its mask; "": unknown, in files of astr 0.1
+    content1: str = ""
 
 
 class MatchEntry(NamedTuple):
@@ -81,6 +83,8 @@ class MatchEntry(NamedTuple):
     matches: PairMatches
     matched0: tuple[int, int] | None = None  # the size that the image was matched at, as its raw pixels lie
     matched1: tuple[int, int] | None = None
+    content0: str = ""  # as of StoredPair
+    content1: str = ""
 
 
 def problem_of(arrays: Sequence[NDArray[np.generic]]) -> str | None:

@@ -82,6 +82,9 @@ def _write_entry(file: h5py.File, entry: MatchEntry) -> None:
     if entry.matched0 is not None and entry.matched1 is not None:
         group.attrs["matched0"] = np.array(entry.matched0, np.int32)
         group.attrs["matched1"] = np.array(entry.matched1, np.int32)
+    for name, content in (("content0", entry.content0), ("content1", entry.content1)):
+        if content:
+            _write_text(group, name, content)
     for spec, array in zip(ARRAYS, arrays, strict=True):
         group.create_dataset(spec.name, data=array, dtype=spec.dtype, track_times=False)
 

@@ -58,7 +58,10 @@ def a_group(group: h5py.Group, other: Path) -> None:
 
 @pytest.mark.parametrize(
     "attack",
-    (external_link, soft_link, external_storage, virtual_dataset, declared_rows, declared_contiguous, gzip_bomb, a_group),
+    (
+        *(external_link, soft_link, external_storage, virtual_dataset),
+        *(declared_rows, declared_contiguous, gzip_bomb, a_group),
+    ),
 )
 def test_datasets_are_refused_before_they_are_read(tmp_path: Path, attack: Attack) -> None:
     other = tmp_path / "secret.h5"

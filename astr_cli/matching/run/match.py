@@ -36,6 +36,7 @@ from astr_cli.matching.run.model_runner import Runner
 from astr_cli.matching.run.plan import unfinished
 from astr_cli.matching.run.prepare import PreparedRun, prepare
 from astr_cli.options.matching import MatchOptions
+from astr_cli.store.hashes import HashBook
 from astr_cli.store.journal import Journal
 from astr_cli.store.matches_file import MatchesFile
 
@@ -59,11 +60,14 @@ def match_pairs(options: MatchOptions, listener: Listener = ignore, stopwatch: S
         prepared = prepare(options, listener)
         for pair in prepared.skipped:
             listener(PairFailed(pair.name0, pair.name1, pair.reason))
-        info = run_info(prepared)
+        hashes = HashBook.beside(options.out)
+        info = run_info(prepared, hashes)
         earlier = earlier_output(options)
         if earlier is not None and is_finished(prepared, info, earlier):
+            hashes.save()
             return _summary(prepared, Progress(reused=len(prepared.pairs)), started)
         with Journal.open(options.out, info, options.overwrite, earlier) as journal:
+            hashes.save()
             for note in journal.notes:
                 listener(Notice(note))
             progress = _match_all(prepared, journal, listener, stop, stopwatch)
