@@ -48,11 +48,13 @@ def scale_homography(
 def corner_error(estimate: Array | None, truth: Array, size: tuple[int, int]) -> float:
     """Mean distance of the four corners of image 0, of `size`, between estimate and truth, both `oriented`.
 
-    Infinite for no estimate (None), and for one that sends a corner beyond the horizon.
+    Infinite for no estimate (None), and where estimate or truth send a corner beyond the horizon.
     """
     if estimate is None:
         return float("inf")
     there = warp(corners(size), truth)
+    if not np.isfinite(there).all():
+        return float("inf")
     return float(np.mean(np.linalg.norm(warp(corners(size), estimate) - there, axis=1)))
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from astr_cli.evaluate.benchmark import Benchmark, EvaluateError, PairResult
 from astr_cli.files import real_path
-from astr_cli.store.matches_file import MatchesFile
+from astr_cli.store.matches_file import MatchesFile, stored_long_side
 from astr_cli.store.types import PairMatches
 
 R = TypeVar("R", bound=PairResult)
@@ -51,10 +51,10 @@ class StoredMatches:
 def long_side_of(path: Path) -> int:
     """The long side that a matches.h5 was matched at. Raises StoreError, or EvaluateError when it does not say."""
     with MatchesFile(path) as file:
-        text = file.attributes.get("long_side", "")
-    if not text.isdecimal() or int(text) < 1:
+        long_side = stored_long_side(file.attributes)
+    if long_side is None:
         raise EvaluateError(f"{path}: does not say its long side; make it with astr match")
-    return int(text)
+    return long_side
 
 
 def other_photos(benchmark: Benchmark[Any], file: MatchesFile) -> str | None:

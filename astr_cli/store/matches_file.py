@@ -1,5 +1,6 @@
 """Reading matches.h5, with a check of everything in it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,18 @@ from astr_cli.store.types import ARRAYS, PairMatches, Side, StoredPair, problem_
 from astr_cli.store.writer import FORMAT, pair_group
 from astr_cli.wording import first_line
 
+DIGITS = 7  # of a long side
 OURS = "astr-matches-"
 READ = ("astr-matches-1", FORMAT)
 
 # What h5py raises for damaged content, measured by flipping bytes.
 DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, MemoryError, OverflowError)
+
+
+def stored_long_side(attributes: Mapping[str, str]) -> int | None:
+    """The long side that a file was matched at; None: it does not say, or a size that no photo has."""
+    text = attributes.get("long_side", "")
+    return int(text) if text.isdecimal() and len(text) <= DIGITS and int(text) >= 1 else None
 
 
 def is_foreign(path: Path) -> bool:

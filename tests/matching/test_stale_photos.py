@@ -94,10 +94,10 @@ def test_a_changed_photo_in_a_copied_project(
 
 
 def test_an_interrupted_run_is_resumed_by_content(photos: Any, texture: np.ndarray, recorder: Any) -> None:
+    import signal
+
     from astr_cli.errors import Interrupted
     from astr_cli.matching.run.events import PairDone
-
-    import signal
 
     def stop(event: Any) -> None:
         if isinstance(event, PairDone) and event.finished == 3:
