@@ -245,7 +245,7 @@ def read_model_record(file: Path, mapping_key: str, folder: Path) -> ModelSummar
             georeference=Georeference(**place) if place is not None else None,
             cameras=tuple(CameraFigures(**camera) for camera in model["cameras"]),
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     whole = all((folder.parent / str(number) / "points3D.bin").is_file() for number in range(found.models))
     return found if whole else None

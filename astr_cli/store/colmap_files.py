@@ -102,6 +102,7 @@ def read_database(path: Path) -> tuple[list[Camera], dict[str, int]]:
     cameras = []
     try:
         with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as database:
+            _refuse_views(path, database)
             rows = database.execute("SELECT camera_id, model, width, height, params, prior_focal_length FROM cameras")
             for key, number, width, height, blob, prior in rows.fetchall():
                 if not prior:  # COLMAP's 1.2 max(w, h): a guess, and a guess is worse than unknown
@@ -115,6 +116,13 @@ def read_database(path: Path) -> tuple[list[Camera], dict[str, int]]:
     except (sqlite3.Error, struct.error, TypeError) as error:
         raise CamerasError(f"{path}: not a readable COLMAP database ({error}); name another file") from None
     return cameras, names
+
+
+def _refuse_views(path: Path, database: sqlite3.Connection) -> None:
+    """Raises CamerasError: a view in the place of a table may run for ever."""
+    view = database.execute("SELECT name FROM sqlite_master WHERE type = 'view'").fetchone()
+    if view is not None:
+        raise CamerasError(f"{path}: {view[0]} is a view, which COLMAP's databases do not have; name another file")
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:

@@ -6,23 +6,22 @@ astr works on a copy beside it, which takes the name in one step at the end.
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from astr_cli.errors import AstrError, Stopped
+from astr_cli.errors import Stopped
 from astr_cli.sfm.colmap import open_database
+from astr_cli.sfm.database.locked import DatabaseError, Stamp, alone, copy_database, stamp_of, unused
 
 # In the header of databases that astr wrote (SQLite's application_id; COLMAP leaves it alone): "ASTR".
 APPLICATION = 0x41535452
 SIDE_FILES = ("-wal", "-shm", "-journal")
-
-
-class DatabaseError(AstrError):
-    """A database that must not be touched, or cannot be written."""
+HOST = f"{platform.node().replace('.', '-') or 'here'}-"  # begins the name of a copy, before the process
 
 
 @dataclass(frozen=True)
@@ -33,39 +32,57 @@ class Target:
     """Tables that are not empty; none for a missing or empty database."""
     ours: bool
     """Whether astr made it."""
+    stamp: Stamp | None
+    """Its file at that moment; None: there is none."""
 
 
 def examine(path: Path) -> Target:
-    """Raises DatabaseError unless `path` is, or can become, a database. Nothing is changed in any case."""
+    """Raises DatabaseError unless `path` is, or can become, a database.
+
+    Nothing is changed, but SQLite undoes or finishes what a killed program left half done in it.
+    """
     if not path.parent.is_dir():
         raise DatabaseError(f"{path}: there is no folder {path.parent}; create it first")
     if not os.access(path.parent, os.W_OK):
         raise DatabaseError(f"{path}: the folder {path.parent} is not writable; choose another folder")
     if path.is_dir():
         raise DatabaseError(f"{path}: is a folder; name a database file in it, such as {path / 'database.db'}")
-    wal = path.with_name(path.name + "-wal")
-    if wal.exists() and wal.stat().st_size:
-        raise DatabaseError(
-            f"{path}: is open in another program, or a program crashed with it open ({wal.name} is not empty); close "
-            "that program, or open and close the database once in COLMAP"
-        )
     if not path.exists() or not path.stat().st_size:
-        return Target((), False)
+        return Target((), False, stamp_of(path))
     return _examine_content(path)
 
 
 def _examine_content(path: Path) -> Target:
-    try:
-        with closing(read_only(path)) as connection:
+    with alone(path) as connection:
+        try:
             ours = connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION
+            _refuse_code(path, connection)
             tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
             names = [name for (name,) in tables if not name.startswith("sqlite_")]
-            filled = [
-                name for name in names if connection.execute(f'SELECT 1 FROM "{name}" LIMIT 1').fetchone() is not None
-            ]
-    except sqlite3.Error as error:
-        raise DatabaseError(f"{path}: an existing file that is not a database ({error}); choose another name") from None
-    return Target(tuple(filled), ours)
+            filled = [name for name in names if connection.execute(f"SELECT 1 FROM {_quoted(name)} LIMIT 1").fetchone()]
+        except sqlite3.Error as error:
+            raise DatabaseError(
+                f"{path}: an existing file that is not a database ({error}); choose another name"
+            ) from None
+    return Target(tuple(filled), ours, stamp_of(path))
+
+
+def _refuse_code(path: Path, connection: sqlite3.Connection) -> None:
+    """Raises DatabaseError for what runs by itself when rows are read or written; COLMAP's databases have none."""
+    row = connection.execute(
+        "SELECT type, name FROM sqlite_master WHERE type IN ('trigger', 'view') OR sql LIKE 'CREATE VIRTUAL%'"
+    ).fetchone()
+    if row is not None:
+        kind = "virtual table" if row[0] == "table" else row[0]
+        raise DatabaseError(
+            f"{path}: has the {kind} {row[1]}, which would run during the import; remove it (DROP "
+            f"{row[0].upper()} {_quoted(row[1])}), or import into another database"
+        )
+
+
+def _quoted(name: str) -> str:
+    """As an identifier in SQL."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def read_only(path: Path) -> sqlite3.Connection:
@@ -86,17 +103,20 @@ def check_target(path: Path, replace_ours: bool) -> None:
 
 
 @contextmanager
-def new_database(path: Path, start: Path | None = None, key: str = "", backup: bool = False) -> Iterator[Path]:
+def new_database(
+    path: Path, start: Path | None = None, key: str = "", backup: bool = False, before: Target | None = None
+) -> Iterator[Path]:
     """A path beside `path` to build a database at; renamed to `path` when the block ends well, removed when it fails.
 
     start: a database to copy first, usually `path` itself; None: an empty one, marked as astr's.
     key: identifies this work, with `mark_resumable` in the block. A run that was killed or stopped after that leaves
     its copy to the next run with the same key, which resumes from it. backup: keep the old `path` (`backup_name`).
-    Raises Stopped: disk full.
+    before: `path` as it was examined; None: as it is now. Raises DatabaseError: another program has `path` open, or
+    changed it since; Stopped: disk full.
     """
     path = path.resolve()
-    before = _stamp(path)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    stamp = stamp_of(path) if before is None else before.stamp
+    part = path.with_name(f".{path.name}.{HOST}{os.getpid()}.part")
     kept = _adopt(path, part, key)
     keep = False
     try:
@@ -104,9 +124,7 @@ def new_database(path: Path, start: Path | None = None, key: str = "", backup: b
             _begin(part, start)
         yield part
         _seal(part, whole=start is None)
-        if _stamp(path) != before:
-            raise DatabaseError(f"{path}: another program changed it during the import; run the same command again")
-        _take_place(part, path, backup)
+        _take_place(part, path, backup, stamp)
     except KeyboardInterrupt:
         keep = bool(key) and _key_of(part) == key
         raise
@@ -122,9 +140,7 @@ def new_database(path: Path, start: Path | None = None, key: str = "", backup: b
 
 def _begin(part: Path, start: Path | None) -> None:
     if start is not None:
-        shutil.copyfile(start, part)
-        with suppress(OSError):
-            shutil.copymode(start, part)
+        copy_database(start, part)
     with open_database(part):
         pass
     if start is None:
@@ -132,21 +148,37 @@ def _begin(part: Path, start: Path | None) -> None:
             connection.execute(f"PRAGMA application_id = {APPLICATION}")
 
 
-def _take_place(part: Path, path: Path, backup: bool) -> None:
-    """`path` is the old file or the new one at any instant."""
-    if backup and path.exists():
-        try:
-            os.link(path, backup_name(path))
-        except OSError:  # no hard links there
-            shutil.copy2(path, backup_name(path))
-    _remove_side_files(path)
-    part.replace(path)
+def _take_place(part: Path, path: Path, backup: bool, expected: Stamp | None) -> None:
+    """`path` is the old file or the new one at any instant. Raises DatabaseError: the old one is not as expected."""
+    saved = backup_name(path) if backup and path.exists() else None
+    try:
+        if saved is not None and not saved.exists():
+            _save(path, saved)
+        with unused(path, expected):
+            _remove_side_files(path)
+            if os.name != "nt":  # there an open file cannot be replaced
+                part.replace(path)
+        if os.name == "nt":
+            part.replace(path)
+    except (DatabaseError, OSError):
+        if saved is not None:
+            saved.unlink(missing_ok=True)
+        raise
+
+
+def _save(path: Path, backup: Path) -> None:
+    try:
+        os.link(path, backup)
+    except OSError:  # no hard links there
+        shutil.copy2(path, backup)
 
 
 def backup_name(path: Path) -> Path:
-    """The first free one of database.db.backup, database.db.backup2, ..."""
+    """The first free one of database.db.backup, database.db.backup2, ..., or the one that a killed run just made."""
     number = 1
     while (found := path.with_name(f"{path.name}.backup{number if number > 1 else ''}")).exists():
+        if path.exists() and found.samefile(path):
+            return found
         number += 1
     return found
 
@@ -190,9 +222,9 @@ def _adopt(path: Path, part: Path, key: str) -> bool:
     adopted = False
     start = f".{path.name}."
     for left in sorted(path.parent.iterdir()):
-        owner, _, end = left.name.removeprefix(start).partition(".")
+        owner, _, end = left.name.removeprefix(start).removeprefix(HOST).partition(".")
         if not left.name.startswith(start) or not owner.isdecimal() or not end.startswith("part"):
-            continue
+            continue  # also that of another computer, whose processes cannot be seen from here
         if int(owner) != os.getpid() and _alive(int(owner)):
             continue
         if end == "part" and key and not adopted and _key_of(left) == key:
@@ -213,13 +245,6 @@ def _alive(process: int) -> bool:
     except OSError:
         pass
     return True
-
-
-def _stamp(path: Path) -> tuple[int, int] | None:
-    if not path.exists():
-        return None
-    status = path.stat()
-    return status.st_mtime_ns, status.st_size
 
 
 def _remove_side_files(path: Path) -> None:

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from astr_cli.sfm.database.atomic import DatabaseError, read_only
+from astr_cli.sfm.database.atomic import read_only
+from astr_cli.sfm.database.locked import DatabaseError
 from astr_cli.store.camera_models import MODELS
 
 MOST_IMAGES = 2147483647  # COLMAP's pair_id is smaller id * this + larger id

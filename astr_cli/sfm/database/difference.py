@@ -9,8 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from astr_cli.sfm.database.atomic import DatabaseError, Target
+from astr_cli.sfm.database.atomic import Target
 from astr_cli.sfm.database.contents import Existing, pair_id, pair_images
+from astr_cli.sfm.database.locked import DatabaseError
 from astr_cli.sfm.tracks.match_rows import MatchedImage
 
 MODES = ("create", "append", "replace", "fail")

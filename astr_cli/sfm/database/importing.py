@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 import tempfile
 from collections.abc import Callable
 from contextlib import closing
@@ -14,13 +13,14 @@ from typing import Any, NamedTuple
 from astr_cli.errors import AstrError
 from astr_cli.options.database import CameraOptions, ImportOptions, TrackOptions
 from astr_cli.options.option import declared
-from astr_cli.sfm.database.atomic import backup_name, check_target, examine, is_resumed, new_database
+from astr_cli.sfm.database.atomic import Target, backup_name, check_target, examine, is_resumed, new_database
 from astr_cli.sfm.database.cameras import Held, check_camera_options, check_known, held_by, image_ids, import_images
 from astr_cli.sfm.database.contents import NOTHING, Existing, pair_id, read_existing
 from astr_cli.sfm.database.difference import Difference, choose_mode, difference, unchanged
 from astr_cli.sfm.database.inputs import check_photos, content_hash, find_matches, find_root, folder_hash
 from astr_cli.sfm.database.keypoints import clear_geometries, write_notes, write_points
 from astr_cli.sfm.database.known_poses import KnownPoses, cameras_of, write_model
+from astr_cli.sfm.database.locked import copy_database
 from astr_cli.sfm.database.verification import Verified, count_verified, verify
 from astr_cli.sfm.tracks.build import Tracks, build_tracks
 from astr_cli.sfm.tracks.match_rows import StoredRows
@@ -92,7 +92,7 @@ def import_matches(options: ImportOptions, tell: Callable[[str], None] = lambda 
         existing = read_existing(options.database) if target.tables else NOTHING
         wish = "create" if options.replace_ours else options.mode
         mode = choose_mode(options.database, wish, target, existing, rows.images)
-        outcome = ImportSteps(options, path, root, rows, mode, existing, tell).run()
+        outcome = ImportSteps(options, path, root, rows, mode, target, existing, tell).run()
     return _summary(options, path, root, rows, outcome)
 
 
@@ -165,12 +165,13 @@ class ImportSteps:
         root: Path,
         rows: StoredRows,
         mode: str,
+        target: Target,
         existing: Existing,
         tell: Callable[[str], None],
     ) -> None:
         """mode: create, append or replace. Raises KnownPosesError: `options.poses` cannot be used."""
         self.options, self.matches, self.root, self.rows = options, matches, root, rows
-        self.mode, self.existing, self.tell = mode, existing, tell
+        self.mode, self.target, self.existing, self.tell = mode, target, existing, tell
         self.poses = KnownPoses(options.poses, [matched.name for matched in rows.images]) if options.poses else None
         self.cameras = options.cameras
         if options.poses is not None and self.cameras.known is None:
@@ -233,7 +234,7 @@ class ImportSteps:
             return outcome._replace(posed=self._keep_poses())
         backup = backup_name(database) if self.options.backup and not self.options.replace_ours else None
         key = self._key()
-        with new_database(database, database, key, backup is not None) as part:
+        with new_database(database, database, key, backup is not None, self.target) as part:
             if not is_resumed(part, key):
                 clear_geometries(part, missing)
                 write_notes(part, {"verified": self.verification}, key)
@@ -269,7 +270,7 @@ class ImportSteps:
         backup = backup_name(database) if keep else None
         key, start = self._key(), database if self.mode != "create" else None
         warnings = list(losing)
-        with new_database(database, start, key, backup is not None) as part:
+        with new_database(database, start, key, backup is not None, self.target) as part:
             if not is_resumed(part, key):
                 warnings += self._fill(part, tracks, lists, outcome.statistics, key)
             model = self._verify(part, self._pairs(part)) if options.verify else self._model(part)
@@ -327,7 +328,7 @@ class ImportSteps:
             return self._posed if self.poses is not None else None
         with tempfile.TemporaryDirectory() as scratch:
             copy = Path(scratch) / "database.db"
-            shutil.copyfile(self.options.database, copy)
+            copy_database(self.options.database, copy)
             return self._write_poses(self._model(copy))
 
     def _warnings(self) -> list[str]:
@@ -348,9 +349,7 @@ class ImportSteps:
 
     def _key(self) -> str:
         """Identifies this work: the inputs, the options, and the state of the database that it starts from."""
-        database = self.options.database
-        status = database.stat() if database.exists() else None
-        stamp = (status.st_mtime_ns, status.st_size) if status is not None else None
+        stamp = self.target.stamp
         text = repr(
             (sorted(self.identity.items()), self.mode, self.cameras, self.options.verify, self.verification, stamp)
         )
