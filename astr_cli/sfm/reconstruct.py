@@ -31,10 +31,12 @@ from astr_cli.sfm.mapping.georeference import Georeference
 from astr_cli.sfm.mapping.mapper import ModelSummary, map_database
 from astr_cli.sfm.mapping.pair_agreement import PairFigures, doubtful_pairs, pair_figures
 from astr_cli.sfm.pairs.automatic import Chosen, Source, write_choice
+from astr_cli.store.lock import Lock
 from astr_cli.wording import counted
 
 FEWEST_PHOTOS = 3
 CONFIG = "options.toml"
+LOCK = ".reconstruct.lock"
 HEADER = 100  # bytes at the start of an SQLite file; COLMAP changes the counter in them whenever it opens one
 
 
@@ -85,11 +87,23 @@ def reconstruct(
     step. Raises AstrError: too few photos, a database in `out` that astr did not write, and all that the steps raise.
     """
     check_camera_options(options.cameras)
-    matching, database = match_options(options), options.out / "database.db"
     names, skipped = _photos(options)
     drawings = None if options.plots is None else DrawingFolder(options.plots)
+    with _own_folder(options):
+        return _steps(options, names, skipped, drawings, listener, tell, matched)
+
+
+def _steps(
+    options: ReconstructOptions,
+    names: list[str],
+    skipped: tuple[str, ...],
+    drawings: DrawingFolder | None,
+    listener: Listener,
+    tell: Callable[[str], None],
+    matched: Callable[[], None],
+) -> ReconstructSummary:
+    matching, database = match_options(options), options.out / "database.db"
     with _nothing_left(options):
-        _make_folder(options.sparse)
         check_target(database, replace_ours=True)
         source = Source(options.photos, names, options.matching.weights, options.matching.device)
         pairs = write_choice(matching.pairs, source, options.choice, tell)
@@ -154,11 +168,31 @@ def _made_folders(options: ReconstructOptions) -> set[Path]:
 
 
 @contextmanager
+def _own_folder(options: ReconstructOptions) -> Iterator[None]:
+    """Makes OUT and keeps a second run out of it; folders that are still empty when the block refuses are removed."""
+    made = [folder for folder in (options.sparse, *options.sparse.parents) if not folder.exists()]
+    _make_folder(options.sparse)
+    try:
+        lock = Lock(options.out / LOCK, options.out)
+    except OSError as error:
+        raise AstrError(f"{options.out}: cannot be written ({error.strerror}); choose another --out") from None
+    try:
+        yield
+    except AstrError:
+        lock.release(remove=True)
+        with suppress(OSError):  # the folder contains other files
+            for folder in made:
+                folder.rmdir()
+        raise
+    finally:
+        lock.release(remove=True)
+
+
+@contextmanager
 def _nothing_left(options: ReconstructOptions) -> Iterator[None]:
     """Removes the files of the block if it refuses to start."""
     files = (options.out / "pairs.txt", options.out / CONFIG)
     before = {file: file.read_bytes() for file in files if file.is_file()}
-    made = [folder for folder in (options.sparse, *options.sparse.parents) if not folder.exists()]
     try:
         yield
     except AstrError as error:
@@ -168,9 +202,6 @@ def _nothing_left(options: ReconstructOptions) -> Iterator[None]:
                     file.write_bytes(before[file])
                 else:
                     file.unlink(missing_ok=True)
-            with suppress(OSError):  # the folder contains other files
-                for folder in made:
-                    folder.rmdir()
         raise
 
 

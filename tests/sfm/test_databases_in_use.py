@@ -14,8 +14,8 @@ from astr_cli.cli.app import run
 from astr_cli.options.database import ImportOptions
 from astr_cli.sfm.colmap import pycolmap, quiet
 from astr_cli.sfm.database import importing as work
-from astr_cli.sfm.database.atomic import HOST
 from astr_cli.sfm.database.importing import import_matches
+from astr_cli.sfm.scratch import HOST
 
 from .foreign_databases import execute, files, query
 from .old_databases import old_database

@@ -6,7 +6,6 @@ astr works on a copy beside it, which takes the name in one step at the end.
 from __future__ import annotations
 
 import os
-import platform
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -16,12 +15,12 @@ from pathlib import Path
 
 from astr_cli.errors import Stopped
 from astr_cli.sfm.colmap import open_database
-from astr_cli.sfm.database.locked import DatabaseError, Stamp, alone, copy_database, stamp_of, unused
+from astr_cli.sfm.database.locked import DatabaseError, alone, copy_database, unused
+from astr_cli.sfm.scratch import HOST, Stamp, is_left_over, stamp_of
 
 # In the header of databases that astr wrote (SQLite's application_id; COLMAP leaves it alone): "ASTR".
 APPLICATION = 0x41535452
 SIDE_FILES = ("-wal", "-shm", "-journal")
-HOST = f"{platform.node().replace('.', '-') or 'here'}-"  # begins the name of a copy, before the process
 
 
 @dataclass(frozen=True)
@@ -222,10 +221,10 @@ def _adopt(path: Path, part: Path, key: str) -> bool:
     adopted = False
     start = f".{path.name}."
     for left in sorted(path.parent.iterdir()):
-        owner, _, end = left.name.removeprefix(start).removeprefix(HOST).partition(".")
-        if not left.name.startswith(start) or not owner.isdecimal() or not end.startswith("part"):
-            continue  # also that of another computer, whose processes cannot be seen from here
-        if int(owner) != os.getpid() and _alive(int(owner)):
+        owner, _, end = left.name.removeprefix(start).partition(".")
+        if not left.name.startswith(start) or not end.startswith("part"):
+            continue
+        if not (left.name.startswith(part.name) or is_left_over(owner)):
             continue
         if end == "part" and key and not adopted and _key_of(left) == key:
             left.replace(part)
@@ -233,18 +232,6 @@ def _adopt(path: Path, part: Path, key: str) -> bool:
         elif not (adopted and left.name.startswith(part.name)):
             left.unlink(missing_ok=True)
     return adopted
-
-
-def _alive(process: int) -> bool:
-    if os.name == "nt":
-        return True  # os.kill would end it there
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        pass
-    return True
 
 
 def _remove_side_files(path: Path) -> None:

@@ -12,9 +12,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
 
 from astr_cli.errors import AstrError
+from astr_cli.sfm.scratch import Stamp, stamp_of
 
 if sys.platform != "win32":
     import fcntl
@@ -26,23 +26,6 @@ HALF_DONE = ("-wal", "-journal")  # side files that hold what is not in the data
 
 class DatabaseError(AstrError):
     """A database that must not be touched, or cannot be written."""
-
-
-class Stamp(NamedTuple):
-    """Differs after a file was written again."""
-
-    inode: int
-    mtime_ns: int
-    size: int  # bytes
-
-
-def stamp_of(path: Path) -> Stamp | None:
-    """None: there is no such file."""
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        return None
-    return Stamp(status.st_ino, status.st_mtime_ns, status.st_size)
 
 
 @contextmanager

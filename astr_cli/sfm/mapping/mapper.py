@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +13,11 @@ from astr_cli.options.mapping import MapOptions
 from astr_cli.sfm import colmap
 from astr_cli.sfm.colmap import MapperSettings, open_database
 from astr_cli.sfm.database.cameras import held_by
+from astr_cli.sfm.database.locked import copy_database
 from astr_cli.sfm.mapping.camera_changes import CameraFigures, camera_figures
 from astr_cli.sfm.mapping.georeference import Georeference, georeference
 from astr_cli.sfm.mapping.second_pass import refine
+from astr_cli.sfm.scratch import scratch_folder
 from astr_cli.wording import counted
 
 PLY = "points.ply"
@@ -64,15 +65,17 @@ def map_database(
     """Maps a verified database into `out`/0, `out`/1, ..., largest first; older models of that name are replaced.
 
     Models whose photos have GPS positions in their EXIF are rotated and scaled to them. images: the folder
-    of the photos, for the colours of the points. The database stays as it is.
+    of the photos, for the colours of the points. The database stays as it is: COLMAP, which writes to every database
+    that it opens, gets a copy.
 
-    Raises MappingError: COLMAP built no model.
+    Raises MappingError: COLMAP built no model; AstrError: `out`/0 is no model.
     """
     options = options or MapOptions()
-    names = _all_names(database)
-    with tempfile.TemporaryDirectory(prefix=".mapping-", dir=out) as folder:
-        scratch = Path(folder)
-        models = sorted(_models(database, images, names, scratch, options), key=_size, reverse=True)
+    with scratch_folder(out, "mapping") as scratch:
+        copy = scratch / "database.db"
+        copy_database(database, copy)
+        names = _all_names(copy)
+        models = sorted(_models(copy, images, names, scratch, options), key=_size, reverse=True)
         if not models:
             raise MappingError(
                 f"{database}: COLMAP could not build a model from {len(names)} images: the photos overlap too little "
@@ -81,26 +84,26 @@ def map_database(
         if options.refine:
             tell(f"refining {counted(len(models), 'model')}")
             models = sorted(
-                (refine(model, database, images, scratch, _settings(options)) for model in models), key=_size
+                (refine(model, copy, images, scratch, _settings(options)) for model in models), key=_size
             )[::-1]
-        placed = [georeference(model, database, images) for model in models]
+        placed = [georeference(model, copy, images) for model in models]
         for number, model in enumerate(models):
             model.update_point_3d_errors()  # the global mapper of 4.0 leaves them in other units
             made = scratch / f"sorted-{number}"
             made.mkdir()
             model.write(made)
             model.export_PLY(made / PLY)
-        _remove_models(out, tell)
+        _remove_models(out, scratch, tell)
         for number in range(len(models)):
-            (scratch / f"sorted-{number}").rename(out / str(number))
-    return _summary(out / "0", names, models, placed[0], _cameras(database))
+            (scratch / f"sorted-{number}").rename(_free(out / str(number)))
+        return _summary(out / "0", names, models, placed[0], _cameras(copy))
 
 
 def _models(database: Path, images: Path, names: list[str], scratch: Path, options: MapOptions) -> list[Any]:
     if options.mapper == "incremental":
         colours = all((images / name).is_file() for name in names)
         return colmap.incremental_mapping(database, images, scratch, _settings(options), colours)
-    copy = scratch / database.name
+    copy = scratch / "calibrated.db"
     shutil.copyfile(database, copy)
     held = held_by(copy)
     if held.known_focals < held.cameras and not _calibrate(copy, options.seed):
@@ -141,13 +144,20 @@ def _all_names(database: Path) -> list[str]:
         return sorted(image.name for image in opened.read_all_images())
 
 
-def _remove_models(out: Path, tell: Callable[[str], None]) -> None:
-    """Removes numbered models, and nothing else, of an earlier mapping."""
+def _remove_models(out: Path, scratch: Path, tell: Callable[[str], None]) -> None:
+    """Moves numbered models, and nothing else, of an earlier mapping away: none is ever there in part."""
     found = [folder for folder in out.iterdir() if folder.name.isdecimal() and (folder / "points3D.bin").is_file()]
     if found:
         tell(f"{out}: {counted(len(found), 'earlier model')} replaced")
     for folder in found:
-        shutil.rmtree(folder)
+        folder.rename(scratch / f"old-{folder.name}")
+
+
+def _free(folder: Path) -> Path:
+    """Raises AstrError: something else has that name."""
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise AstrError(f"{folder}: exists and is not a model of COLMAP; move or rename it")
+    return folder
 
 
 def _summary(
