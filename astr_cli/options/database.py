@@ -116,6 +116,13 @@ class ImportOptions:
         panel=DATABASE,
         default_text="create; append if DB has all of the images",
     )
+    replace_import: bool = option(
+        False,
+        help="Import a file that lacks pairs of an earlier astr import; those pairs go. The matches of other programs "
+        "stay.",
+        stored=False,
+        panel=DATABASE,
+    )
     dry_run: bool = option(False, help="Only print what would change.", stored=False, panel=DATABASE)
     backup: bool = option(
         True, help="Keep the earlier DB as DB.backup when it changes.", stored=False, panel=DATABASE, switch=True

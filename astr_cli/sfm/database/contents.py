@@ -49,12 +49,13 @@ class Existing:
     pairs: frozenset[int]  # pair ids in the table of matches
     filled_pairs: frozenset[int]  # those with at least one
     foreign_pairs: frozenset[int]  # those with matches of other origin
+    our_pairs: frozenset[int]  # those with matches of astr's last import
     geometries: frozenset[int]  # pair ids with a geometry
     framed: frozenset[int]  # ids of images that belong to a frame
     notes: dict[str, str]  # the notes of astr's last import
 
 
-NOTHING = Existing({}, {}, 0, 0, frozenset(), frozenset(), frozenset(), frozenset(), frozenset(), {})
+NOTHING = Existing({}, {}, 0, 0, *[frozenset[int]()] * 6, {})
 
 
 def pair_id(image0: int, image1: int) -> int:
@@ -112,6 +113,7 @@ def _read(connection: sqlite3.Connection) -> Existing:
         frozenset(matches),
         frozenset(pair for pair, (rows, _) in matches.items() if rows),
         frozenset(pair for pair, (_, foreign) in matches.items() if foreign),
+        frozenset(pair for pair, (rows, foreign) in matches.items() if rows > foreign),
         frozenset(geometries),
         framed,
         notes,

@@ -13,6 +13,7 @@ from astr_cli.sfm.database.atomic import Target
 from astr_cli.sfm.database.contents import Existing, pair_id, pair_images
 from astr_cli.sfm.database.locked import DatabaseError
 from astr_cli.sfm.tracks.match_rows import MatchedImage
+from astr_cli.wording import counted
 
 MODES = ("create", "append", "replace", "fail")
 
@@ -72,6 +73,24 @@ def choose_mode(
                 "them; import into the earlier backup, or use --mode create"
             )
     return mode or "append"
+
+
+def check_kept(path: Path, matches: Path, existing: Existing, pairs: Iterable[tuple[str, str]]) -> None:
+    """Raises DatabaseError when `pairs` of names, those of `matches`, lack some of an earlier astr import.
+
+    An import takes the place of the earlier one as a whole: without this, the first of two files would be lost.
+    """
+    numbers = {name: image.number for name, image in existing.images.items()}
+    there = {pair_id(numbers[a], numbers[b]) for a, b in pairs if a in numbers and b in numbers}
+    lost = sorted(existing.our_pairs - there)
+    if lost:
+        names = {number: name for name, number in numbers.items()}
+        first, second = (names[number] for number in pair_images(lost[0]))
+        raise DatabaseError(
+            f"{path}: an earlier astr import has {counted(len(lost), 'pair')} that {matches} lacks (for example "
+            f"{first} and {second}), which this import would remove; match all pairs into one file and import "
+            "that, or give --replace-import"
+        )
 
 
 def _check_sizes(path: Path, existing: Existing, images: Sequence[MatchedImage]) -> None:

@@ -16,7 +16,7 @@ from astr_cli.options.option import declared
 from astr_cli.sfm.database.atomic import Target, backup_name, check_target, examine, is_resumed, new_database
 from astr_cli.sfm.database.cameras import Held, check_camera_options, check_known, held_by, image_ids, import_images
 from astr_cli.sfm.database.contents import NOTHING, Existing, pair_id, read_existing
-from astr_cli.sfm.database.difference import Difference, choose_mode, difference, unchanged
+from astr_cli.sfm.database.difference import Difference, check_kept, choose_mode, difference, unchanged
 from astr_cli.sfm.database.inputs import check_photos, content_hash, find_matches, find_root, folder_hash
 from astr_cli.sfm.database.keypoints import clear_geometries, write_notes, write_points
 from astr_cli.sfm.database.known_poses import KnownPoses, cameras_of, write_model
@@ -78,8 +78,9 @@ def import_matches(options: ImportOptions, tell: Callable[[str], None] = lambda 
     """Builds tracks from matches.h5, writes them to a COLMAP database and verifies its pairs.
 
     Data of other origin stays as it is, with its numbers. `tell` gets a line before and during every longer step.
-    Raises AstrError: a database that does not fit `options.mode` or is damaged, no or bad matches, photos missing or
-    changed, unusable cameras or poses. The database is complete under its name, or as it was before.
+    Raises AstrError: a database that does not fit `options.mode`, has pairs of an earlier import that the matches lack,
+    or is damaged; no or bad matches, photos missing or changed, unusable cameras or poses. The database is complete
+    under its name, or as it was before.
     """
     check_camera_options(options.cameras)
     target = examine(options.database)
@@ -92,6 +93,9 @@ def import_matches(options: ImportOptions, tell: Callable[[str], None] = lambda 
         existing = read_existing(options.database) if target.tables else NOTHING
         wish = "create" if options.replace_ours else options.mode
         mode = choose_mode(options.database, wish, target, existing, rows.images)
+        if mode == "append" and not options.replace_import:
+            names = [matched.name for matched in rows.images]
+            check_kept(options.database, path, existing, [(names[a], names[b]) for a, b in rows.pairs])
         outcome = ImportSteps(options, path, root, rows, mode, target, existing, tell).run()
     return _summary(options, path, root, rows, outcome)
 
