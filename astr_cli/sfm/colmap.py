@@ -47,6 +47,8 @@ class MapperSettings(NamedTuple):
     seed: int = 0
     options: tuple[str, ...] = ()
     """pycolmap's options as NAME=VALUE."""
+    two_views: bool = False
+    """Whether there are two images only: then a model of two counts, and a point that two images see."""
 
 
 def check_version(version: str) -> None:
@@ -185,7 +187,8 @@ def match_sift(database: Path, images: Path, names: Sequence[str], pairs: Path, 
 def _pipeline(settings: MapperSettings) -> pycolmap.IncrementalPipelineOptions:
     options = pycolmap.IncrementalPipelineOptions()
     options.random_seed = settings.seed
-    options.min_model_size = MIN_MODEL_IMAGES
+    options.min_model_size = 2 if settings.two_views else MIN_MODEL_IMAGES
+    options.triangulation.ignore_two_view_tracks = not settings.two_views
     _apply(settings.options, options)
     return options
 

@@ -30,11 +30,12 @@ from astr_cli.sfm.mapping.camera_changes import CameraFigures
 from astr_cli.sfm.mapping.georeference import Georeference
 from astr_cli.sfm.mapping.mapper import ModelSummary, map_database
 from astr_cli.sfm.mapping.pair_agreement import PairFigures, doubtful_pairs, pair_figures
+from astr_cli.sfm.mapping.unregistered import Unregistered
 from astr_cli.sfm.pairs.automatic import Chosen, Source, write_choice
 from astr_cli.store.lock import Lock
 from astr_cli.wording import counted
 
-FEWEST_PHOTOS = 3
+FEWEST_PHOTOS = 2
 CONFIG = "options.toml"
 LOCK = ".reconstruct.lock"
 HEADER = 100  # bytes at the start of an SQLite file; COLMAP changes the counter in them whenever it opens one
@@ -275,6 +276,7 @@ def read_model_record(file: Path, mapping_key: str, folder: Path) -> ModelSummar
             models=int(model["models"]),
             georeference=Georeference(**place) if place is not None else None,
             cameras=tuple(CameraFigures(**camera) for camera in model["cameras"]),
+            unregistered=tuple(Unregistered(**photo) for photo in model["unregistered"]),
         )
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None

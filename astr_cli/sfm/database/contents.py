@@ -55,7 +55,8 @@ class Existing:
     notes: dict[str, str]  # the notes of astr's last import
 
 
-NOTHING = Existing({}, {}, 0, 0, *[frozenset[int]()] * 6, {})
+NONE: frozenset[int] = frozenset()
+NOTHING = Existing({}, {}, 0, 0, NONE, NONE, NONE, NONE, NONE, NONE, {})
 
 
 def pair_id(image0: int, image1: int) -> int:

@@ -17,10 +17,12 @@ from astr_cli.sfm.database.locked import copy_database
 from astr_cli.sfm.mapping.camera_changes import CameraFigures, camera_figures
 from astr_cli.sfm.mapping.georeference import Georeference, georeference
 from astr_cli.sfm.mapping.second_pass import refine
+from astr_cli.sfm.mapping.unregistered import Unregistered, no_model_reason, unregistered
 from astr_cli.sfm.scratch import scratch_folder
 from astr_cli.wording import counted
 
 PLY = "points.ply"
+TWO = 2  # images of a database that make a two-view model
 WILD = 2.0  # a found focal length this many times the guess, or its inverse, is wrong
 
 
@@ -53,6 +55,8 @@ class ModelSummary:
     """The model's position on the earth, in metres; None: its scale and position are arbitrary."""
     cameras: tuple[CameraFigures, ...]
     """Those of the registered images."""
+    unregistered: tuple[Unregistered, ...] = ()
+    """The reasons for the missing images."""
 
 
 def map_database(
@@ -75,16 +79,17 @@ def map_database(
         copy = scratch / "database.db"
         copy_database(database, copy)
         names = _all_names(copy)
-        models = sorted(_models(copy, images, names, scratch, options), key=_size, reverse=True)
+        found = _models(copy, images, names, scratch, options)
+        # COLMAP counts poses without a single point as a model; it makes them of photos taken from one place.
+        models = sorted((model for model in found if model.num_points3D()), key=_size, reverse=True)
         if not models:
             raise MappingError(
-                f"{database}: COLMAP could not build a model from {len(names)} images: the photos overlap too little "
-                "or too few pairs match; add photos in between, or match with a larger --long-side"
+                f"{database}: COLMAP could not build a model from {len(names)} images: {no_model_reason(copy)}"
             )
         if options.refine:
             tell(f"refining {counted(len(models), 'model')}")
             models = sorted(
-                (refine(model, copy, images, scratch, _settings(options)) for model in models), key=_size
+                (refine(model, copy, images, scratch, _settings(options, len(names))) for model in models), key=_size
             )[::-1]
         placed = [georeference(model, copy, images) for model in models]
         for number, model in enumerate(models):
@@ -96,23 +101,23 @@ def map_database(
         _remove_models(out, scratch, tell)
         for number in range(len(models)):
             (scratch / f"sorted-{number}").rename(_free(out / str(number)))
-        return _summary(out / "0", names, models, placed[0], _cameras(copy))
+        return _summary(out / "0", names, models, placed[0], copy)
 
 
 def _models(database: Path, images: Path, names: list[str], scratch: Path, options: MapOptions) -> list[Any]:
-    if options.mapper == "incremental":
+    if options.mapper == "incremental" or len(names) == TWO:  # the global mapper takes three
         colours = all((images / name).is_file() for name in names)
-        return colmap.incremental_mapping(database, images, scratch, _settings(options), colours)
+        return colmap.incremental_mapping(database, images, scratch, _settings(options, len(names)), colours)
     copy = scratch / "calibrated.db"
     shutil.copyfile(database, copy)
     held = held_by(copy)
     if held.known_focals < held.cameras and not _calibrate(copy, options.seed):
         shutil.copyfile(database, copy)
-    return colmap.global_mapping(copy, images, scratch, _settings(options))
+    return colmap.global_mapping(copy, images, scratch, _settings(options, len(names)))
 
 
-def _settings(options: MapOptions) -> MapperSettings:
-    return MapperSettings(options.seed, options.mapper_option)
+def _settings(options: MapOptions, images: int) -> MapperSettings:
+    return MapperSettings(options.seed, options.mapper_option, images == TWO)
 
 
 def _calibrate(database: Path, seed: int) -> bool:
@@ -161,21 +166,23 @@ def _free(folder: Path) -> Path:
 
 
 def _summary(
-    folder: Path, names: list[str], models: list[Any], place: Georeference | None, before: dict[int, Any]
+    folder: Path, names: list[str], models: list[Any], place: Georeference | None, database: Path
 ) -> ModelSummary:
     best = models[0]
     registered = {best.image(number).name for number in best.reg_image_ids()}
+    missing = tuple(name for name in names if name not in registered)
     return ModelSummary(
         folder=folder,
         images=len(names),
         registered=tuple(name for name in names if name in registered),
-        missing=tuple(name for name in names if name not in registered),
+        missing=missing,
         points=best.num_points3D(),
         mean_track=best.compute_mean_track_length(),
         reprojection_error=best.compute_mean_reprojection_error(),
         models=len(models),
         georeference=place,
-        cameras=camera_figures(best, before),
+        cameras=camera_figures(best, _cameras(database)),
+        unregistered=unregistered(database, missing),
     )
 
 
