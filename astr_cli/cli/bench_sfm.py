@@ -35,8 +35,11 @@ def command(options: SfmOptions, output: JsonOption) -> int:
     from astr_cli.cli.match_output import make_report
     from astr_cli.cli.sfm_output import progress_line, stoppable
 
-    with stoppable(f"{options.work}: stopped; the same command resumes"), make_report(False, True) as report:
-        found = bench_sfm(options, report.event, progress_line(output.as_json))
+    with (
+        stoppable(f"{options.work}: stopped; the same command resumes") as stop,
+        make_report(False, True) as report,
+    ):
+        found = bench_sfm(options, report.event, progress_line(output.as_json), stop)
         if output.as_json:
             for figures in found:
                 console.json_line({"event": "reconstruction", **asdict(figures)})

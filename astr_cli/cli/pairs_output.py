@@ -80,10 +80,8 @@ def graph_warnings(graph: Connectivity) -> Iterator[str]:
     """What keeps the photos from becoming one model."""
     if graph.alone:
         yield f"in no pair: {listed(graph.alone, LISTED)}"
-    groups = [part for part in graph.components if len(part) > 1]
-    if len(groups) > 1:
-        sizes = ", ".join(str(len(part)) for part in groups[:LISTED]) + (", ..." if len(groups) > LISTED else "")
-        yield f"no pair joins {len(groups)} groups of {sizes} photos: at least as many models will come out"
+    if graph.apart is not None:
+        yield graph.apart
 
 
 def graph_record(graph: Connectivity) -> dict[str, object]:

@@ -13,6 +13,7 @@ from astr_cli.errors import AstrError
 from astr_cli.images.catalogue import catalogue, find_images
 from astr_cli.images.drawing import DrawingFolder
 from astr_cli.matching.plots import draw_pairs
+from astr_cli.matching.resources.signals import StopFlag
 from astr_cli.matching.run.events import Listener, MatchSummary
 from astr_cli.matching.run.match import match_pairs
 from astr_cli.options.config_file import config_text
@@ -77,6 +78,7 @@ def reconstruct(
     listener: Listener,
     tell: Callable[[str], None] = lambda line: None,
     matched: Callable[[], None] = lambda: None,
+    stop: StopFlag | None = None,
 ) -> ReconstructSummary:
     """Chooses pairs of the photos of a folder, matches them, makes a database and maps it, all in `options.out`:
     pairs.txt, matches.h5, database.db, options.toml, sparse/0, sparse/1, ... (largest first) and summary.json.
@@ -85,13 +87,14 @@ def reconstruct(
     verification continues, and a model stays if the same database was mapped in the same way.
 
     `listener` hears of the matching, and `matched` is called after its last event; `tell` gets a line for each longer
-    step. Raises AstrError: too few photos, a database in `out` that astr did not write, and all that the steps raise.
+    step, and `stop` is looked at between them. Raises Interrupted, or AstrError: too few photos, a database in `out`
+    that astr did not write, and all that the steps raise.
     """
     check_camera_options(options.cameras)
     names, skipped = _photos(options)
     drawings = None if options.plots is None else DrawingFolder(options.plots)
     with _own_folder(options):
-        return _steps(options, names, skipped, drawings, listener, tell, matched)
+        return _steps(options, names, skipped, drawings, listener, tell, matched, stop or StopFlag())
 
 
 def _steps(
@@ -102,6 +105,7 @@ def _steps(
     listener: Listener,
     tell: Callable[[str], None],
     matched: Callable[[], None],
+    stop: StopFlag,
 ) -> ReconstructSummary:
     matching, database = match_options(options), options.out / "database.db"
     with _nothing_left(options):
@@ -109,15 +113,18 @@ def _steps(
         source = Source(options.photos, names, options.matching.weights, options.matching.device)
         pairs = write_choice(matching.pairs, source, options.choice, tell)
         _write(options.out / CONFIG, config_text(options, options.out, f"astr reconstruct --config {CONFIG}"))
+        stop.check()
         found = match_pairs(matching, listener)
+    stop.check()
     if drawings is not None:
         draw_pairs(matching.out, options.photos, drawings)
     matched()
     importing = ImportOptions(
         database, matching.out, options.photos, cameras=options.cameras, tracks=options.tracks, replace_ours=True
     )
-    imported = import_matches(importing, tell)
-    model, key = _mapped(options, database, imported.images, tell)
+    imported = import_matches(importing, tell, stop)
+    stop.check()
+    model, key = _mapped(options, database, imported.images, tell, stop)
     figures = pair_figures(database, model.folder)
     file = options.out / "summary.json"
     summary = ReconstructSummary(pairs, found, imported, model, figures, skipped, file)
@@ -126,7 +133,7 @@ def _steps(
 
 
 def _mapped(
-    options: ReconstructOptions, database: Path, images: int, tell: Callable[[str], None]
+    options: ReconstructOptions, database: Path, images: int, tell: Callable[[str], None], stop: StopFlag
 ) -> tuple[ModelSummary, str]:
     """The model, from now or from an earlier call, and the key that identifies it."""
     key = _mapping_key(database, options.mapping)
@@ -135,7 +142,7 @@ def _mapped(
         tell(f"{model.folder}: up to date, not mapped again")
         return model, key
     tell(f"mapping {counted(images, 'image')}")
-    return map_database(database, options.photos, options.sparse, options.mapping, tell), key
+    return map_database(database, options.photos, options.sparse, options.mapping, tell, stop), key
 
 
 def _mapping_key(database: Path, options: MapOptions) -> str:

@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from astr_cli.errors import Stopped
+from astr_cli.errors import Interrupted, Stopped
 from astr_cli.sfm.colmap import open_database
 from astr_cli.sfm.database.locked import DatabaseError, alone, copy_database, unused
 from astr_cli.sfm.scratch import HOST, Stamp, is_left_over, stamp_of
@@ -124,7 +124,7 @@ def new_database(
         yield part
         _seal(part, whole=start is None)
         _take_place(part, path, backup, stamp)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Interrupted):
         keep = bool(key) and _key_of(part) == key
         raise
     except (RuntimeError, sqlite3.Error, OSError) as error:

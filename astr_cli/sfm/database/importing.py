@@ -11,12 +11,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from astr_cli.errors import AstrError
+from astr_cli.matching.resources.signals import StopFlag
 from astr_cli.options.database import CameraOptions, ImportOptions, TrackOptions
 from astr_cli.options.option import declared
 from astr_cli.sfm.database.atomic import Target, backup_name, check_target, examine, is_resumed, new_database
 from astr_cli.sfm.database.cameras import Held, check_camera_options, check_known, held_by, image_ids, import_images
 from astr_cli.sfm.database.contents import NOTHING, Existing, pair_id, read_existing
-from astr_cli.sfm.database.difference import Difference, check_kept, choose_mode, difference, unchanged
+from astr_cli.sfm.database.difference import (
+    Difference,
+    check_kept,
+    choose_mode,
+    difference,
+    other_folder,
+    unchanged,
+)
 from astr_cli.sfm.database.inputs import check_photos, content_hash, find_matches, find_root, folder_hash
 from astr_cli.sfm.database.keypoints import clear_geometries, write_notes, write_points
 from astr_cli.sfm.database.known_poses import KnownPoses, cameras_of, write_model
@@ -74,13 +82,16 @@ class ImportSummary:
         return sum(self.histogram[:3]) / max(1, self.tracks)
 
 
-def import_matches(options: ImportOptions, tell: Callable[[str], None] = lambda line: None) -> ImportSummary:
+def import_matches(
+    options: ImportOptions, tell: Callable[[str], None] = lambda line: None, stop: StopFlag | None = None
+) -> ImportSummary:
     """Builds tracks from matches.h5, writes them to a COLMAP database and verifies its pairs.
 
-    Data of other origin stays as it is, with its numbers. `tell` gets a line before and during every longer step.
-    Raises AstrError: a database that does not fit `options.mode`, has pairs of an earlier import that the matches lack,
-    or is damaged; no or bad matches, photos missing or changed, unusable cameras or poses. The database is complete
-    under its name, or as it was before.
+    Data of other origin stays as it is, with its numbers. `tell` gets a line before and during every longer step;
+    `stop` is looked at between them. The database is complete under its name, or as it was before.
+
+    Raises Interrupted, or AstrError: a database that does not fit `options.mode`, has pairs of an earlier import that
+    the matches lack, or is damaged; no or bad matches, photos missing or changed, unusable cameras or poses.
     """
     check_camera_options(options.cameras)
     target = examine(options.database)
@@ -96,7 +107,7 @@ def import_matches(options: ImportOptions, tell: Callable[[str], None] = lambda 
         if mode == "append" and not options.replace_import:
             names = [matched.name for matched in rows.images]
             check_kept(options.database, path, existing, [(names[a], names[b]) for a, b in rows.pairs])
-        outcome = ImportSteps(options, path, root, rows, mode, target, existing, tell).run()
+        outcome = ImportSteps(options, path, root, rows, mode, target, existing, tell, stop or StopFlag()).run()
     return _summary(options, path, root, rows, outcome)
 
 
@@ -172,10 +183,12 @@ class ImportSteps:
         target: Target,
         existing: Existing,
         tell: Callable[[str], None],
+        stop: StopFlag,
     ) -> None:
         """mode: create, append or replace. Raises KnownPosesError: `options.poses` cannot be used."""
         self.options, self.matches, self.root, self.rows = options, matches, root, rows
-        self.mode, self.target, self.existing, self.tell = mode, target, existing, tell
+        self.mode, self.target, self.existing = mode, target, existing
+        self.tell, self.stop = tell, stop
         self.poses = KnownPoses(options.poses, [matched.name for matched in rows.images]) if options.poses else None
         self.cameras = options.cameras
         if options.poses is not None and self.cameras.known is None:
@@ -254,6 +267,7 @@ class ImportSteps:
             "building tracks"
         )
         tracks = build_tracks(self.rows, options.tracks.merge_radius)
+        self.stop.check()
         if not len(tracks.of_row):
             raise AstrError(
                 f"{self.matches}: no match has a score of {options.tracks.min_score:g} or more; "
@@ -277,6 +291,7 @@ class ImportSteps:
         with new_database(database, start, key, backup is not None, self.target) as part:
             if not is_resumed(part, key):
                 warnings += self._fill(part, tracks, lists, outcome.statistics, key)
+            self.stop.check()
             model = self._verify(part, self._pairs(part)) if options.verify else self._model(part)
         return outcome._replace(warnings=tuple(warnings), changed=True, backup=backup, posed=self._write_poses(model))
 
@@ -302,10 +317,10 @@ class ImportSteps:
         model = self._model(part)
         self.tell(f"verifying {counted(len(pairs), 'pair')}" + (" by known poses" if model is not None else ""))
         if model is None:
-            verify(part, pairs, None, self.tell)
+            verify(part, pairs, None, self.tell, self.stop)
         else:
             with cameras_of(model, part):
-                verify(part, pairs, model, self.tell)
+                verify(part, pairs, model, self.tell, self.stop)
         return model
 
     def _model(self, part: Path) -> Any:
@@ -343,6 +358,10 @@ class ImportSteps:
                 f"{self.poses.folder}: has poses for {len(self.poses.posed)} of {total} photos; astr verifies pairs "
                 "with the others without poses"
             )
+        added = [matched.name for matched in self.rows.images if matched.name not in self.existing.images]
+        other = other_folder(self.options.database, self.existing.images, added) if added else None
+        if self.mode != "create" and other is not None:
+            notes.append(other)
         kept = self.mode != "create" and all(matched.name in self.existing.images for matched in self.rows.images)
         if kept and self.options.cameras != CameraOptions():
             notes.append(

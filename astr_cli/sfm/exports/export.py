@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from astr_cli.errors import AstrError
+from astr_cli.matching.resources.signals import StopFlag
 from astr_cli.options.files import ExportOptions
 from astr_cli.sfm.exports.formats import FORMATS
 from astr_cli.sfm.exports.shared_keypoints import read_tracked
@@ -33,16 +34,18 @@ class ExportSummary:
     matches: int
 
 
-def export_matches(options: ExportOptions) -> ExportSummary:
+def export_matches(options: ExportOptions, stop: StopFlag | None = None) -> ExportSummary:
     """Joins matches.h5 to tracks and writes them into a folder; either all files are written, or none.
 
     Raises AstrError: unknown format, bad matches, names that the format cannot hold, existing files;
-    Stopped: disk full.
+    Stopped: disk full; Interrupted when `stop` is set.
     """
+    stop = stop or StopFlag()
     if options.format not in FORMATS:
         raise AstrError(f"--format {options.format}: choose one of {', '.join(FORMATS)}")
     tracked = read_tracked(options.matches, options.tracks.min_score, options.tracks.merge_radius)
     root = options.images or _stored_root(options.matches, tracked.images_root)
+    stop.check()
     try:
         options.out.mkdir(parents=True, exist_ok=True)
         with scratch_folder(options.out, PURPOSE) as scratch:
@@ -51,6 +54,7 @@ def export_matches(options: ExportOptions) -> ExportSummary:
             FORMATS[options.format].write(tracked, made, root)
             files = sorted(path.relative_to(made) for path in made.rglob("*") if path.is_file())
             _check_targets(options, files)
+            stop.check()
             _note(scratch, made, files)
             for file in files:
                 (options.out / file).parent.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from astr_cli.errors import AstrError
+from astr_cli.matching.resources.signals import StopFlag
 from astr_cli.options.mapping import MapOptions
 from astr_cli.sfm import colmap
 from astr_cli.sfm.colmap import MapperSettings, open_database
@@ -65,6 +66,7 @@ def map_database(
     out: Path,
     options: MapOptions | None = None,
     tell: Callable[[str], None] = lambda line: None,
+    stop: StopFlag | None = None,
 ) -> ModelSummary:
     """Maps a verified database into `out`/0, `out`/1, ..., largest first; older models of that name are replaced.
 
@@ -72,14 +74,16 @@ def map_database(
     of the photos, for the colours of the points. The database stays as it is: COLMAP, which writes to every database
     that it opens, gets a copy.
 
-    Raises MappingError: COLMAP built no model; AstrError: `out`/0 is no model.
+    Raises MappingError: COLMAP built no model; AstrError: `out`/0 is no model; Interrupted when `stop` is set.
     """
-    options = options or MapOptions()
+    options, stop = options or MapOptions(), stop or StopFlag()
     with scratch_folder(out, "mapping") as scratch:
         copy = scratch / "database.db"
         copy_database(database, copy)
         names = _all_names(copy)
-        found = _models(copy, images, names, scratch, options)
+        settings = MapperSettings(options.seed, options.mapper_option, len(names) == TWO, stop)
+        found = _models(copy, images, names, scratch, options, settings)
+        stop.check()
         # COLMAP counts poses without a single point as a model; it makes them of photos taken from one place.
         models = sorted((model for model in found if model.num_points3D()), key=_size, reverse=True)
         if not models:
@@ -88,9 +92,7 @@ def map_database(
             )
         if options.refine:
             tell(f"refining {counted(len(models), 'model')}")
-            models = sorted(
-                (refine(model, copy, images, scratch, _settings(options, len(names))) for model in models), key=_size
-            )[::-1]
+            models = sorted((refine(model, copy, images, scratch, settings) for model in models), key=_size)[::-1]
         placed = [georeference(model, copy, images) for model in models]
         for number, model in enumerate(models):
             model.update_point_3d_errors()  # the global mapper of 4.0 leaves them in other units
@@ -98,26 +100,25 @@ def map_database(
             made.mkdir()
             model.write(made)
             model.export_PLY(made / PLY)
+        stop.check()
         _remove_models(out, scratch, tell)
         for number in range(len(models)):
             (scratch / f"sorted-{number}").rename(_free(out / str(number)))
         return _summary(out / "0", names, models, placed[0], copy)
 
 
-def _models(database: Path, images: Path, names: list[str], scratch: Path, options: MapOptions) -> list[Any]:
+def _models(
+    database: Path, images: Path, names: list[str], scratch: Path, options: MapOptions, settings: MapperSettings
+) -> list[Any]:
     if options.mapper == "incremental" or len(names) == TWO:  # the global mapper takes three
         colours = all((images / name).is_file() for name in names)
-        return colmap.incremental_mapping(database, images, scratch, _settings(options, len(names)), colours)
+        return colmap.incremental_mapping(database, images, scratch, settings, colours)
     copy = scratch / "calibrated.db"
     shutil.copyfile(database, copy)
     held = held_by(copy)
     if held.known_focals < held.cameras and not _calibrate(copy, options.seed):
         shutil.copyfile(database, copy)
-    return colmap.global_mapping(copy, images, scratch, _settings(options, len(names)))
-
-
-def _settings(options: MapOptions, images: int) -> MapperSettings:
-    return MapperSettings(options.seed, options.mapper_option, images == TWO)
+    return colmap.global_mapping(copy, images, scratch, settings)
 
 
 def _calibrate(database: Path, seed: int) -> bool:

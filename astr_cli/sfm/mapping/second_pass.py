@@ -24,7 +24,7 @@ def refine(model: Any, database: Path, images: Path, scratch: Path, settings: co
     shutil.copyfile(database, copy)
     pairs = _forget_geometries(copy)
     with cameras_of(model, copy):
-        verify(copy, pairs, model)
+        verify(copy, pairs, model, stop=settings.stop)
     start, out = work / "start", work / "out"
     for folder in (start, out):
         folder.mkdir()
