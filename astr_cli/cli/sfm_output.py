@@ -24,11 +24,11 @@ LISTED = 10  # missing images that are written out
 @contextmanager
 def stoppable(message: str) -> Iterator[StopFlag]:
     """A flag that SIGTERM and Ctrl-C set: the step at hand is finished or cancelled, everything is tidied up, and the
-    command ends with `message` and exit code 130. A second signal ends it at once.
+    command ends with `message` and exit code 130. A second signal ends it immediately.
     """
 
     def notify(name: str) -> None:
-        print(f"astr: {name}: stopping after this step; once more stops at once", file=sys.stderr, flush=True)
+        print(f"astr: {name}: stopping after this step; once more ends it immediately", file=sys.stderr, flush=True)
 
     try:
         with stop_on_signals(notify, message) as stop:

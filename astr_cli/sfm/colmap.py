@@ -88,7 +88,7 @@ def _call(stop: StopFlag, function: Callable[..., Any], *arguments: Any) -> Any:
     """Calls a long function of pycolmap in a thread, so that this one hears signals meanwhile, and cancels it then.
 
     Raises Interrupted when `stop` was set, and what the function raises. pycolmap before 4.2 cannot cancel: the call
-    goes on to its end.
+    continues to its end.
     """
     token = pycolmap.CancellationToken() if hasattr(pycolmap, "CancellationToken") else None
     options = {} if token is None else {"cancellation_token": token}

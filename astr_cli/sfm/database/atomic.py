@@ -15,7 +15,7 @@ from pathlib import Path
 
 from astr_cli.errors import Interrupted, Stopped
 from astr_cli.sfm.colmap import open_database
-from astr_cli.sfm.database.locked import DatabaseError, alone, copy_database, unused
+from astr_cli.sfm.database.locked import UNREADABLE, DatabaseError, alone, copy_database, unused
 from astr_cli.sfm.scratch import HOST, Stamp, is_left_over, stamp_of
 
 # In the header of databases that astr wrote (SQLite's application_id; COLMAP leaves it alone): "ASTR".
@@ -55,15 +55,23 @@ def _examine_content(path: Path) -> Target:
     with alone(path) as connection:
         try:
             ours = connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION
+            problem = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+            if problem != "ok":
+                raise _damaged(path, problem)
             _refuse_code(path, connection)
             tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
             names = [name for (name,) in tables if not name.startswith("sqlite_")]
             filled = [name for name in names if connection.execute(f"SELECT 1 FROM {_quoted(name)} LIMIT 1").fetchone()]
-        except sqlite3.Error as error:
+        except UNREADABLE as error:
             raise DatabaseError(
                 f"{path}: an existing file that is not a database ({error}); choose another name"
             ) from None
     return Target(tuple(filled), ours, stamp_of(path))
+
+
+def _damaged(path: Path, problem: str) -> DatabaseError:
+    shown = " ".join(problem.split())
+    return DatabaseError(f"{path}: damaged ({shown}); make it again, or rescue it with .recover of the sqlite3 program")
 
 
 def _refuse_code(path: Path, connection: sqlite3.Connection) -> None:
@@ -127,9 +135,11 @@ def new_database(
     except (KeyboardInterrupt, Interrupted):
         keep = bool(key) and _key_of(part) == key
         raise
-    except (RuntimeError, sqlite3.Error, OSError) as error:
+    except (RuntimeError, OSError, *UNREADABLE) as error:
         if "disk is full" in str(error) or "No space left" in str(error):
             raise Stopped(f"{path}: the disk is full; free some space and run the same command again") from None
+        if start is not None and ("malformed" in str(error) or isinstance(error, UNREADABLE)):
+            raise _damaged(path, str(error)) from None  # what the check of `examine` does not see
         raise
     finally:
         if not keep:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from astr_cli.sfm.database.atomic import read_only
-from astr_cli.sfm.database.locked import DatabaseError
+from astr_cli.sfm.database.locked import UNREADABLE, DatabaseError
 from astr_cli.store.camera_models import MODELS
 
 MOST_IMAGES = 2147483647  # COLMAP's pair_id is smaller id * this + larger id
@@ -77,7 +77,7 @@ def read_existing(path: Path) -> Existing:
     try:
         with closing(read_only(path)) as connection:
             return _read(connection)
-    except (sqlite3.Error, OverflowError, MemoryError) as error:
+    except (*UNREADABLE, OverflowError, MemoryError) as error:
         raise DatabaseError(f"{path}: not a readable COLMAP database ({error}); choose another name") from None
     except _Wrong as error:
         raise DatabaseError(f"{path}: {error}; astr wrote nothing: repair the database or make it again") from None

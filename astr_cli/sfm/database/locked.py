@@ -21,6 +21,7 @@ if sys.platform != "win32":
 
 PATIENCE = 2.0  # seconds that another program may take to finish a transaction
 LOCK_BYTES = (0x40000000, 512)  # where SQLite locks a file, and how many bytes (https://sqlite.org/fileformat2.html)
+UNREADABLE = (sqlite3.Error, UnicodeDecodeError)  # the latter also for a message of SQLite
 HALF_DONE = ("-wal", "-journal")  # side files that hold what is not in the database yet, or would undo what is
 
 
@@ -41,7 +42,7 @@ def alone(path: Path) -> Iterator[sqlite3.Connection]:
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")
             connection.execute("BEGIN EXCLUSIVE")
             connection.execute("COMMIT")  # the lock stays
-        except sqlite3.Error as error:
+        except UNREADABLE as error:
             raise _refusal(path, str(error)) from None
         yield connection
 
