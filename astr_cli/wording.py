@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 
 def counted(count: int, noun: str) -> str:
-    """`1 pair`, `2 pairs`, `2 matches`: a count with its noun."""
+    """`1 pair`, `2 pairs`, `1,200 matches`: a count with its noun."""
     if count == 1:
         return f"{count} {noun}"
-    return f"{count} {noun}es" if noun.endswith("ch") else f"{count} {noun}s"
+    return f"{count:,} {noun}es" if noun.endswith("ch") else f"{count:,} {noun}s"
 
 
 def listed(names: Sequence[str], most: int) -> str:

@@ -1,4 +1,4 @@
-"""The command `astr`: its commands, and what becomes of an error.
+"""The command `astr`: its commands, and how errors are reported.
 
 Nothing heavy is imported here or at the top of a command's module, so that `astr --help` is quick.
 """
@@ -40,7 +40,7 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",  # the lines of a paragraph flow
+    rich_markup_mode="markdown",  # joins the lines of a paragraph
 )
 for _name, _module in (
     ("match", match),
@@ -54,7 +54,7 @@ for _name, _module in (
     ("doctor", doctor),
 ):
     add_command(app, _name, _module.command, getattr(_module, "HELP", None))
-bench = typer.Typer(help="Measure how fast the parts are, each beside its peers in the same run.", no_args_is_help=True)
+bench = typer.Typer(help="Measure speed and memory, and compare with other implementations.", no_args_is_help=True)
 for _name, _module in (("operator", bench_operator), ("pipeline", bench_pipeline), ("sfm", bench_sfm)):
     add_command(bench, _name, _module.command)
 app.add_typer(bench, name="bench")
@@ -84,7 +84,7 @@ def _astr(
 def main() -> None:
     """Entry point of the console script."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # names of any photo can be printed, on Windows and into pipes too
+        if isinstance(stream, io.TextIOWrapper):  # any file name can be printed, also on Windows and into pipes
             stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="backslashreplace")
     sys.exit(run(sys.argv[1:]))
 
@@ -102,7 +102,7 @@ def run(arguments: Sequence[str]) -> int:
         return 2
     except (KeyboardInterrupt, typer.Abort):
         return 130
-    except SystemExit:  # typer's answer to a closed pipe: whoever read has gone, as `head` does
+    except SystemExit:  # Typer's answer to a closed pipe: the reader has ended, for example `head`
         return 130
     except Exception as error:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
@@ -113,8 +113,8 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _sentence(text: str) -> str:
-    """One line that ends as a sentence does."""
-    line = " ".join(text.split()).replace("Value error, ", "")  # which says nothing to a user
+    """One line that ends with a full stop, an exclamation mark or a question mark."""
+    line = " ".join(text.split()).replace("Value error, ", "")  # meaningless to a user
     return line if line.endswith((".", "?", "!")) else f"{line}."
 
 
@@ -130,6 +130,7 @@ def _report_bug(error: Exception) -> int:
     else:
         what = " ".join(str(error).split()) or "no message"
         console.fail(
-            f"this is a bug in astr ({type(error).__name__}: {what}); with ASTR_DEBUG=1 set, the command shows where"
+            f"this is a bug in astr ({type(error).__name__}: {what}); "
+            "set ASTR_DEBUG=1 and run the command again to see where"
         )
     return 1

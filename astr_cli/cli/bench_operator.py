@@ -1,4 +1,4 @@
-"""`astr bench operator`: the operators beside their peers."""
+"""`astr bench operator`: the operators compared with other implementations."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ if TYPE_CHECKING:
 def command(options: OperatorOptions, output: JsonOption) -> int:
     """Measure sparse attention and the streaming dual softmax.
 
-    Every backend of ours stands beside masked SDPA, SDPA without a mask (another function: what dense attention
-    costs), flex_attention, the three steps of the paper's supplement with everything in memory, and the roofline: the
-    time that the operations or the bytes alone would take at the rates of a matrix product and of a copy, measured in
-    the same run. The dual softmax stands beside the one that holds its whole matrix. Times are medians of calls taken
-    in turn; ratios are to masked SDPA, or to the dense dual softmax, above 1 is quicker; MB is the most memory held at
-    once beyond the inputs.
+    For attention, each of astr's backends is compared with masked SDPA, SDPA without a mask (a different function that
+    shows the cost of dense attention), flex_attention, and the three steps of the paper's supplement with everything in
+    memory. "roofline" is a lower limit: the time for the operations alone or the bytes alone, at the rates of a matrix
+    product and a copy that are measured in the same run. The streaming dual softmax is compared with the dense one,
+    which keeps the whole matrix in memory.
+
+    Times are medians; the implementations are called in turn. A ratio above 1 means faster than masked SDPA, or faster
+    than the dense dual softmax. MB is the peak memory in addition to the inputs.
 
     Examples:
 
@@ -31,7 +33,7 @@ def command(options: OperatorOptions, output: JsonOption) -> int:
 
     OMP_NUM_THREADS=1 astr bench operator --grid 104x104 --lists realistic --skip flex --json
 
-    Exit codes: 0 done; 2 nothing was started.
+    Exit codes: 0 = done; 2 = nothing was started.
     """
     from dataclasses import asdict
 
@@ -49,7 +51,7 @@ def command(options: OperatorOptions, output: JsonOption) -> int:
 
 
 def _print_tables(found: Iterator[Machine | Timing]) -> None:
-    """One table a size, as soon as both of its steps are there."""
+    """One table per size, printed when both of its steps are measured."""
     from rich.console import Console
 
     from astr_cli.bench.records import Machine
@@ -81,7 +83,7 @@ def _print_size(out: Console, timings: list[Timing]) -> None:
     first = timings[0]
     title = f"{first.operator}, {first.grid}, batch {first.batch}"
     if first.keys is not None:
-        title += f", {first.lists} lists, {first.keys:.0f} keys a query"
+        title += f", {first.lists} lists, {first.keys:.0f} keys per query"
     table = Table("", title=title)
     for step in ("forward", "both ways"):
         for heading in (f"{step} ms", "ratio", "MB"):

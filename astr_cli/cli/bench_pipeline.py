@@ -1,4 +1,4 @@
-"""`astr bench pipeline`: a set of photos, beside a loop over pairs, SIFT and the floor."""
+"""`astr bench pipeline`: matching a set of photos, compared with a loop over pairs, SIFT and a lower limit."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ if TYPE_CHECKING:
 
     Record = Machine | PipelineRun | Floor | PipelineSummary
 
-BAR = 40  # characters of a stage that takes all of the time
+BAR = 40  # characters of the bar for a stage that takes all of the time
 
 
 def command(options: PipelineOptions, output: JsonOption) -> int:
     """Measure the whole of `astr match` on a folder of photos.
 
-    Beside it in the same run: the same model on one pair at a time, both backbones run for each (what hloc does), and
-    OpenCV's SIFT, each photo's features once. The floor is the time that the operations would take at the rate of a
-    matrix product and the bytes at that of a copy, added up; both rates are measured in the same run.
+    The same run also measures the same model on one pair at a time, with the features of both photos computed again
+    for each pair (as hloc does), and OpenCV's SIFT with the features of each photo computed once. The floor is a lower
+    limit of the time: all operations at the rate of a matrix product plus all bytes at the rate of a copy. Both rates
+    are measured in the same run.
 
     Examples:
 
@@ -32,7 +33,7 @@ def command(options: PipelineOptions, output: JsonOption) -> int:
 
     astr bench pipeline photos/ --nearest 5 --device cuda --json
 
-    Exit codes: 0 done; 2 nothing was started.
+    Exit codes: 0 = done; 2 = nothing was started.
     """
     from dataclasses import asdict
 
@@ -71,42 +72,47 @@ def _print(found: Iterator[Record]) -> None:
                 _print_run(out, item)
             case Floor():
                 out.print(
-                    f"\nfloor: {item.seconds:.1f} s ({item.image_gflop:.1f} GFLOP an image, "
-                    f"{item.pair_gflop:.1f} a pair, {item.gflop:.0f} in all; {item.gigabytes:.1f} GB)"
+                    f"\nfloor: {item.seconds:.1f} s ({item.image_gflop:.1f} GFLOP per photo, "
+                    f"{item.pair_gflop:.1f} per pair, {item.gflop:.0f} in total; {item.gigabytes:.1f} GB)"
                 )
             case PipelineSummary():
                 _print_summary(out, item)
 
 
 def _print_run(out: Console, run: PipelineRun) -> None:
+    from astr_cli.wording import counted
+
     measured = "" if run.measured_pairs == run.pairs else f" (from {run.measured_pairs} measured)"
     memory = "".join(
         f", {amount:.0f} MiB {where}"
-        for amount, where in ((run.host_megabytes, "resident"), (run.device_megabytes, "on the device"))
+        for amount, where in ((run.host_megabytes, "of memory"), (run.device_megabytes, "of device memory"))
         if amount is not None
     )
     out.print(
         f"\n{run.name}: {run.pairs} pairs{measured} in {run.seconds:.1f} s, {run.pairs / run.seconds:.2f} pairs/s, "
-        f"{run.matches:.0f} matches each, {run.backbone_runs} backbone runs{memory}"
+        f"{run.matches:,.0f} matches per pair, features computed {counted(run.backbone_runs, 'time')}{memory}"
     )
     whole = sum(run.stages.values())
     for stage, seconds in run.stages.items():
         share = seconds / max(whole, 1e-9)
         out.print(f"  {stage:<13}{seconds:9.2f} s {100 * share:4.0f}% {'█' * round(BAR * share)}")
     if run.at_once > 1:
-        out.print(f"  added up over {run.at_once} batches in work at the same time")
+        out.print(f"  these times are sums over {run.at_once} batches processed in parallel")
 
 
 def _print_summary(out: Console, summary: PipelineSummary) -> None:
+    from astr_cli.wording import counted
+
     in_cores = summary.core_over_floor
     cores = "" if in_cores is None else f" ({in_cores:.2f} in processor time)"
     spared = "" if in_cores is None else f" ({summary.core_speedup:.2f} in processor time)"
     reached = 100 * (summary.speedup / summary.sharing_allows)
     out.print(
-        f"{summary.seconds_a_pair:.2f} s a pair, {summary.over_floor:.2f} times the floor{cores}\n"
-        f"{summary.speedup:.2f} times{spared} as fast as one pair at a time, {reached:.0f}% of the "
-        f"{summary.sharing_allows:.2f} that sharing the backbone ({100 * summary.backbone_share:.0f}% of that loop) "
-        "allows\n"
-        f"backbone runs: {summary.backbone_runs}, at least {summary.least_backbone_runs}\n"
-        f"SIFT's time over ours: {summary.of_sift:.2f}"
+        f"{summary.seconds_a_pair:.2f} s per pair, {summary.over_floor:.2f} times the floor{cores}\n"
+        f"{summary.speedup:.2f} times{spared} as fast as one pair at a time; computing the features of each photo only "
+        f"once ({100 * summary.backbone_share:.0f}% of that loop) allows {summary.sharing_allows:.2f} ({reached:.0f}% "
+        "reached)\n"
+        f"features computed {counted(summary.backbone_runs, 'time')} for "
+        f"{counted(summary.least_backbone_runs, 'photo')}\n"
+        f"SIFT takes {summary.of_sift:.2f} times as long as astr"
     )

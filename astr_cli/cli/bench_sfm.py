@@ -1,4 +1,4 @@
-"""`astr bench sfm`: whole reconstructions beside COLMAP's SIFT."""
+"""`astr bench sfm`: whole reconstructions, compared with COLMAP's SIFT."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 def command(options: SfmOptions, output: JsonOption) -> int:
-    """Reconstruct folders of photos by astr and by COLMAP's SIFT, and print both side by side.
+    """Reconstruct folders of photos with astr and with COLMAP's SIFT, and print both results side by side.
 
-    Pairs, cameras, verification's RANSAC and the mapper are the same for both; SIFT has COLMAP's defaults. The centre
-    error is the largest distance of a camera centre from the true one after similarity alignment, over the largest
-    distance of two true ones.
+    Both use the same pairs, cameras, RANSAC settings and mapper; SIFT has COLMAP's defaults. The centre error is the
+    largest distance between an estimated and a true camera centre after similarity alignment, in percent of the largest
+    distance between two true centres.
 
     Examples:
 
@@ -26,7 +26,7 @@ def command(options: SfmOptions, output: JsonOption) -> int:
 
     astr bench sfm drone/ --pairs spatial --json
 
-    Exit codes: 0 done; 2 nothing was started; 3 astr made no model; 130 stopped (the same command resumes).
+    Exit codes: 0 = done; 2 = nothing was started; 3 = astr made no model; 130 = stopped (the same command resumes).
     """
     from dataclasses import asdict
 
@@ -35,10 +35,8 @@ def command(options: SfmOptions, output: JsonOption) -> int:
     from astr_cli.cli.match_output import make_report
     from astr_cli.cli.sfm_output import progress_line, stoppable
 
-    with (
-        stoppable(f"{options.work}: stopped; the same command resumes") as stop,
-        make_report(False, True) as report,
-    ):
+    message = f"{options.work}: stopped; run the same command again to resume"
+    with stoppable(message) as stop, make_report(False, True) as report:
         found = bench_sfm(options, report.event, progress_line(output.as_json), stop)
         if output.as_json:
             for figures in found:
@@ -49,12 +47,12 @@ def command(options: SfmOptions, output: JsonOption) -> int:
 
 
 def _print_table(found: Iterable[SfmFigures]) -> None:
-    """Fits 80 columns. What a model would have is blank where none was made."""
+    """A table of 80 columns; the cells of a model are blank if none was made."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("scene, pairs", "by", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table("scene, pairs", "matcher", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.columns[0].overflow = "fold"
     table.columns[0].min_width = 12
     for heading in ("photos", "centre\nerror", "mean\ntrack", "error\npx", "points", "GPS: within\n10 m, median"):

@@ -1,4 +1,4 @@
-"""`astr check`: what is wrong with matches and databases."""
+"""`astr check`: finds faults in matches and databases."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from astr_cli.options.files import CheckOptions
 
 
 def command(options: CheckOptions) -> int:
-    """Look for what breaks a reconstruction later: in matches and databases, of astr or of any other program.
+    """Find faults in matches and databases that would break a reconstruction later, whichever program wrote them.
 
     Reports match indices out of range, undefined geometries, missing frames, clashing names, images and pairs without
-    matches, pairs listed twice, points that are half a pixel off, and photos that no pair connects to the rest. Nothing
-    is changed. An HDF5 file of match indices is read together with its file of keypoints, given as well or beside it.
+    matches, pairs listed twice, points that are half a pixel off, and photos that no pair connects to the rest. The
+    files are not changed. An HDF5 file of match indices needs its file of keypoints: give both, or keep them in one
+    folder.
 
     Examples:
 
@@ -18,7 +19,7 @@ def command(options: CheckOptions) -> int:
 
     astr check features.h5 matches.h5 --json
 
-    Exit codes: 0 no problems (notes may be printed); 3 problems were found; 2 a file cannot be read.
+    Exit codes: 0 = no problems (notes may be printed); 3 = problems were found; 2 = a file cannot be read.
     """
     from astr_cli.cli.check_output import print_reports
     from astr_cli.sfm.checks.check import check_paths

@@ -15,11 +15,11 @@ from astr_cli.wording import counted
 if TYPE_CHECKING:
     from astr_cli.sfm.checks.report import FileReport
 
-WIDTH = 160  # columns where the output is no terminal
+WIDTH = 160  # columns if the output is not a terminal
 
 
 def print_reports(reports: Sequence[FileReport], as_json: bool, quiet: bool) -> None:
-    """Every file: what it holds and what was found in it; unreadable ones on standard error, a line each."""
+    """Prints the content and the findings of every file; unreadable files on standard error, one line each."""
     if as_json:
         for report in reports:
             texts = [{"text": finding.text} for finding in report.findings]
@@ -39,11 +39,11 @@ def _print_table(reports: Sequence[FileReport]) -> None:
         output = Console(highlight=False, width=WIDTH)
     readable = [report for report in reports if report.unreadable is None]
     for report in readable:
-        state = "clean" if not report.found else "see below"
+        state = "no problems" if not report.found else "problems, see below"
         counts = ((report.images, "image"), (report.pairs, "pair"), (report.matches, "match"))
         held = ", ".join(counted(count, noun) for count, noun in counts)
         output.print(escape(f"{report.path}: {report.kind}, {held}: {state}"), soft_wrap=True)
-    table = Table("file", "level", "check", "count", "what")
+    table = Table("file", "level", "check", "count", "finding")
     table.columns[3].justify = "right"
     table.columns[2].no_wrap = True
     for report in readable:

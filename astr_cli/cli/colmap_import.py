@@ -7,11 +7,11 @@ from astr_cli.options.output import OutputOptions
 
 
 def command(options: ImportOptions, output: OutputOptions) -> int:
-    """Join matches to tracks, write them to a COLMAP database, and verify them: ready to map.
+    """Join matches to tracks, write them to a COLMAP database, and verify its pairs; then it is ready to map.
 
     An existing database keeps its keypoints (SIFT, ALIKED) with their numbers, its matches, cameras, rigs, frames and
-    priors; astr appends its own. Data from an earlier astr import is replaced, and the same import again changes
-    nothing. Camera options apply to images that DB does not have.
+    pose priors; astr appends its own data. Data from an earlier astr import is replaced. Repeating an import changes
+    nothing. The camera options apply only to images that are not in DB yet.
 
     Examples:
 
@@ -27,13 +27,13 @@ def command(options: ImportOptions, output: OutputOptions) -> int:
 
     astr colmap-import database.db --poses sparse/0
 
-    Exit codes: 0 done; 2 nothing was written; 3 done, but no pair passed verification; 4 disk full; 130 stopped (DB is
-    unchanged, the same command resumes).
+    Exit codes: 0 = done; 2 = nothing was written; 3 = done, but no pair passed verification; 4 = disk full; 130 =
+    stopped (DB is unchanged; the same command resumes).
     """
     from astr_cli.cli.sfm_output import print_difference, print_import, progress_line, stoppable
     from astr_cli.sfm.database.importing import import_matches
 
-    with stoppable(f"{options.database}: stopped; it is unchanged, and the same command resumes") as stop:
+    with stoppable(f"{options.database}: stopped; it is unchanged; run the same command again to resume") as stop:
         summary = import_matches(options, progress_line(output.as_json or output.quiet), stop)
     if options.dry_run:
         print_difference(summary, output.as_json)

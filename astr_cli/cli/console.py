@@ -1,4 +1,4 @@
-"""What the commands share when they print: results on stdout, everything else on stderr."""
+"""How all commands print: results on stdout, everything else on stderr."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ def fail(message: str) -> None:
 
 
 def json_line(record: Mapping[str, object]) -> None:
-    """One JSON object on one line of stdout, at once readable by what stands behind a pipe."""
+    """One JSON object on one line of stdout, written immediately so that the reader of a pipe gets it."""
     print(json.dumps(record, ensure_ascii=False), flush=True)

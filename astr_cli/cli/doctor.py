@@ -1,4 +1,4 @@
-"""`astr doctor`: what works on this machine, and what to do where it does not."""
+"""`astr doctor`: checks whether astr works on this machine, and prints what to do if not."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ WIDTH = 24  # of the names of checks
 
 
 def command(options: DoctorOptions, output: JsonOption) -> int:
-    """Check whether astr can work on this machine and in a folder, and say what to do if not.
+    """Check whether astr works on this machine and in a folder, and say what to do if not.
 
     Checks Python, the libraries and their versions, the CPU, memory, the GPU and its driver, the compiled kernels (each
     computes a small case), the shipped weights, and whether files in FOLDER can be written, renamed and locked. The
-    first run takes longer, as it compiles the kernels. A note means that astr works, but could do better.
+    first run takes longer because it compiles the kernels. A note means that astr works, but could work better.
 
     Examples:
 
@@ -28,7 +28,7 @@ def command(options: DoctorOptions, output: JsonOption) -> int:
 
     astr doctor /data/project --json
 
-    Exit codes: 0 astr works (notes may be printed); 3 a problem was found.
+    Exit codes: 0 = astr works (notes may be printed); 3 = a problem was found.
     """
     from dataclasses import asdict
 

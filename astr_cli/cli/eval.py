@@ -1,4 +1,4 @@
-"""`astr eval`: how good matches are on photos with known truth."""
+"""`astr eval`: measures the quality of matches on photos with ground truth."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 
 def command(options: EvalOptions, output: JsonOption) -> int:
-    """Measure matches against the truth that comes with photos: one table per type of benchmark in a folder.
+    """Measure the quality of matches on photos with ground truth: one table per type of benchmark.
 
-    Known are folders with gt.json (true cameras, homographies or dense disparity), HPatches sequences, and the index
+    astr reads folders with gt.json (true cameras, homographies or dense disparity), HPatches sequences, and the index
     files of MegaDepth-1500 and ScanNet-1500.
 
-    Pose AUC is over all pairs; a failed pose counts as 180 degrees. Poses come from PoseLib, whose figures are the ones
-    to compare, and from OpenCV's RANSAC and MAGSAC. Precision is the share of matches whose symmetric squared epipolar
-    distance, in normalised coordinates, is below 1e-4. Homographies come from RANSAC at 3 px; a failed one counts as
-    infinitely far off. Pixels are always those of the matched size.
+    Pose AUC covers all pairs; a failed pose counts as 180 degrees. Poses are estimated with PoseLib (compare these
+    figures) and with OpenCV's RANSAC and MAGSAC. Precision is the share of matches whose symmetric squared epipolar
+    distance, in normalised coordinates, is below 1e-4. Homographies are estimated with RANSAC at 3 px; a failed one
+    counts as an infinite error. Pixels are always those of the matched size.
 
     Examples:
 
@@ -36,7 +36,7 @@ def command(options: EvalOptions, output: JsonOption) -> int:
 
     astr eval validation/ --weights new.safetensors --against astr-small
 
-    Exit codes: 0 done; 2 nothing was started; 4 or 130 stopped.
+    Exit codes: 0 = done; 2 = nothing was started; 4 or 130 = stopped.
     """
     from astr_cli.cli import eval_output
     from astr_cli.evaluate.comparison import find_rival
@@ -51,20 +51,7 @@ def command(options: EvalOptions, output: JsonOption) -> int:
         _require_one(found, options.folder, "--matches")
     if rival is not None and rival.matches is not None:
         _require_one(found, options.folder, "--against with matches")
-    done: list[Evaluation[Any]] = []
-    compared: list[Comparison] = []
-    for benchmark in found:
-        if len(found) > 1 and not output.as_json:
-            eval_output.announce(benchmark)
-        plots = options.plots / benchmark.name if options.plots is not None and len(found) > 1 else options.plots
-        evaluations = []
-        for evaluation in _evaluations(benchmark, options, rival, plots, output.as_json):
-            evaluations.append(evaluation)
-            if output.as_json:
-                eval_output.print_pairs(evaluation)
-        done += evaluations
-        if rival is not None:
-            compared += _compared(evaluations, rival)
+    done, compared = _evaluate_all(found, options, rival, output.as_json)
     eval_output.tell_missing(found)
     if output.as_json:
         eval_output.print_totals(done)
@@ -80,14 +67,37 @@ def _require_one(found: list[Benchmark[Any]], folder: Path, option: str) -> None
     if len(found) > 1:
         names = ", ".join(benchmark.name for benchmark in found[:3]) + (", ..." if len(found) > 3 else "")
         raise EvaluateError(
-            f"{folder}: holds {len(found)} benchmarks ({names}); {option} is for one of them: name its folder"
+            f"{folder}: contains {len(found)} benchmarks ({names}), but {option} works for one only; give its folder"
         )
+
+
+def _evaluate_all(
+    found: list[Benchmark[Any]], options: EvalOptions, rival: Rival | None, as_json: bool
+) -> tuple[list[Evaluation[Any]], list[Comparison]]:
+    """Evaluates each benchmark in turn, and prints its pairs if they go out as JSON."""
+    from astr_cli.cli import eval_output
+
+    done: list[Evaluation[Any]] = []
+    compared: list[Comparison] = []
+    for benchmark in found:
+        if len(found) > 1 and not as_json:
+            eval_output.announce(benchmark)
+        plots = options.plots / benchmark.name if options.plots is not None and len(found) > 1 else options.plots
+        evaluations = []
+        for evaluation in _evaluations(benchmark, options, rival, plots, as_json):
+            evaluations.append(evaluation)
+            if as_json:
+                eval_output.print_pairs(evaluation)
+        done += evaluations
+        if rival is not None:
+            compared += _compared(evaluations, rival)
+    return done, compared
 
 
 def _evaluations(
     benchmark: Benchmark[Any], options: EvalOptions, rival: Rival | None, plots: Path | None, quiet: bool
 ) -> Iterator[Evaluation[Any]]:
-    """That of astr, or of the file; of its rival, unless stored; then that of SIFT, all on the same pairs."""
+    """The results of astr or of the file, of its rival unless stored, and of SIFT, all on the same pairs."""
     from astr_cli.cli import console
     from astr_cli.evaluate.run import evaluate
     from astr_cli.evaluate.sift import SiftMatcher
@@ -109,7 +119,7 @@ def _evaluations(
 
 
 def _of_rival(first: Evaluation[Any], matching: EvalMatching, rival: Rival, quiet: bool) -> Evaluation[Any]:
-    """The result that --against names, evaluated on the pairs of `first`, and under another name."""
+    """The result that --against names, evaluated on the pairs of `first` and named differently."""
     from dataclasses import replace
 
     from astr_cli.cli import console
@@ -125,14 +135,14 @@ def _of_rival(first: Evaluation[Any], matching: EvalMatching, rival: Rival, quie
 
 
 def _compared(evaluations: list[Evaluation[Any]], rival: Rival) -> tuple[Comparison, ...]:
-    """The first of a benchmark's evaluations against its rival, which is the second unless it was stored."""
+    """The first evaluation of a benchmark compared with its rival: the stored one, or else the second evaluation."""
     from astr_cli.cli import console
     from astr_cli.evaluate.comparison import compare, stored_scores, unlike
     from astr_cli.evaluate.records import scores_of
 
     first = scores_of(evaluations[0])
     if not first.errors:
-        console.warn(f"{first.benchmark}: --against compares poses and homographies only")
+        console.warn(f"{first.benchmark}: not compared; --against compares only poses and homographies")
         return ()
     second = stored_scores(rival, evaluations[0].benchmark) if rival.scores else scores_of(evaluations[1])
     for warning in unlike(first, second):
@@ -156,12 +166,12 @@ def _from_file(benchmark: Benchmark[Any], path: Path, long_side: int | None, plo
 
     found = long_side_of(path)
     if long_side is not None and long_side != found:
-        raise EvaluateError(f"{path}: was matched at --long-side {found}, not {long_side}; leave the option out")
+        raise EvaluateError(f"{path}: was matched at --long-side {found}, not {long_side}; leave out --long-side")
     return evaluate_file(benchmark, path, path.stem, _drawing(benchmark, plots, path.stem, found))
 
 
 def _drawing(benchmark: Benchmark[Any], plots: Path | None, matcher: str, long_side: int) -> Listener:
-    """Draws each outcome, where the user asked for plots."""
+    """Draws each outcome if the user asked for plots."""
     if plots is None:
         return lambda outcome: None
     from astr_cli.evaluate.plots import Plotter

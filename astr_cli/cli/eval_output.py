@@ -1,4 +1,4 @@
-"""What `astr eval` prints: a table for each kind of benchmark, or JSON lines."""
+"""What `astr eval` prints: one table per type of benchmark, or JSON lines."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -15,35 +15,35 @@ if TYPE_CHECKING:
     from astr_cli.evaluate.comparison import Change, Comparison
     from astr_cli.evaluate.run import Evaluation
 
-WIDTH = 120  # columns where the output is no terminal: a table that is folded cannot be read by anything
-ROOM = 110  # columns from which on the tables are shown whole
+WIDTH = 120  # columns if the output is not a terminal: no program can read a wrapped table
+ROOM = 110  # columns that the complete tables need
 
 
 class Column(NamedTuple):
-    """A heading and how the figures of these names are written, one behind the other."""
+    """A heading, and how the figures of these names are written next to each other."""
 
     heading: str
-    fields: str  # with blanks between them
+    fields: str  # separated by blanks
     write: Callable[[Any], str]
-    spare: bool = False  # left out where there is no ROOM
+    spare: bool = False  # left out on terminals narrower than ROOM
 
     def cell(self, totals: object) -> str:
-        """Of one row."""
+        """The text for one row."""
         return "/".join(self.write(getattr(totals, field)) for field in self.fields.split())
 
 
 def estimator(value: str) -> str:
-    """The name of an estimator as its makers spell it."""
+    """The name of an estimator as its authors spell it."""
     return "PoseLib" if value == "poselib" else value.upper()
 
 
 def percent(value: float | None) -> str:
-    """A share of 1."""
+    """A share from 0 to 1, in percent."""
     return "-" if value is None else f"{100 * value:.1f}"
 
 
 def pixels(value: float | None) -> str:
-    """Hundredths count."""
+    """Pixels, to hundredths."""
     return "-" if value is None else f"{value:.2f}"
 
 
@@ -84,21 +84,21 @@ TABLES: "dict[Kind, tuple[str, tuple[Column, ...]]]" = {
 
 
 def announce(benchmark: "Benchmark[Any]") -> None:
-    """Says on stderr which benchmark comes next."""
+    """Prints on stderr which benchmark is next."""
     noun = "pair" if len(benchmark.pairs) + benchmark.left_out == 1 else "pairs"
     print(f"{benchmark.name}: {_pairs(benchmark)} {noun}, {benchmark.kind}", file=sys.stderr, flush=True)
 
 
 def tell_missing(found: "Sequence[Benchmark[Any]]") -> None:
-    """One line where poses are to be estimated and PoseLib is not installed."""
+    """Warns if poses are to be estimated and PoseLib is not installed."""
     from astr_cli.evaluate.pose import ESTIMATORS, installed_estimators
 
     if any(benchmark.kind == "pose" for benchmark in found) and installed_estimators() != ESTIMATORS:
-        console.warn("PoseLib's poses, the ones to compare, are left out: it is not installed (pip install poselib)")
+        console.warn("PoseLib is not installed, so its poses, the ones to compare, are missing (pip install poselib)")
 
 
 def print_tables(done: "Sequence[Evaluation[Any]]") -> None:
-    """One table for each kind that is there."""
+    """One table for each type of benchmark in the results."""
     output = _console()
     for kind, (title, columns) in TABLES.items():
         chosen = [evaluation for evaluation in done if evaluation.benchmark.kind == kind]
@@ -125,7 +125,7 @@ def print_totals(done: "Sequence[Evaluation[Any]]") -> None:
 
 
 def print_comparisons(compared: "Sequence[Comparison]", as_json: bool) -> None:
-    """As JSON lines, or a table of AUC by the estimator that decides."""
+    """JSON lines, or a table of AUC with the estimator that counts."""
     if as_json:
         for comparison in compared:
             console.json_line(comparison.record())
@@ -165,7 +165,7 @@ def _console() -> Console:
 
 
 def _pixels_of(evaluation: "Evaluation[Any]") -> str:
-    """What the figures depend on."""
+    """The sizes that the figures depend on."""
     threshold = getattr(evaluation.totals[0], "ransac_px", None)
     return f"{evaluation.long_side} px" + ("" if threshold is None else f", poses at {threshold:g} px")
 
@@ -196,7 +196,7 @@ def _table(title: str, columns: Sequence[Column], done: "Sequence[Evaluation[Any
 
 
 def _bare_table(title: str, names: Sequence[str]) -> Table:
-    """Without lines between columns, so that nothing is folded where there is ROOM; below that only `names` are."""
+    """A table without lines between columns; below ROOM columns, only the columns `names` are wrapped."""
     table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     for name in names:
         table.add_column(name, overflow="fold")

@@ -1,4 +1,4 @@
-"""The command line from the declared options: what Typer is given for each command.
+"""The command line, generated from the declared options: the function that Typer gets for each command.
 
 A command is a function whose parameters are classes of options (`astr_cli.options`); Typer sees a function with one
 parameter per option.
@@ -22,7 +22,7 @@ CONFIG = "config"
 
 
 class AstrCommand(TyperCommand):
-    """A command that takes `--config`, and refuses an option of one value that is given twice."""
+    """A command that takes `--config`, and refuses a single-valued option given twice."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Before Typer parses: counts the options, and takes defaults from the file of `--config`."""
@@ -69,7 +69,7 @@ def generated(command: Callable[..., int | None]) -> Callable[..., int | None]:
 
 
 def help_order(options: Iterable[Declared]) -> list[Declared]:
-    """Arguments first, then the files, as the help shows them."""
+    """The options in the order of the help: arguments, files, then the rest."""
     return sorted(options, key=lambda each: (not each.option.argument, each.option.panel != FILES))
 
 
@@ -85,7 +85,7 @@ def _default(each: Declared) -> Any:
 
 
 def _type(each: Declared) -> Any:
-    """Typer repeats an option for a list; to it, a tuple is an option of several values."""
+    """A list instead of a tuple: Typer takes a tuple for one option with several values."""
     return list[get_args(each.type)[0]] if each.many else each.type  # type: ignore[misc]
 
 
@@ -100,8 +100,19 @@ def _declaration(each: Declared) -> Any:
     if known.default_text and (each.default is None or each.default == ()):
         more["show_default"] = known.default_text
     if known.parse is not None:
-        more.update(parser=known.parse, metavar="<size>")
-    return typer.Option(*flags, help=known.help, rich_help_panel=known.panel, **more)
+        more["parser"] = known.parse
+    return typer.Option(*flags, help=known.help, rich_help_panel=known.panel, metavar=_metavar(each), **more)
+
+
+def _metavar(each: Declared) -> str | None:
+    """The kind of value that the help shows: nothing for a switch; None: what Typer shows for the type."""
+    if each.type is bool:
+        return ""
+    if each.many:
+        return f"<{get_args(each.type)[0].__name__.lower()}>"
+    if each.option.parse is not None:
+        return "<str>" if each.type is str else "<size>"
+    return None
 
 
 _CONFIG = inspect.Parameter(
@@ -112,8 +123,8 @@ _CONFIG = inspect.Parameter(
         Path | None,
         typer.Option(
             "--config",
-            help="TOML file with options under their names here, without dashes in front. The command line takes "
-            "precedence; relative paths start from the file's folder.",
+            help="TOML file with options: one `name = value` per line, names as on the command line, without the "
+            "leading dashes. The command line takes precedence. Relative paths start from the file's folder.",
             expose_value=False,
         ),
     ],

@@ -1,4 +1,4 @@
-"""`astr match`: pairs of image names to matches."""
+"""`astr match`: matches the pairs of a file."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from astr_cli.options.output import OutputOptions
 
 
 def command(options: MatchOptions, drawing: PlotOption, output: OutputOptions) -> int:
-    """Match the photos of a pairs file, and write points and scores to an HDF5 file.
+    """Match the pairs of a file, and write the matching points and their scores to an HDF5 file.
 
-    PAIRS names two images on each line. You can interrupt the run at any time; run the same command again to resume.
+    PAIRS has two image names per line. You can interrupt the run at any time; run the same command again to resume.
     With a longer pairs file, only the new pairs are matched. If pairs were removed from the file, astr refuses to run
     unless you pass --prune.
 
@@ -26,8 +26,8 @@ def command(options: MatchOptions, drawing: PlotOption, output: OutputOptions) -
 
     astr match pairs.txt --out matches.h5 --tiles --masks masks/ --rotate auto
 
-    Exit codes: 0 done; 2 nothing was started; 3 done, but some pairs failed (the same command tries them again);
-    4 stopped, disk or memory full, and 130 stopped by a signal (the same command resumes).
+    Exit codes: 0 = done; 2 = nothing was started; 3 = done, but some pairs failed (the same command tries them again);
+    4 = stopped because disk or memory is full, 130 = stopped by a signal (the same command resumes).
     """
     from astr_cli.cli.match_output import make_report
     from astr_cli.images.drawing import DrawingFolder

@@ -1,4 +1,4 @@
-"""What `astr match` prints: Rich progress on a terminal, plain lines elsewhere, JSON lines, or next to nothing."""
+"""The output of `astr match`: a progress bar on a terminal, plain lines elsewhere, JSON lines, or only failures."""
 
 import os
 import shlex
@@ -33,11 +33,11 @@ from astr_cli.wording import counted
 
 LISTED = 20  # lines about failed pairs
 EVERY = 5.0  # seconds between plain lines
-BAR_ROOM = 26  # columns of the progress line without its detail and its counts: word, bar, "/", time left, gaps
+BAR_ROOM = 26  # columns of the progress line without detail and counts: label, bar, "/", time left, gaps
 
 
 class ProgressReport(AbstractContextManager["ProgressReport"]):
-    """Prints failed pairs, and otherwise nothing: `--quiet`. The other reports build on it."""
+    """Prints failed pairs and nothing else (`--quiet`). The other reports extend it."""
 
     def __init__(self) -> None:
         self._failed: list[FailedPair] = []
@@ -47,15 +47,15 @@ class ProgressReport(AbstractContextManager["ProgressReport"]):
         self.stop()
 
     def stop(self) -> None:
-        """Leaves the terminal as it was, for whatever follows the matching."""
+        """Restores the terminal for the output that follows the matching."""
         self._list_failed()
 
     def event(self, event: Event) -> None:
-        """Takes one event of a run. Failed pairs are kept until those of one photo can be told in one line."""
+        """Handles one event of a run. Failed pairs are collected, so that one line covers all pairs of a bad photo."""
         if isinstance(event, PairFailed):
             self._failed.append(FailedPair(event.name0, event.name1, event.reason))
         elif isinstance(event, Started):
-            self._list_failed()  # those that --skip-bad leaves out
+            self._list_failed()  # the pairs that --skip-bad leaves out
 
     def _list_failed(self) -> None:
         failed, self._failed = self._failed, []
@@ -65,29 +65,28 @@ class ProgressReport(AbstractContextManager["ProgressReport"]):
                 self._warn(f"failed: {line}")
 
     def drawn(self, folder: Path, drawings: Drawings) -> None:
-        """Tells what was drawn."""
+        """Reports the drawings."""
         if drawings.unreadable:
-            self._warn(
-                f"{folder}: {counted(drawings.unreadable, 'pair')} not drawn, as their photos cannot be read any more"
-            )
+            count = counted(drawings.unreadable, "pair")
+            self._warn(f"{folder}: {count} not drawn, because their photos can no longer be read")
 
     def summary(self, summary: MatchSummary) -> None:
-        """Tells how a run ended."""
+        """Reports the result of a run."""
         if self._listed > LISTED:
-            self._warn(f"failed: {counted(self._listed - LISTED, 'more line')} like these; --json lists all pairs")
+            self._warn(f"failed: {counted(self._listed - LISTED, 'more line')}; use --json to list all pairs")
         count = len(summary.failed)
         if count:
             total = counted(summary.pairs + count, "pair")
-            # What was bad before the start is so again, if nobody mends it.
-            again = "the same command" if count > summary.skipped else "with these photos mended, the same command"
-            self._warn(f"{count} of {total} failed; {again} tries them again")
+            # A photo that was bad before the start stays bad unless the user repairs it.
+            again = "run" if count > summary.skipped else "repair these photos and run"
+            self._warn(f"{count} of {total} failed; {again} the same command to try them again")
 
     def _warn(self, text: str) -> None:
         console.warn(text)
 
 
 class JsonReport(ProgressReport):
-    """Every event and the summary as one JSON object on a line of standard output."""
+    """Prints every event and the summary as one JSON object per line on standard output."""
 
     def event(self, event: Event) -> None:
         self._print(event, _json_name(event))
@@ -103,13 +102,15 @@ class JsonReport(ProgressReport):
         try:
             console.json_line({"event": name, **fields})
         except BrokenPipeError:
-            # Whoever read has gone, as `head` does; without this, Python complains again when it flushes at its end.
+            # The reader of the pipe has ended, as `head` does; without this, Python reports the error again at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise Interrupted("standard output was closed; what is done is kept: the same command goes on") from None
+            raise Interrupted(
+                "standard output was closed; finished pairs are kept; run the same command again to resume"
+            ) from None
 
 
 class PlainReport(ProgressReport):
-    """Lines on standard error, one every few seconds at most; the summary on standard output."""
+    """Prints at most one line every few seconds on standard error, and the summary on standard output."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -135,7 +136,7 @@ class PlainReport(ProgressReport):
                     parts = [f"{event.finished}/{event.total} pairs"]
                     if event.finished < event.total:
                         parts.append(self._rate.left(event))
-                    self._line(", ".join([*parts, self._rate.text(), *cache_texts(event)]))
+                    self._line(", ".join([*parts, self._rate.text(), *memory_texts(event)]))
             case Writing():
                 self._line(f"writing {event.path}")
             case _:
@@ -143,7 +144,7 @@ class PlainReport(ProgressReport):
 
     def drawn(self, folder: Path, drawings: Drawings) -> None:
         super().drawn(folder, drawings)
-        spaced = ", evenly spaced" if drawings.drawn + drawings.unreadable < drawings.pairs else ""
+        spaced = ", evenly spaced over all pairs" if drawings.drawn + drawings.unreadable < drawings.pairs else ""
         self._line(f"{folder}: {drawings.drawn} of {counted(drawings.pairs, 'pair')} drawn{spaced}")
 
     def summary(self, summary: MatchSummary) -> None:
@@ -156,7 +157,7 @@ class PlainReport(ProgressReport):
 
 
 class RichReport(PlainReport):
-    """A progress bar on a terminal."""
+    """Shows a progress bar on a terminal."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -185,12 +186,12 @@ class RichReport(PlainReport):
             case PairDone() if self._task is not None:
                 self._rate.add(event)
                 room = self._console.width - BAR_ROOM - 2 * len(str(event.total))
-                detail = fitting([*self._rate.text().split(", "), *cache_texts(event)], room)
+                detail = fitting([*self._rate.text().split(", "), *memory_texts(event)], room)
                 self._progress.update(self._task, completed=event.finished, detail=detail)
             case Writing() if self._task is not None:
                 self._progress.update(self._task, description="writing")
             case StopRequested():
-                # Restores the cursor, as a second Ctrl-C ends the process without asking anybody.
+                # Restores the cursor now, because a second Ctrl-C ends the process immediately.
                 self._progress.stop()
                 self._warn(stop_line(event))
             case _:
@@ -204,7 +205,7 @@ class RichReport(PlainReport):
 
 
 def make_report(as_json: bool, quiet: bool) -> ProgressReport:
-    """The report that the options ask for."""
+    """The report for these options."""
     if as_json:
         return JsonReport()
     if quiet:
@@ -213,39 +214,36 @@ def make_report(as_json: bool, quiet: bool) -> ProgressReport:
 
 
 def start_lines(event: Started) -> Iterator[str]:
-    """What a run is about to do."""
+    """Photos, pairs and settings of a run."""
     yield (
-        f"{counted(event.images, 'image')}, {counted(event.pairs, 'pair')} ({event.reused} done before), "
-        f"{event.weights} on {event.device} in {event.precision} at {event.long_side} px"
+        f"{counted(event.images, 'photo')}, {counted(event.pairs, 'pair')} ({event.reused:,} already matched); "
+        f"weights {event.weights} on {event.device} in {event.precision}, photos matched at {event.long_side} px"
     )
     yield (
-        f"focal length known for {event.known_focals} of {event.images}, "
-        f"{size_text(event.cache_bytes)} for features, expecting up to {disk_text(event.disk_bytes)}"
+        f"focal length known for {event.known_focals} of {counted(event.images, 'photo')}; "
+        f"{size_text(event.cache_bytes)} of memory for features; output: up to {disk_text(event.disk_bytes)}"
     )
     if event.masked is not None:
         yield f"masks for {event.masked} of {counted(event.images, 'photo')}"
 
 
 def stop_line(event: StopRequested) -> str:
-    """What happens after a signal."""
-    return f"{event.signal}: finishing what is in work; once more to quit at once"
+    """The response to a signal."""
+    return f"{event.signal}: stopping after the current batches; interrupt again to quit immediately"
 
 
-def cache_texts(event: PairDone) -> list[str]:
-    """Cache hits, and memory where it is known."""
-    hits, uses = event.cache_hits, event.cache_hits + event.cache_misses
-    cache = f"cache {100 * hits / max(uses, 1):.0f}%"
-    return [cache] if event.memory_bytes is None else [cache, size_text(event.memory_bytes)]
+def memory_texts(event: PairDone) -> list[str]:
+    """The memory in use, if it is known."""
+    return [] if event.memory_bytes is None else [f"{size_text(event.memory_bytes)} of memory"]
 
 
 def summary_lines(summary: MatchSummary) -> Iterator[str]:
-    """What a run did, and the command to run next."""
-    yield f"{summary.out}: {counted(summary.pairs, 'pair')}, {summary.reused} of them done before"
+    """The result of a run, and the command to run next."""
+    yield f"{summary.out}: {counted(summary.pairs, 'pair')}, {summary.reused:,} of them matched in an earlier run"
     if summary.matched:
         mean = summary.matches / summary.matched
-        yield f"matched {summary.matched} in {summary.seconds:.1f} s: {summary.matches} matches, {mean:.0f} a pair"
-        runs = f"{counted(summary.cache_misses, 'backbone run')} (at least {summary.fewest_misses})"
-        yield f"{runs}, features found in the cache {summary.cache_hits} times"
+        found = counted(summary.matches, "match")
+        yield f"matched {counted(summary.matched, 'pair')} in {summary.seconds:.1f} s: {found}, {mean:,.0f} per pair"
     few = few_line(summary)
     if few is not None:
         yield few
@@ -254,8 +252,8 @@ def summary_lines(summary: MatchSummary) -> Iterator[str]:
 
 
 def disk_text(count: int) -> str:
-    """The expected bytes of output and journal."""
-    return f"{size_text(count)} on disk (with the journal, which goes at the end)"
+    """The expected bytes of the output and the temporary journal."""
+    return f"{size_text(count)} on disk, including temporary files"
 
 
 def size_text(count: int) -> str:
@@ -278,11 +276,11 @@ def _json_name(event: Event) -> str:
 
 
 NAMED = 3  # pairs
-MANY = 1 / 3  # of all pairs: less is usual, as not all listed photos overlap
+MANY = 1 / 3  # of all pairs; a smaller share is normal, because not all listed photos overlap
 
 
 class Rate:
-    """Pairs a second and matches a pair of what this run has computed."""
+    """Pairs per second and matches per pair, of the pairs that this run has matched."""
 
     def __init__(self) -> None:
         self._start = 0.0
@@ -301,16 +299,16 @@ class Rate:
     def text(self) -> str:
         """Both figures."""
         speed = self._pairs / max(time.monotonic() - self._start, 1e-9)
-        return f"{speed:.2f} pairs/s, {self._matches / max(self._pairs, 1):.0f} matches each"
+        return f"{speed:.2f} pairs/s, {self._matches / max(self._pairs, 1):,.0f} matches per pair"
 
     def left(self, event: PairDone) -> str:
-        """How long the rest will take."""
+        """The expected time for the remaining pairs."""
         seconds = (time.monotonic() - self._start) / max(self._pairs, 1) * (event.total - event.finished)
         return f"about {duration_text(seconds)} left"
 
 
 def few_line(summary: MatchSummary) -> str | None:
-    """How many pairs hardly match, and what may help when many do; None where none does."""
+    """The number of pairs with few matches, and advice if there are many; None if there are none."""
     count = len(summary.few)
     if not count:
         return None
@@ -320,11 +318,11 @@ def few_line(summary: MatchSummary) -> str | None:
     line = f"{count} of {counted(summary.pairs, 'pair')} {verb} fewer than {FEW} matches: {names}{more}"
     if count < MANY * summary.pairs or summary.turned:
         return line
-    return f"{line}; where photos are turned against each other, try --rotate auto with another --out"
+    return f"{line}; if photos are rotated relative to each other, try --rotate auto with another --out"
 
 
 def failed_lines(failed: Sequence[FailedPair]) -> Iterator[str]:
-    """A line for each reason that is a photo's, with the number of its pairs; else a line for each pair."""
+    """One line per bad photo, with the number of its pairs; for other reasons, one line per pair."""
     pairs: dict[str, list[FailedPair]] = {}
     for pair in failed:
         named = PurePosixPath(pair.name0).name in pair.reason or PurePosixPath(pair.name1).name in pair.reason
@@ -346,7 +344,7 @@ def duration_text(seconds: float) -> str:
 
 
 def fitting(parts: Sequence[str], room: int) -> str:
-    """As many of the parts, from the first on, as `room` columns hold, with commas between them."""
+    """The first parts that fit into `room` columns, separated by commas."""
     count = len(parts)
     while count and len(", ".join(parts[:count])) > room:
         count -= 1

@@ -1,4 +1,4 @@
-"""docs/options.md, made from the declared options: python -m astr_cli.cli.options_page > docs/options.md"""
+"""docs/options.md, generated from the declared options: python -m astr_cli.cli.options_page > docs/options.md"""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from astr_cli.options.option import Declared, choices_of
 
 HEAD = """# Options
 
-This page is made from the declarations in `astr_cli/options/`; a test keeps it current. To make it again:
+This page is generated from the declarations in `astr_cli/options/`. A test checks that it is current. To regenerate it:
 
 ```
 python -m astr_cli.cli.options_page > docs/options.md
 ```
 
-Options stand in the order of the help. Names in capitals are given by their place, without a name.
-Every command also has `--help` and `--config FILE.toml`. Such a file holds options under the names below, without the
-dashes in front; the command line takes precedence.
+Options are in the order of the help. Names in capitals are arguments, given by position.
+Every command also has `--help` and `--config FILE.toml`. Such a file contains one `name = value` per line, with the
+names below without the leading dashes. The command line takes precedence.
 
-An option that is marked "stored" changes results. `astr match` and `astr reconstruct` keep its value with what they
-write, and never reuse results that were made with another value.
+An option marked "stored" changes results. `astr match` and `astr reconstruct` store its value with their results, and
+never reuse results with another value.
 """
 
 
 class Command(NamedTuple):
-    """A command as the page shows it."""
+    """A command on the page."""
 
     name: str
     help: str
@@ -38,7 +38,7 @@ class Command(NamedTuple):
 
 
 def commands(app: typer.Typer, above: str = "astr") -> Iterator[Command]:
-    """The commands of a program, and of its groups."""
+    """The commands of a program and of its groups."""
     for each in app.registered_commands:
         callback: Any = each.callback
         paragraph = inspect.cleandoc(each.help or callback.__doc__ or "").split("\n\n")[0]
@@ -56,7 +56,7 @@ def page(app: typer.Typer) -> str:
 def _section(command: Command) -> Iterator[str]:
     yield f"## {command.name}\n"
     yield f"{command.help}\n"
-    yield "| option | default | what it does | stored |"
+    yield "| option | default | effect | stored |"
     yield "|---|---|---|---|"
     for each in help_order(command.options):
         cells = (_names(each), _default(each), each.option.help, "stored" if each.option.stored else "")
@@ -65,7 +65,7 @@ def _section(command: Command) -> Iterator[str]:
 
 
 def _names(each: Declared) -> str:
-    """Every spelling, and the choices."""
+    """All spellings of the option, and its choices."""
     known = each.option
     if known.argument:
         return f"`{each.key.upper()}`"

@@ -1,4 +1,4 @@
-"""`astr pairs`: which photos to match with which."""
+"""`astr pairs`: chooses the pairs of photos to match."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from astr_cli.sfm.pairs.generators import Proposal
 
 pairs = typer.Typer(
-    help="Choose which photos to match with which: a list of pairs for astr match.", no_args_is_help=True
+    help="Choose the pairs of photos to match, and write them as a list for astr match.", no_args_is_help=True
 )
 
 
 def exhaustive(where: PhotosOption, output: PairListOptions) -> int:
-    """Pair every photo with every other one: for up to about 60 photos.
+    """Pair every photo with every other one. Suitable for up to about 60 photos.
 
     Examples:
 
@@ -37,7 +37,7 @@ def exhaustive(where: PhotosOption, output: PairListOptions) -> int:
 
     astr pairs exhaustive photos/ | astr match - --images photos/ --out matches.h5
 
-    Exit codes: 0 done; 2 nothing was written; 130 stopped (nothing was written).
+    Exit codes: 0 = done; 2 = nothing was written; 130 = stopped (nothing was written).
     """
     from astr_cli.sfm.pairs.generators import exhaustive as generate
 
@@ -45,9 +45,9 @@ def exhaustive(where: PhotosOption, output: PairListOptions) -> int:
 
 
 def sequential(where: PhotosOption, options: SequentialOptions, output: PairListOptions) -> int:
-    """Pair photos taken one after another, such as video frames: each with the following ones, in the order of names.
+    """Pair each photo with the ones that follow it by name. For photos taken one after another, such as video frames.
 
-    Numbers in names count by value: img2 comes before img10. Each folder is a sequence of its own.
+    Numbers in names are sorted by value: img2 comes before img10. Each folder is a sequence of its own.
 
     Examples:
 
@@ -55,7 +55,7 @@ def sequential(where: PhotosOption, options: SequentialOptions, output: PairList
 
     astr pairs retrieval frames/ --neighbours 3 | astr pairs sequential frames/ --union - --out pairs.txt
 
-    Exit codes: 0 done; 2 nothing was written; 130 stopped (nothing was written).
+    Exit codes: 0 = done; 2 = nothing was written; 130 = stopped (nothing was written).
     """
     from astr_cli.sfm.pairs.generators import sequential as generate
 
@@ -63,7 +63,7 @@ def sequential(where: PhotosOption, options: SequentialOptions, output: PairList
 
 
 def spatial(where: PhotosOption, options: SpatialOptions, output: PairListOptions) -> int:
-    """Pair photos with GPS positions in their EXIF data (drones, phones): each with the nearest ones.
+    """Pair each photo with the nearest ones by the GPS positions in their EXIF data (drones, phones).
 
     Examples:
 
@@ -71,7 +71,7 @@ def spatial(where: PhotosOption, options: SpatialOptions, output: PairListOption
 
     astr pairs spatial drone/ --out pairs.txt --neighbours 10 --distance 60
 
-    Exit codes: 0 done; 2 nothing was written; 130 stopped (nothing was written).
+    Exit codes: 0 = done; 2 = nothing was written; 130 = stopped (nothing was written).
     """
     from astr_cli.sfm.pairs.generators import spatial as generate
 
@@ -84,7 +84,7 @@ def spatial(where: PhotosOption, options: SpatialOptions, output: PairListOption
 def retrieval(
     where: PhotosOption, options: NeighbourOptions, network: RetrievalNetwork, output: PairListOptions
 ) -> int:
-    """Pair photos in no order: each with the most similar ones, by the features that astr matches with.
+    """Pair each photo with the most similar ones, for photos in no order. Similarity comes from astr's own features.
 
     Examples:
 
@@ -92,7 +92,7 @@ def retrieval(
 
     astr pairs retrieval photos/ --out pairs.txt --neighbours 30 --degree 40
 
-    Exit codes: 0 done; 2 nothing was written; 130 stopped (nothing was written).
+    Exit codes: 0 = done; 2 = nothing was written; 130 = stopped (nothing was written).
     """
     from astr_cli.cli.sfm_output import progress_line
 
@@ -106,13 +106,13 @@ def retrieval(
 
 
 def covisible(where: ModelOption, options: CovisibleOptions, output: PairListOptions) -> int:
-    """Pair the images of an existing model (of SIFT, for example): each with those that see most of its points.
+    """Pair the images of an existing COLMAP model (from SIFT, for example): each with the ones that share most points.
 
     Examples:
 
     astr pairs covisible sparse/0 --out pairs.txt
 
-    Exit codes: 0 done; 2 nothing was written; 130 stopped (nothing was written).
+    Exit codes: 0 = done; 2 = nothing was written; 130 = stopped (nothing was written).
     """
     from astr_cli.cli.pairs_output import check_request, finish
     from astr_cli.sfm.pairs.generators import covisible as generate
@@ -123,7 +123,7 @@ def covisible(where: ModelOption, options: CovisibleOptions, output: PairListOpt
 
 
 def _propose(output: PairListOptions, photos: Path, propose: Callable[[list[str]], Proposal]) -> int:
-    """Finds the photos, lets the method choose, and writes the pairs."""
+    """Finds the photos, chooses the pairs with the method, and writes them."""
     from astr_cli.cli.pairs_output import check_request, find_photos, finish
     from astr_cli.cli.sfm_output import stoppable
 

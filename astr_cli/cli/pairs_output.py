@@ -1,4 +1,4 @@
-"""What `astr pairs` writes and prints."""
+"""The output of `astr pairs`."""
 
 from __future__ import annotations
 
@@ -27,32 +27,32 @@ LISTED = 5  # names that are written out
 
 
 def check_request(request: PairListOptions) -> None:
-    """Raises AstrError for options that make no sense together, before anything is done."""
+    """Raises AstrError for options that contradict each other, before any work."""
     if request.as_json and request.out is None:
-        raise AstrError("--json prints the summary where the pairs would go; give --out as well")
+        raise AstrError("--json and the pairs would both go to standard output; give --out as well")
     if request.out is not None and not request.out.parent.is_dir():
-        raise AstrError(f"{request.out}: there is no folder {request.out.parent}; make it first")
+        raise AstrError(f"{request.out}: the folder {request.out.parent} does not exist; create it first")
 
 
 def find_photos(folder: Path) -> list[str]:
     """The photos of the folder in natural order. Raises AstrError: fewer than two."""
     names = natural_order(find_images(folder))
     if len(names) < 2:
-        raise AstrError(f"{folder}: one photo makes no pair; add more")
+        raise AstrError(f"{folder}: contains only one photo, but a pair needs two; add more photos")
     return names
 
 
 def finish(request: PairListOptions, photos: Path | None, names: list[str], proposal: Proposal) -> int:
-    """Limits and unites the pairs, writes them, and reports how they connect the photos.
+    """Limits the pairs, adds those of --union, writes them, and reports how they connect the photos.
 
-    photos: the folder that names are relative to; None: not known.
+    photos: the folder that names are relative to; None: unknown.
     """
     chosen = proposal.pairs if request.degree is None else limit_degree(proposal.pairs, request.degree)
     lists = [_read_union(path, names, photos) for path in request.union]
     place = {name: number for number, name in enumerate(names)}
     united = sorted(unite(chosen, *lists), key=lambda pair: sorted((place[pair[0]], place[pair[1]])))
     if not united:
-        raise AstrError("no two photos fit together; take more --neighbours, or a greater --distance")
+        raise AstrError("no pairs found; use more --neighbours or a larger --distance")
     if request.out is None:
         sys.stdout.write(pairs_text(united))
     else:
@@ -69,23 +69,23 @@ def finish(request: PairListOptions, photos: Path | None, names: list[str], prop
 
 
 def graph_lines(graph: Connectivity) -> Iterator[str]:
-    """How the photos hang together."""
+    """How the pairs connect the photos."""
     fewest, median, most = graph.degrees
-    yield f"{graph.images} photos, {graph.pairs} pairs; {fewest} to {most} pairs per photo, median {median}"
+    yield f"{graph.images:,} photos, {graph.pairs:,} pairs; {fewest} to {most} pairs per photo, median {median}"
     if graph.articulation and len(graph.components) == 1:
-        yield f"hanging together by {listed(graph.articulation, LISTED)}: without one of these, it falls apart"
+        yield f"without one of these photos, the others are no longer connected: {listed(graph.articulation, LISTED)}"
 
 
 def graph_warnings(graph: Connectivity) -> Iterator[str]:
-    """What keeps the photos from becoming one model."""
+    """The reasons why the photos cannot become one model."""
     if graph.alone:
-        yield f"in no pair: {listed(graph.alone, LISTED)}"
+        yield f"photos in no pair: {listed(graph.alone, LISTED)}"
     if graph.apart is not None:
         yield graph.apart
 
 
 def graph_record(graph: Connectivity) -> dict[str, object]:
-    """The figures as JSON has them."""
+    """The figures for JSON."""
     return {
         "images": graph.images,
         "pairs": graph.pairs,
@@ -103,7 +103,7 @@ def _read_union(path: Path, names: Sequence[str], photos: Path | None) -> list[t
         for name in (pair.name0, pair.name1):
             if name not in known:
                 where = "the model" if photos is None else str(photos)
-                raise AstrError(f"{path}:{pair.line}: {name} is not in {where}; take the line out")
+                raise AstrError(f"{path}:{pair.line}: {name} is not in {where}; delete the line")
         found.append((pair.name0, pair.name1))
     return found
 

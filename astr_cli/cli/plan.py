@@ -1,4 +1,4 @@
-"""`astr plan`: what `astr match` would do, and what it would cost."""
+"""`astr plan`: the time, memory and disk space that `astr match` would need."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def command(options: PairsOptions, sampling: SampleOption, output: JsonOption) -> int:
-    """Say what `astr match` would do with a pairs file: photos, pairs, disk, memory and time.
+    """Forecast the time, memory and disk space that `astr match` needs for a pairs file.
 
-    Everything that a run checks before its start is checked. Time and memory are measured on the first pairs.
+    astr makes all checks that come before a run, then matches the first pairs to measure time and memory.
 
     Examples:
 
@@ -27,8 +27,8 @@ def command(options: PairsOptions, sampling: SampleOption, output: JsonOption) -
 
     astr plan pairs.txt --tiles --sample 2 --json
 
-    Exit codes: 0 the run could start; 2 it could not, and why; 4 disk or memory full, and 130 stopped by a signal,
-    while the sample was matched.
+    Exit codes: 0 = the run could start; 2 = it could not start, the message says why; 4 = disk or memory is full,
+    130 = stopped by a signal, both while matching the sample.
     """
     from dataclasses import asdict
 
@@ -59,22 +59,22 @@ def _lines(found: Forecast) -> Iterator[str]:
     from astr_cli.cli.match_output import disk_text, size_text
     from astr_cli.wording import counted
 
-    skipped = f", {found.skipped} left out" if found.skipped else ""
-    listed = f"{counted(found.images, 'image')}, {counted(found.pairs, 'pair')}"
-    yield f"{listed}{skipped}; focal length known for {found.known_focals}"
+    skipped = f", {counted(found.skipped, 'pair')} left out" if found.skipped else ""
+    photos = counted(found.images, "photo")
+    known = counted(found.known_focals, "photo")
+    yield f"{photos}, {counted(found.pairs, 'pair')}{skipped}; focal length known for {known}"
     yield (
-        f"{found.weights} on {found.device} in {found.precision} at {found.long_side} px, "
-        f"batches of {found.batch}, {found.jobs} at once"
+        f"weights {found.weights} on {found.device} in {found.precision}, photos matched at {found.long_side} px, "
+        f"{counted(found.batch, 'pair')} per batch, {counted(found.jobs, 'job')}"
     )
-    yield f"backbone runs: {found.backbone_runs}, at least {found.images}"
-    yield (f"room for features: {size_text(found.cache_bytes)}; all of them: {size_text(found.feature_bytes)}")
-    yield f"expecting {'' if found.measured_pairs else 'up to '}{disk_text(found.disk_bytes)}"
-    were = "was" if found.measured_pairs == 1 else "were"
+    yield f"features computed {counted(found.backbone_runs, 'time')} for {photos}"
+    yield f"memory for features: {size_text(found.cache_bytes)}; all photos need {size_text(found.feature_bytes)}"
+    yield f"output: {'' if found.measured_pairs else 'up to '}{disk_text(found.disk_bytes)}"
     if found.memory_bytes is not None:
-        yield f"memory: {size_text(found.memory_bytes)} while {counted(found.measured_pairs, 'pair')} {were} matched"
+        yield f"memory in use: {size_text(found.memory_bytes)}, measured on {counted(found.measured_pairs, 'pair')}"
     if found.seconds_a_pair is not None and found.seconds is not None:
         hours, minutes = divmod(round(found.seconds / 60), 60)
         whole = f"{hours} h {minutes} min" if found.seconds >= 600 else f"{found.seconds:.0f} s"
-        yield f"time: {found.seconds_a_pair:.2f} s a pair, about {whole} in all"
+        yield f"time: {found.seconds_a_pair:.2f} s per pair, about {whole} in total"
     else:
-        yield "time: not measured, as no pair was matched for a look"
+        yield "time: not measured, because no sample pair was matched"

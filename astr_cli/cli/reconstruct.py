@@ -1,4 +1,4 @@
-"""`astr reconstruct`: photos to a COLMAP model."""
+"""`astr reconstruct`: makes a COLMAP model from photos."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from astr_cli.options.reconstruct import ReconstructOptions
 
 
 def command(options: ReconstructOptions, output: OutputOptions) -> int:
-    """Make a sparse model of a folder of photos: choose pairs, match them, make a COLMAP database, and map it.
+    """Make a sparse model from a folder of photos: choose pairs, match them, make a COLMAP database, and map it.
 
     OUT gets pairs.txt, matches.h5, database.db, summary.json, options.toml and the models sparse/0, sparse/1, ...
     (largest first) in COLMAP's format; if OUT itself is called sparse, the models are 0, 1, ... in it. Photos with GPS
@@ -24,9 +24,9 @@ def command(options: ReconstructOptions, output: OutputOptions) -> int:
 
     astr reconstruct drone/ --out model/ --pairs spatial --mapper global --tiles --masks masks/
 
-    Exit codes: 0 done; 2 nothing was started; 3 no model, or photos were left out by --skip-bad, or some pairs failed
-    (the same command tries them again); 4 stopped, disk or memory full, and 130 stopped by a signal (the same command
-    resumes).
+    Exit codes: 0 = done; 2 = nothing was started; 3 = no model, or --skip-bad left out photos, or some pairs failed
+    (the same command tries them again); 4 = stopped because disk or memory is full, 130 = stopped by a signal (the same
+    command resumes).
     """
     from astr_cli.cli.match_output import make_report
     from astr_cli.cli.reconstruct_output import print_reconstruction
@@ -34,7 +34,7 @@ def command(options: ReconstructOptions, output: OutputOptions) -> int:
     from astr_cli.sfm.reconstruct import reconstruct
 
     with (
-        stoppable(f"{options.out}: stopped; the same command resumes") as stop,
+        stoppable(f"{options.out}: stopped; run the same command again to resume") as stop,
         make_report(output.as_json, output.quiet) as report,
     ):
         tell = progress_line(output.as_json or output.quiet)

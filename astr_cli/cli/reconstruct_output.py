@@ -1,4 +1,4 @@
-"""What `astr reconstruct` prints: plain lines and a table of the doubtful pairs, or JSON."""
+"""The output of `astr reconstruct`: plain lines and a table of the doubtful pairs, or JSON."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ if TYPE_CHECKING:
     from astr_cli.sfm.mapping.mapper import ModelSummary
     from astr_cli.sfm.reconstruct import ReconstructSummary
 
-ROWS = 20  # of the table; the file has all
+ROWS = 20  # of the table; summary.json has all
 CAMERAS = 5  # that are printed
-WEAK = 0.5  # a verified pair with fewer of its matches as inliers is shown
+WEAK = 0.5  # verified pairs with a smaller share of inliers are shown
 
 
 def print_reconstruction(summary: ReconstructSummary, report: ProgressReport, as_json: bool, quiet: bool) -> None:
-    """Matches, database, doubtful pairs, the commands to run next, warnings, and last what came of it; failed pairs by
-    `report`, the one of matching.
+    """Prints matches, database, doubtful pairs, the commands to run next, warnings, and last the model.
+
+    report: prints the failed pairs; the report of the matching.
     """
     model = summary.model
     (report if as_json else ProgressReport()).summary(summary.matching)
@@ -38,14 +39,14 @@ def print_reconstruction(summary: ReconstructSummary, report: ProgressReport, as
         for line in [*matches, *import_lines(summary.database)]:
             print(line)
         _print_pairs(summary.figures)
-        print(f"{summary.file}: all of this, every pair included")
-        print("next, for a dense cloud (COLMAP with CUDA):")
+        print(f"{summary.file}: all of these figures, for every pair")
+        print("next, for a dense point cloud (needs COLMAP with CUDA):")
         for line in dense_lines(summary.database.images_root, model.folder, model.folder.parent.parent / "dense"):
             print(f"  {line}", flush=True)
     for reason in summary.skipped[:LISTED]:
         console.warn(f"left out: {reason}")
     if len(summary.skipped) > LISTED:
-        console.warn(f"left out: {len(summary.skipped) - LISTED} more; {summary.file} lists them all")
+        console.warn(f"left out: {len(summary.skipped) - LISTED} more; {summary.file} lists all")
     for warning in [*summary.pairs.warnings, *summary.database.warnings, *model_warnings(model)]:
         console.warn(warning)
     for warning in pair_warnings(summary.figures):
@@ -60,52 +61,53 @@ def print_reconstruction(summary: ReconstructSummary, report: ProgressReport, as
 
 
 def model_lines(model: ModelSummary) -> Iterator[str]:
-    """The content of the model: its cameras, its place, and last how much it is."""
+    """The model: its cameras, its position on the earth, and its photos and points."""
     yield from camera_lines(model.cameras)
     if model.georeference is not None:
         yield f"{model.folder}: {place_text(model.georeference)}"
     yield (
-        f"{model.folder}: {len(model.registered)} of {model.images} images registered, "
-        f"{counted(model.points, 'point')}, mean track {model.mean_track:.2f}, "
-        f"reprojection error {model.reprojection_error:.2f} px"
+        f"{model.folder}: {len(model.registered)} of {model.images} photos registered, "
+        f"{counted(model.points, 'point')}, mean track length {model.mean_track:.2f}, "
+        f"mean reprojection error {model.reprojection_error:.2f} px"
     )
 
 
 def camera_lines(cameras: Sequence[CameraFigures]) -> Iterator[str]:
-    """The first few cameras, a line each."""
+    """The first few cameras, one line each."""
     for camera in cameras[:CAMERAS]:
-        bend = "" if camera.distortion is None else f", k {camera.distortion:.3f}"
-        before = f"{camera.prior:.0f} {'before' if camera.known else 'guessed'}"
-        yield f"camera {camera.number}, {counted(camera.photos, 'photo')}: f {camera.focal:.0f} ({before}){bend}"
+        bend = "" if camera.distortion is None else f", radial distortion {camera.distortion:.3f}"
+        before = f"initial {'value' if camera.known else 'guess'} {camera.prior:.0f} px"
+        photos = counted(camera.photos, "photo")
+        yield f"camera {camera.number}, {photos}: focal length {camera.focal:.0f} px ({before}){bend}"
     if len(cameras) > CAMERAS:
         yield f"and {counted(len(cameras) - CAMERAS, 'more camera')}"
 
 
 def place_text(place: Georeference) -> str:
-    """Which way the axes point, and how well the GPS positions fit. Only an upright model has a height."""
+    """The directions of the axes, and how well the GPS positions fit. Only an upright model has heights."""
     where = f"{place.latitude:.7f}, {place.longitude:.7f}, {place.altitude:.1f} m"
     fit = (
-        f"{place.within} of {place.photos} photos within 10 m of their GPS position, {place.median_error:.2f} m in the "
-        "median"
+        f"{place.within} of {place.photos} photos within 10 m of their GPS position, median distance "
+        f"{place.median_error:.2f} m"
     )
     if not place.upright:
         return (
-            f"in metres about {where}, but its tilt is arbitrary, and heights are not heights: the photos were taken "
-            f"along a line, which GPS leaves free to turn; {fit}"
+            f"in metres around {where}, but its tilt is arbitrary, so z is not the height: the photos were taken along "
+            f"a line, and GPS does not determine the rotation about that line; {fit}"
         )
-    tilt = "; tilt about the line of flight by the gimbal's angles" if place.on_a_line else ""
-    return f"in metres east, north and up of {where}; {fit}{tilt}"
+    tilt = "; the tilt about the line of flight comes from the gimbal's angles" if place.on_a_line else ""
+    return f"in metres east, north and up from {where}; {fit}{tilt}"
 
 
 def model_warnings(model: ModelSummary) -> Iterator[str]:
-    """The images without a pose, models that did not join, and a place that is not sure."""
+    """Photos without a pose, separate models, and an uncertain position on the earth."""
     for photo in model.unregistered[:LISTED]:
         yield f"not registered: {photo.name}: {photo.reason}"
     if len(model.unregistered) > LISTED:
         yield f"not registered: {len(model.unregistered) - LISTED} more; summary.json gives the reasons"
     yield from camera_warnings(model.cameras)
     if model.models > 1:
-        yield f"{model.models} models came out that share too little to be joined; {model.folder} is the largest"
+        yield f"{model.models} models, which share too few points to be joined; {model.folder} is the largest"
     if model.georeference is not None:
         yield from _place_warnings(model.georeference)
 
@@ -113,58 +115,58 @@ def model_warnings(model: ModelSummary) -> Iterator[str]:
 def _place_warnings(place: Georeference) -> Iterator[str]:
     if not place.upright:
         yield (
-            "the photos were taken along a line: the model's tilt about it is arbitrary; add photos from beside the "
-            "line, or level the model by points on the ground"
+            "the photos were taken along a line, so the model's tilt about it is arbitrary; add photos taken beside "
+            "the line, or level the model with points on the ground"
         )
     if place.within < place.photos:
         yield f"{place.photos - place.within} of {place.photos} photos lie more than 10 m from their GPS position"
 
 
 def camera_warnings(cameras: Sequence[CameraFigures]) -> Iterator[str]:
-    """Focal lengths and distortions that no lens has."""
+    """Implausible focal lengths and distortions."""
     found = cameras_astray(cameras)
     if not found:
         return
     worst = found[0]
-    source = "EXIF or the options said" if worst.known else "the guess was"
+    source = "EXIF or the options gave" if worst.known else "the initial guess was"
     bend = "" if worst.distortion is None else f", with distortion {worst.distortion:.2f}"
-    more = f" ({counted(len(found) - 1, 'more camera')} like it)" if len(found) > 1 else ""
-    one = "--camera-mode single, if one camera took all photos, or " if len(cameras) > 1 else ""
+    more = f" (and {counted(len(found) - 1, 'more camera')})" if len(found) > 1 else ""
+    one = "--camera-mode single if one camera took all photos, or " if len(cameras) > 1 else ""
     yield (
-        f"camera {worst.number} ({worst.first}): focal length {worst.focal:.0f}{bend}, where {source} "
-        f"{worst.prior:.0f}{more}: the model is likely bent; try {one}--cameras with calibrated ones, or a greater "
-        "--long-side"
+        f"camera {worst.number} ({worst.first}): focal length {worst.focal:.0f} px{bend}, but {source} "
+        f"{worst.prior:.0f} px{more}, so the model is probably bent; try {one}--cameras with calibrated cameras, or a "
+        "larger --long-side"
     )
 
 
 def pair_warnings(figures: Sequence[PairFigures]) -> Iterator[str]:
-    """Pairs that repeated structure may have fooled."""
+    """Pairs that may be wrong because of repeated structure."""
     found = doubtful_pairs(figures)
     if found:
         named = listed([f"{pair.name0} and {pair.name1}" for pair in found], LISTED)
         what = "pair matches well but contradicts" if len(found) == 1 else "pairs match well but contradict"
         yield (
-            f"{len(found)} {what} the model, as look-alikes do (repeated facades): {named}; "
-            "leave wrong ones out of the pairs, or the model may be folded"
+            f"{len(found)} {what} the model, which is typical of repeated structure such as facades: {named}; "
+            "remove wrong pairs from the list of pairs, or the model may be folded"
         )
 
 
 def _print_pairs(figures: Sequence[PairFigures]) -> None:
-    """How many pairs failed, and a table of the doubtful ones."""
+    """Prints the number of failed pairs and a table of the doubtful ones."""
     failed = sum(not pair.inliers for pair in figures)
     doubtful = sorted(
         (pair for pair in figures if pair.doubtful or 0 < pair.ratio < WEAK),
         key=lambda pair: (not pair.doubtful, pair.ratio),
     )
     print(
-        f"{counted(len(figures), 'pair')} with matches: {failed} not verified; {len(doubtful)} doubtful, with under "
-        f"{100 * WEAK:.0f}% of the matches verified or of these in the model"
+        f"{counted(len(figures), 'pair')} with matches: {failed} not verified; {len(doubtful)} doubtful, with less "
+        f"than {100 * WEAK:.0f}% of the matches verified or of the inliers in agreement with the model"
     )
     if not doubtful:
         return
     title = f"the {ROWS} most doubtful of {len(doubtful)}" if len(doubtful) > ROWS else "doubtful pairs"
     table = Table("", "", title=title)
-    for heading in ("matches", "inliers", "%", "% in the model"):
+    for heading in ("matches", "inliers", "% inliers", "% agree with model"):
         table.add_column(heading, justify="right")
     for pair in doubtful[:ROWS]:
         agreeing = "" if pair.agreeing is None else f"{100 * pair.agreeing:.0f}{' !' if pair.doubtful else ''}"

@@ -1,4 +1,4 @@
-"""What `astr colmap-import` prints: plain lines, or JSON."""
+"""The output of `astr colmap-import`: plain lines, or JSON."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from astr_cli.sfm.reconstruct import database_record, plain
 from astr_cli.wording import counted
 
 if TYPE_CHECKING:
+    from astr_cli.refine.rules import Summary
     from astr_cli.sfm.database.importing import ImportSummary
 
-LISTED = 10  # missing images that are written out
+LISTED = 10  # images that are listed by name
 
 
 @contextmanager
@@ -38,7 +39,7 @@ def stoppable(message: str) -> Iterator[StopFlag]:
 
 
 def progress_line(silent: bool) -> Callable[[str], None]:
-    """Prints a line on standard error before every longer step, or nothing."""
+    """A function that prints a line on standard error before every long step; silent: it prints nothing."""
 
     def tell(line: str) -> None:
         if not silent:
@@ -48,7 +49,7 @@ def progress_line(silent: bool) -> Callable[[str], None]:
 
 
 def print_import(summary: ImportSummary, as_json: bool, quiet: bool, verify: bool = True) -> None:
-    """What was written, and the commands to run next. verify: whether that was asked for."""
+    """Prints what was written, and the commands to run next. verify: whether the pairs were verified."""
     for warning in summary.warnings:
         console.warn(warning)
     if as_json:
@@ -57,13 +58,13 @@ def print_import(summary: ImportSummary, as_json: bool, quiet: bool, verify: boo
         for line in import_lines(summary):
             print(line)
         if not verify:
-            print("not verified, so nothing can be mapped yet: the same command without --no-verify does that")
+            print("the pairs are not verified, so the database cannot be mapped yet; run it again without --no-verify")
         for line in next_lines(summary) if summary.verified.pairs else ():
             print(line)
 
 
 def print_difference(summary: ImportSummary, as_json: bool) -> None:
-    """What an import would change; also with --quiet, as nothing else was asked for."""
+    """Prints what an import would change; also with --quiet, because --dry-run has no other result."""
     for warning in summary.warnings:
         console.warn(warning)
     if as_json:
@@ -78,18 +79,27 @@ def difference_lines(summary: ImportSummary) -> Iterator[str]:
     """Kept, written and removed."""
     change = summary.difference
     if not (change.keypoints_added or change.keypoints_removed or change.to_verify or change.images_added):
-        yield f"{summary.database}: has all of it; nothing would change"
+        yield f"{summary.database}: already contains this import; nothing would change"
         return
-    made = {"create": "would be made", "append": "would be added to", "replace": "would get other matches"}
+    made = {"create": "would be created", "append": "would be extended", "replace": "would get new matches"}
     yield f"{summary.database}: {made[change.mode]} (--dry-run: nothing was written)"
     names = f": {', '.join(change.images_added[:LISTED])}" if change.images_added else ""
     more = ", ..." if len(change.images_added) > LISTED else ""
-    yield f"  images     +{len(change.images_added)} ({change.images_kept} kept){names}{more}"
-    yield f"  keypoints  +{change.keypoints_added} -{change.keypoints_removed} ({change.keypoints_kept} kept)"
-    yield f"  matches    +{change.matches_added} -{change.matches_removed} ({change.matches_kept} kept)"
+    yield f"  images     +{len(change.images_added):,} ({change.images_kept:,} kept){names}{more}"
+    yield f"  keypoints  +{change.keypoints_added:,} -{change.keypoints_removed:,} ({change.keypoints_kept:,} kept)"
+    yield f"  matches    +{change.matches_added:,} -{change.matches_removed:,} ({change.matches_kept:,} kept)"
     yield (
-        f"  pairs      {change.pairs_added} with ours only, {change.pairs_extended} with ours behind others, "
-        f"{change.to_verify} to verify"
+        f"  pairs      {change.pairs_added:,} with astr's matches only, {change.pairs_extended:,} with astr's matches "
+        f"after existing ones, {change.to_verify:,} to verify"
+    )
+
+
+def refinement_line(done: Summary) -> str:
+    """What refinement did to the keypoints."""
+    precision = f" by {done.shift:.2f} px (median), to a precision of {done.sigma:.2f} px" if done.refined else ""
+    return (
+        f"refined {counted(done.refined, 'keypoint')}{precision}; {done.references} are references, "
+        f"{done.left} stay as they were matched, {done.dropped} were dropped"
     )
 
 
@@ -97,70 +107,72 @@ def import_lines(summary: ImportSummary) -> Iterator[str]:
     """The content of the database."""
     verified, change = summary.verified, summary.difference
     if not summary.changed:
-        yield f"{summary.database}: has all of it; nothing was changed"
+        yield f"{summary.database}: already contains this import; nothing was changed"
     elif change.mode != "create":
-        removed = f", {change.matches_removed} of before removed" if change.matches_removed else ""
+        removed = f", {counted(change.matches_removed, 'earlier match')} removed" if change.matches_removed else ""
         yield (
             f"{summary.database}: {counted(change.keypoints_kept, 'keypoint')} and "
             f"{counted(change.matches_kept, 'match')} kept, "
             f"{counted(change.matches_added, 'match')} added{removed}"
         )
     if summary.backup is not None:
-        yield f"{summary.backup}: what it was before"
+        yield f"{summary.backup}: the database before this import"
+    if summary.refinement is not None:
+        yield refinement_line(summary.refinement)
     others = summary.images_held > summary.images or summary.keypoints_held > summary.keypoints
-    ours = f"; ours are {counted(summary.keypoints, 'keypoint')} in {counted(summary.images, 'image')}"
+    own = f"; astr's part: {counted(summary.keypoints, 'keypoint')} in {counted(summary.images, 'image')}"
     yield (
         f"{summary.database}: {counted(summary.images_held, 'image')}, {counted(summary.cameras, 'camera')} "
         f"({summary.known_focals} with known focal length), {counted(summary.keypoints_held, 'keypoint')}"
-        f"{ours if others else ''}"
+        f"{own if others else ''}"
     )
     yield (
-        f"{counted(summary.tracks, 'track')} over {summary.mean_track:.1f} images in the mean, median "
-        f"{summary.median_track:g}, {100 * summary.two_view_share:.0f}% over two only; images: tracks "
-        f"{histogram_text(summary.histogram)}"
+        f"{counted(summary.tracks, 'track')}, each over {summary.mean_track:.1f} photos on average (median "
+        f"{summary.median_track:g}); {100 * summary.two_view_share:.0f}% of tracks span only two photos"
     )
+    yield f"tracks by number of photos: {histogram_text(summary.histogram)}"
     yield (
         f"{verified.pairs} of {counted(summary.pairs, 'pair')} verified, "
-        f"{verified.inliers / max(verified.pairs, 1):.0f} inliers a pair"
+        f"{verified.inliers / max(verified.pairs, 1):,.0f} inliers per pair"
     )
 
 
 def histogram_text(histogram: tuple[int, ...]) -> str:
-    """`2: 6086, 3: 4478, ...`, all of 10 images and more in one."""
-    shown = [f"{length}: {count}" for length, count in enumerate(histogram[:10]) if count]
+    """`2: 6,086; 3: 4,478; ...`: tracks by number of photos, those over 10 photos or more counted together."""
+    shown = [f"{length}: {count:,}" for length, count in enumerate(histogram[:10]) if count]
     more = sum(histogram[10:])
-    return ", ".join([*shown, *([f"10 and more: {more}"] if more else [])])
+    return "; ".join([*shown, *([f"10 or more: {more:,}"] if more else [])])
 
 
 def next_lines(summary: ImportSummary) -> Iterator[str]:
-    """From the database to a dense cloud."""
+    """The commands from the database to a dense point cloud."""
     folder, root = summary.database.parent, summary.images_root
     sparse = _fresh(folder / "sparse")
     if summary.posed is not None:
         made = _fresh(folder / "triangulated")
-        yield "next, to triangulate it with the known poses:"
+        yield "next, to triangulate with the known poses:"
         yield f"  mkdir -p {_quoted(made)}"
         yield (
             f"  colmap point_triangulator --database_path {_quoted(summary.database)} --image_path {_quoted(root)} "
             f"--input_path {_quoted(summary.posed)} --output_path {_quoted(made)}"
         )
-        yield "or, to map it without them:"
+        yield "or, to map without the known poses:"
     else:
-        yield "next, to map it:"
+        yield "next, to map the database:"
     yield f"  mkdir -p {_quoted(sparse)}"
     yield (
         f"  colmap mapper --database_path {_quoted(summary.database)} --image_path {_quoted(root)} "
         f"--output_path {_quoted(sparse)}"
     )
     script = f"import pycolmap; pycolmap.incremental_mapping({str(summary.database)!r}, {str(root)!r}, {str(sparse)!r})"
-    yield f"or, where there is no colmap: python -c {_double_quoted(script)}"
-    yield "then, for a dense cloud (COLMAP with CUDA):"
+    yield f"or, without the program colmap: python -c {_double_quoted(script)}"
+    yield "then, for a dense point cloud (needs COLMAP with CUDA):"
     for line in dense_lines(root, sparse / "0", _fresh(folder / "dense")):
         yield f"  {line}"
 
 
 def _fresh(folder: Path) -> Path:
-    """The first of folder, folder-2, folder-3, ... that COLMAP would overwrite nothing in."""
+    """The first of folder, folder-2, folder-3, ... that does not exist, so that COLMAP overwrites nothing."""
     number, found = 1, folder
     while found.exists():
         number += 1
@@ -169,7 +181,7 @@ def _fresh(folder: Path) -> Path:
 
 
 def dense_lines(root: Path, model: Path, dense: Path) -> Iterator[str]:
-    """COLMAP's commands of the dense step."""
+    """COLMAP's commands for the dense step."""
     yield (
         f"colmap image_undistorter --image_path {_quoted(root)} --input_path {_quoted(model)} "
         f"--output_path {_quoted(dense)}"
@@ -179,7 +191,7 @@ def dense_lines(root: Path, model: Path, dense: Path) -> Iterator[str]:
 
 
 def _double_quoted(script: str) -> str:
-    """Readable, and right in cmd.exe too, where nothing in the paths forbids it."""
+    """In double quotes, which cmd.exe needs, unless the text contains characters that a shell expands there."""
     return shlex.quote(script) if set(script) & set('"$`\\!') else f'"{script}"'
 
 

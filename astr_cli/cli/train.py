@@ -1,4 +1,4 @@
-"""`astr train`: parsing and printing only."""
+"""`astr train`: passes the options to the trainer."""
 
 from __future__ import annotations
 
@@ -12,15 +12,21 @@ RECIPE = ("preset", "steps", "side", "batch", "processes", "difficulty", "rate",
 def command(options: TrainOptions) -> None:
     """Train a model on scenes rendered from photos.
 
-    \b
+    Examples:
+
     astr train --photos photos/ --out runs/first --minutes 180
+
     astr train --photos photos/ --resume runs/first --minutes 60
+
     astr train --photos photos/ --init astr-small --out runs/second --steps 40000
+
     astr train --photos photos/ --init astr-small --out runs/fine --set only_fine=true
+
     astr train --photos photos/ --contact-sheet sheets/
+
     astr train --photos photos/ --write-validation validation/
 
-    Exit codes: 0 done, or --minutes are over; 2 nothing was started; 130 stopped by a signal, after a checkpoint
+    Exit codes: 0 = done, or --minutes are over; 2 = nothing was started; 130 = stopped by a signal, after a checkpoint
     (--resume continues).
     """
     if options.write_validation is not None:

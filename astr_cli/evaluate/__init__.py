@@ -1,1 +1,1 @@
-"""How good matches are: benchmarks with known truth, their readers, and the figures."""
+"""The quality of matches: benchmarks with ground truth, their readers, and the figures."""

@@ -1,4 +1,4 @@
-"""What every benchmark is: photos, pairs of them, and a way to score a pair's matches against the truth."""
+"""Benchmarks: photos, pairs, and a method that compares the matches of a pair with the ground truth."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,11 +20,11 @@ Kind = Literal["pose", "homography", "disparity"]
 
 
 class EvaluateError(AstrError):
-    """An evaluation that cannot start; the message says file, what is wrong and what to do."""
+    """An evaluation that cannot start; the message names the file, the fault and the remedy."""
 
 
 class PairResult(Protocol):
-    """One pair's figures."""
+    """The figures of one pair."""
 
     @property
     def name0(self) -> str: ...
@@ -34,10 +34,10 @@ class PairResult(Protocol):
 
     @property
     def matches(self) -> int:
-        """Rows, right or wrong."""
+        """Number of matches, right or wrong."""
 
     def caption(self) -> str:
-        """The figures in a few words, for a drawing."""
+        """The figures in a few words, for the caption of a drawing."""
 
     def record(self) -> dict[str, object]:
         """The figures for JSON: no infinities, no arrays."""
@@ -54,24 +54,24 @@ R = TypeVar("R", bound=PairResult)
 
 @dataclass(frozen=True)
 class PairOutcome(Generic[R]):
-    """What is known of a pair while a benchmark runs: for plots and progress."""
+    """The result of one pair while a benchmark runs, for plots and progress."""
 
     result: R
     matches: PairMatches
-    errors: Array  # (M,) each match's error, 1 being the largest that counts as right; NaN: no truth there
+    errors: Array  # (M,) error of each match; 1 is the largest that counts as right; NaN: no ground truth
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Benchmark(ABC, Generic[R]):
-    """Photos with known truth. A new source of a known kind is one reader; a new kind is one subclass."""
+    """Photos with ground truth. Each data format has a reader; each type of truth has a subclass."""
 
     kind: ClassVar[Kind]
 
     name: str
-    root: Path  # the folder that it was found in
+    root: Path  # the folder of the benchmark
     images: Path  # the folder that names are relative to
-    pairs: tuple[Pair, ...]  # those to be evaluated
-    left_out: int = 0  # pairs that the folder has beside them
+    pairs: tuple[Pair, ...]  # the pairs to evaluate
+    left_out: int = 0  # number of pairs in the folder that are not evaluated
 
     @property
     @abstractmethod
@@ -80,19 +80,19 @@ class Benchmark(ABC, Generic[R]):
 
     @property
     def intrinsics(self) -> Mapping[str, Array]:
-        """True (3, 3) camera matrices of the raw photos, where they are known."""
+        """True (3, 3) camera matrices of the raw photos that have one."""
         return {}
 
     @abstractmethod
     def score(self, name0: str, name1: str, matches: PairMatches, long_side: int) -> PairOutcome[R]:
-        """The figures of a pair, whose matches are in raw pixels and were found at `long_side`."""
+        """The figures of a pair from its matches in raw pixels, found at the matched size `long_side`."""
 
     @abstractmethod
     def totals(self, results: Sequence[R]) -> tuple[Totals, ...]:
-        """The figures over all pairs, each a row of the table."""
+        """The figures over all pairs: the rows of the table."""
 
     def thinned(self, most: int) -> "Benchmark[R]":
-        """At most `most` of the pairs, evenly spaced, the first and the last among them."""
+        """The benchmark with at most `most` evenly spaced pairs, including the first and the last."""
         if most < 1:
             raise EvaluateError(f"--max-pairs {most}: give at least 1")
         count = len(self.pairs)
@@ -110,7 +110,7 @@ class Benchmark(ABC, Generic[R]):
                 expected = self.sizes[name]
                 raise EvaluateError(
                     f"{self.root}: {name} is {size[0]}x{size[1]}, but its truth is for {expected[0]}x{expected[1]}; "
-                    "use the photos that the truth was made with"
+                    "use the photos that the truth was made from"
                 )
 
 
@@ -129,7 +129,7 @@ def number_pairs(names: Iterable[tuple[str, str]], source: Path) -> tuple[Pair, 
     """Pairs numbered from 1. Raises EvaluateError: none, one listed twice, a photo with itself."""
     pairs = tuple(Pair(name0, name1, line) for line, (name0, name1) in enumerate(names, 1))
     if not pairs:
-        raise EvaluateError(f"{source}: holds no pairs")
+        raise EvaluateError(f"{source}: contains no pairs; add some")
     seen: set[frozenset[str]] = set()
     for pair in pairs:
         both = frozenset((pair.name0, pair.name1))

@@ -1,4 +1,4 @@
-"""Two results on the same pairs: the difference of their AUC, how sure it is, and who does better on which pair."""
+"""Two results on the same pairs: the difference of their AUC, its standard error, and wins per pair."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from astr_cli.resources import weights_path
 
 @dataclass(frozen=True)
 class Change:
-    """AUC up to one threshold."""
+    """The AUC of two results up to one threshold."""
 
     at: float  # degrees, or pixels of the matched size
     first: float  # AUC, 0 to 1
@@ -26,20 +26,20 @@ class Change:
 
     @property
     def difference(self) -> float:
-        """First minus second."""
+        """The first AUC minus the second."""
         return self.first - self.second
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two matchers on the pairs of one benchmark that both have, by one estimator."""
+    """Two matchers compared with one estimator on the pairs of a benchmark that both have."""
 
     benchmark: str
     first: str  # names of the matchers
     second: str
     estimator: str
     pairs: int
-    won: int  # pairs on which the first has the smaller error, errors past the last threshold counting as that
+    won: int  # pairs with the smaller error for the first; larger errors count as the last threshold
     lost: int
     auc: tuple[Change, ...]
 
@@ -60,21 +60,21 @@ class Comparison:
 
 
 class Rival(NamedTuple):
-    """What a result is compared with: one of the three is given."""
+    """The result to compare with: exactly one of the three is given."""
 
-    scores: Mapping[str, Scores]  # stored results, by benchmark; empty for the other two
+    scores: Mapping[str, Scores]  # stored results, by benchmark; empty if it is one of the other two
     matches: Path | None = None
     weights: str | None = None
 
 
 def find_rival(text: str) -> Rival:
-    """What --against names: *.h5 are matches, *.jsonl or *.json results, all else weights. Raises AstrError."""
+    """The rival of --against: *.h5 is matches, *.jsonl or *.json results, anything else weights. Raises AstrError."""
     path = Path(text)
     if path.suffix in (".h5", ".hdf5"):
         return Rival({}, matches=path)
     if path.suffix in (".jsonl", ".json"):
         return Rival(read_scores(path))
-    weights_path(text)  # a wrong name is told before anything is matched
+    weights_path(text)  # reports a wrong name before any matching
     return Rival({}, weights=text)
 
 
@@ -82,12 +82,12 @@ def stored_scores(rival: Rival, benchmark: Benchmark[Any]) -> Scores:
     """The results of the rival's file on this benchmark. Raises EvaluateError."""
     if benchmark.name not in rival.scores:
         held = ", ".join(rival.scores)
-        raise EvaluateError(f"--against: holds no pairs of {benchmark.name}, only of {held}; evaluate that first")
+        raise EvaluateError(f"--against: contains no pairs of {benchmark.name}, only of {held}; evaluate that first")
     return rival.scores[benchmark.name]
 
 
 def compare(first: Scores, second: Scores) -> tuple[Comparison, ...]:
-    """One comparison per estimator that both have. Raises EvaluateError where they have no pair in common."""
+    """One comparison per common estimator. Raises EvaluateError if they have no pair in common."""
     found = []
     for estimator, errors in first.errors.items():
         others = second.errors.get(estimator, {})
@@ -101,7 +101,7 @@ def compare(first: Scores, second: Scores) -> tuple[Comparison, ...]:
 
 
 def unlike(first: Scores, second: Scores) -> tuple[str, ...]:
-    """Warnings: what the two do not share, though a comparison takes it for equal."""
+    """Warnings about settings or pairs that differ between the two."""
     found = []
     if first.setting != second.setting:
         found.append(
@@ -111,7 +111,7 @@ def unlike(first: Scores, second: Scores) -> tuple[str, ...]:
     alone = len(pairs0 ^ pairs1)
     if alone:
         either = len(pairs0 | pairs1)
-        found.append(f"{first.benchmark}: {alone} of {either} pairs have one result only and are left out")
+        found.append(f"{first.benchmark}: {alone} of {either} pairs have only one result and are left out")
     return tuple(found)
 
 
@@ -126,10 +126,10 @@ def _compare(first: Scores, second: Scores, estimator: str, errors0: Array, erro
 
 
 def jackknife(errors0: Array, errors1: Array, thresholds: Sequence[float]) -> tuple[float | None, ...]:
-    """Standard error of AUC(errors0) - AUC(errors1), (N,) of the same pairs, at each threshold; None with one pair.
+    """Standard error of AUC(errors0) - AUC(errors1) at each threshold, both (N,) of the same pairs; None with one pair.
 
-    Each pair is left out once from both: a pair that is as hard for both says nothing about their difference. No
-    random numbers are drawn.
+    Each pair is left out of both once: a pair that is equally hard for both adds no uncertainty. No random
+    numbers are drawn.
     """
     count = len(errors0)
     if count < 2:

@@ -13,12 +13,12 @@ from astr_cli.evaluate.metrics import Array
 from astr_cli.images.geometry import matched_size
 from astr_cli.store.types import PairMatches
 
-PIXELS = 1.0  # what counts as a right match, in pixels of the matched size
+PIXELS = 1.0  # a match with a smaller error is right; pixels of the matched size
 
 
 @dataclass(frozen=True, eq=False)
 class DisparityResult:
-    """One pair's figures, in pixels of the matched size."""
+    """The figures of one pair, in pixels of the matched size."""
 
     name0: str
     name1: str
@@ -27,12 +27,12 @@ class DisparityResult:
 
     @property
     def median(self) -> float | None:
-        """Of the errors; None without any."""
+        """The median error; None without errors."""
         return _median(self.errors)
 
     @property
     def right(self) -> float | None:
-        """Share of the errors under 1 px."""
+        """The share of errors below 1 px; None without errors."""
         return _right(self.errors)
 
     def caption(self) -> str:
@@ -57,12 +57,12 @@ class DisparityResult:
 
 @dataclass(frozen=True)
 class DisparityTotals:
-    """Figures over all matches with known, non-occluded disparity, pixels of the matched size; None without any."""
+    """Figures over all matches with known, non-occluded disparity, in pixels of the matched size; None without any."""
 
     median: float | None
     under1: float | None  # share under 1 px, 0 to 1
-    known: int  # such matches, all pairs together
-    matches: float  # mean rows a pair
+    known: int  # number of such matches in all pairs
+    matches: float  # mean number of matches per pair
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

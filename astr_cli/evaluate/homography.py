@@ -1,4 +1,4 @@
-"""How far an estimated homography is from the true one, and matches from where it says."""
+"""Errors of an estimated homography and of matches, from the true homography."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from astr_cli.evaluate.metrics import Array
 from astr_cli.images.geometry import scale_intrinsics
 
 CORNER_THRESHOLDS = (3.0, 5.0, 10.0)  # pixels of the matched size (docs/model.md, Evaluation)
-PIXELS = 3.0  # RANSAC's inlier threshold, and what counts as a right match, in pixels of the matched size
+PIXELS = 3.0  # RANSAC's inlier threshold and the largest error of a right match, in pixels of the matched size
 CONFIDENCE = 0.99999
 MAX_ITERATIONS = 10_000
 MIN_POINTS = 4
@@ -19,13 +19,13 @@ def corners(size: tuple[int, int]) -> Array:
 
 
 def oriented(homography: Array, size: tuple[int, int]) -> Array:
-    """The same homography with the sign that puts the centre of an image of `size` before the horizon."""
+    """The same homography with the sign that puts the centre of an image of `size` in front of the horizon."""
     centre = np.array([(size[0] - 1) / 2, (size[1] - 1) / 2, 1.0])
     return -homography if float(homography[2] @ centre) < 0 else homography
 
 
 def warp(points: Array, homography: Array) -> Array:
-    """(M, 2) points through a homography whose sign is right (`oriented`); infinite beyond the horizon."""
+    """(M, 2) points mapped by an `oriented` homography; infinite beyond the horizon."""
     moved = np.concatenate((points, np.ones((len(points), 1))), axis=1) @ homography.T
     depth = moved[:, 2:]
     before = depth > 1e-9 * np.abs(homography).max()
@@ -48,7 +48,7 @@ def scale_homography(
 def corner_error(estimate: Array | None, truth: Array, size: tuple[int, int]) -> float:
     """Mean distance of the four corners of image 0, of `size`, between estimate and truth, both `oriented`.
 
-    Infinite for no estimate (None), and for one that sends a corner beyond the horizon.
+    Infinite without an estimate (None) or if the estimate maps a corner beyond the horizon.
     """
     if estimate is None:
         return float("inf")
@@ -57,12 +57,12 @@ def corner_error(estimate: Array | None, truth: Array, size: tuple[int, int]) ->
 
 
 def transfer_errors(points0: Array, points1: Array, truth: Array) -> Array:
-    """(M,) distances in image 1 of points1 from where the `oriented` truth sends points0; both (M, 2)."""
+    """(M,) distances in image 1 between points1 and points0 mapped by the `oriented` truth; both (M, 2)."""
     return np.asarray(np.linalg.norm(warp(points0, truth) - points1, axis=1))
 
 
 def estimate_homography(points0: Array, points1: Array, size: tuple[int, int]) -> Array | None:
-    """The `oriented` homography from points0 to points1 (M, 2), by OpenCV's RANSAC at PIXELS; None: none was found.
+    """The `oriented` homography from points0 to points1 (M, 2), by OpenCV's RANSAC at PIXELS; None if it finds none.
 
     Points are in pixels of the matched size, which for image 0 is `size`.
     """

@@ -27,13 +27,13 @@ from astr_cli.store.types import PairMatches
 
 @dataclass(frozen=True)
 class HomographyResult:
-    """One pair's figures, in pixels of the matched size."""
+    """The figures of one pair, in pixels of the matched size."""
 
     name0: str
     name1: str
     matches: int
     right: int  # matches within 3 px of the truth, in image 1
-    corner_error: float  # infinite: no homography was found
+    corner_error: float  # infinite if no homography was found
 
     def caption(self) -> str:
         """For a drawing."""
@@ -51,8 +51,8 @@ class HomographyTotals:
     auc3: float  # corner-error AUC at 3, 5 and 10 px of the matched size, 0 to 1
     auc5: float
     auc10: float
-    right: float  # mean matches a pair within 3 px of the truth
-    matches: float  # mean rows a pair
+    right: float  # mean number of matches per pair within 3 px of the truth
+    matches: float  # mean number of matches per pair
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -70,7 +70,7 @@ class HomographyFolder(Benchmark[HomographyResult]):
         return self.photos
 
     def score(self, name0: str, name1: str, matches: PairMatches, long_side: int) -> PairOutcome[HomographyResult]:
-        """Corner error of the homography that a pair's matches lead to, and how many of them are right."""
+        """Corner error of the homography estimated from the matches, and the number of right matches."""
         size0, size1 = self.photos[name0], self.photos[name1]
         working0, working1 = matched_size(*size0, long_side), matched_size(*size1, long_side)
         truth = scale_homography(self.homographies[name0, name1], size0, working0, size1, working1)
@@ -82,7 +82,7 @@ class HomographyFolder(Benchmark[HomographyResult]):
         return PairOutcome(result, matches, errors / PIXELS)
 
     def totals(self, results: Sequence[HomographyResult]) -> tuple[HomographyTotals, ...]:
-        """One row."""
+        """The one row of the table."""
         auc3, auc5, auc10 = error_auc([result.corner_error for result in results], CORNER_THRESHOLDS)
         right = float(np.mean([result.right for result in results]))
         matches = float(np.mean([result.matches for result in results]))
@@ -94,8 +94,8 @@ def homography_folder(
 ) -> HomographyFolder:
     """A checked benchmark from (name0, name1, H) of each pair, H (3, 3) from raw image 0 to raw image 1.
 
-    Raises EvaluateError, naming the `source` of the truth: a photo that cannot be read, an H that is no homography or
-    sends a corner of image 0 beyond the horizon.
+    Raises EvaluateError that names the `source` of the truth: a photo cannot be read, an H is no homography, or it maps
+    a corner of image 0 beyond the horizon.
     """
     pairs = number_pairs(((name0, name1) for name0, name1, _ in truth), source)
     sizes = read_sizes(images, (name for pair in pairs for name in (pair.name0, pair.name1)), source)

@@ -1,4 +1,4 @@
-"""How far an estimated relative pose is from the true one, and how many matches obey the true one.
+"""Errors of an estimated relative pose, and the share of matches that agree with the true pose.
 
 Definitions are those of SuperGlue's and LoFTR's evaluation (docs/design.md, Numbers).
 """
@@ -13,7 +13,7 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float64]
 
 AUC_THRESHOLDS = (5.0, 10.0, 20.0)  # degrees
-FINE_THRESHOLDS = (1.0, 2.0, 3.0)  # degrees: where matchers that find nearly every pose still differ
+FINE_THRESHOLDS = (1.0, 2.0, 3.0)  # degrees: shows differences between matchers that find nearly every pose
 PRECISION_THRESHOLD = 1e-4  # symmetric squared epipolar distance, normalised coordinates
 
 
@@ -21,7 +21,7 @@ class RelativePose(NamedTuple):
     """X1 = rotation X0 + translation, camera 0 frame to camera 1 frame."""
 
     rotation: Array  # (3, 3)
-    translation: Array  # (3,), its length of no importance
+    translation: Array  # (3,), of any length
 
 
 class PoseAngles(NamedTuple):
@@ -32,7 +32,7 @@ class PoseAngles(NamedTuple):
 
     @property
     def largest(self) -> float:
-        """The figure that AUC is made of."""
+        """The larger of both angles, which AUC uses."""
         return max(self.rotation, self.translation)
 
 
@@ -46,9 +46,9 @@ def relative_pose(rotation0: Array, translation0: Array, rotation1: Array, trans
 
 
 def pose_error(estimate: RelativePose | None, truth: RelativePose) -> PoseAngles:
-    """Angle of the rotation between the two, and between the translations' lines (their sign is not seen in images).
+    """Angle of the rotation between the two, and between the lines of the translations (images do not show their sign).
 
-    None is a failed estimate: 180 degrees both.
+    None is a failed estimate: both angles are 180 degrees.
     """
     if estimate is None:
         return FAILED
@@ -68,7 +68,7 @@ def error_auc(errors: Sequence[float], thresholds: Sequence[float]) -> tuple[flo
     """Area under the recall curve up to each threshold, over the threshold: 0 to 1.
 
     The curve joins (0, 0) and the points (k-th smallest error, k / n) by straight lines and is level after the last
-    error below the threshold. Errors may be infinite. No errors at all: 0.
+    error below the threshold. Errors may be infinite. Without errors: 0.
     """
     if not len(errors):
         return tuple(0.0 for _ in thresholds)
@@ -88,7 +88,8 @@ def normalise(points: npt.ArrayLike, intrinsics: Array) -> Array:
 def symmetric_epipolar_errors(points0: Array, points1: Array, pose: RelativePose) -> Array:
     """Symmetric squared epipolar distances (M,) of normalised points (M, 2): LoFTR's `symmetric_epipolar_distance`.
 
-    (x1' E x0)^2 times the sum of the inverse squared lengths of both lines' normals; free of the translation's length.
+    (x1' E x0)^2 times the sum of the inverse squared lengths of both lines' normals. The length of the translation does
+    not matter.
     """
     x, y, z = pose.translation
     essential = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]]) @ pose.rotation

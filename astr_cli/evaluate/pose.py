@@ -1,4 +1,4 @@
-"""Relative pose from matches: PoseLib's LO-RANSAC where it is installed, OpenCV's RANSAC and MAGSAC in any case."""
+"""Relative pose from matches with PoseLib's LO-RANSAC, if it is installed, and OpenCV's RANSAC and MAGSAC."""
 
 from importlib.util import find_spec
 from typing import Literal, get_args
@@ -8,31 +8,31 @@ import numpy as np
 from astr_cli.evaluate.metrics import Array, RelativePose
 
 Estimator = Literal["poselib", "ransac", "magsac"]
-ESTIMATORS: tuple[Estimator, ...] = get_args(Estimator)  # the one whose figures decide comes first
+ESTIMATORS: tuple[Estimator, ...] = get_args(Estimator)  # the most important one comes first
 PIXELS = 0.5  # inlier threshold of all three, in pixels of the matched size
 CONFIDENCE = 0.99999
 MIN_POINTS = 5
-# PoseLib's own default is up to 100,000 iterations: seconds for a pair of which no match is right.
+# PoseLib's default is up to 100,000 iterations: seconds for a pair without right matches.
 POSELIB_ITERATIONS = 10_000
-SEED = 0  # PoseLib's; OpenCV's essential matrices draw from a generator that is seeded alike in every call
+SEED = 0  # for PoseLib; OpenCV seeds its generator equally in every call
 
 
 def installed_estimators() -> tuple[Estimator, ...]:
-    """ESTIMATORS, without PoseLib where it is not installed."""
+    """ESTIMATORS, without PoseLib if it is not installed."""
     return tuple(name for name in ESTIMATORS if name != "poselib" or find_spec("poselib") is not None)
 
 
 def estimate_pose(
     points0: Array, points1: Array, mean_focal: float, estimator: Estimator, pixels: float = PIXELS
 ) -> RelativePose | None:
-    """The relative pose of two cameras from normalised points (M, 2), or None when none is found.
+    """The relative pose of two cameras from normalised points (M, 2), or None if it finds none.
 
-    `mean_focal` is the mean of both images' focal lengths in pixels of the matched size: it turns the threshold
-    `pixels` into normalised coordinates. The result depends on the order of the rows; it is the same in every run.
+    `mean_focal` is the mean of both images' focal lengths in pixels of the matched size: it converts the
+    threshold `pixels` to normalised coordinates. The result depends on the order of the rows but not on the run.
     """
     if len(points0) < MIN_POINTS:
         return None
-    # Points go in as those of a camera of the mean focal length: MAGSAC's own constants mean pixels.
+    # Points are passed in pixels of a camera with the mean focal length: MAGSAC's constants are in pixels.
     first, second = points0 * mean_focal, points1 * mean_focal
     if estimator == "poselib":
         return _by_poselib(first, second, mean_focal, pixels)
@@ -40,12 +40,12 @@ def estimate_pose(
 
 
 def _by_poselib(points0: Array, points1: Array, focal: float, pixels: float) -> RelativePose | None:
-    """From pixels of a camera of this focal length with its principal point at (0, 0)."""
+    """PoseLib, from pixels of a camera with this focal length and its principal point at (0, 0)."""
     import poselib
 
     camera = {"model": "SIMPLE_PINHOLE", "width": 1, "height": 1, "params": [focal, 0.0, 0.0]}
     search = {"max_epipolar_error": pixels, "max_iterations": POSELIB_ITERATIONS, "seed": SEED}
-    # The scale of the loss in its last adjustment is half of the threshold, unless it is given.
+    # By default, the loss of its final adjustment would have half the threshold as its scale.
     pose, report = poselib.estimate_relative_pose(points0, points1, camera, camera, search, {})
     found = RelativePose(np.asarray(pose.R, np.float64), np.asarray(pose.t, np.float64).reshape(3))
     if report["num_inliers"] < MIN_POINTS or not np.isfinite(found.rotation).all() or not found.translation.any():
@@ -56,7 +56,7 @@ def _by_poselib(points0: Array, points1: Array, focal: float, pixels: float) -> 
 def _by_opencv(
     points0: Array, points1: Array, focal: float, estimator: Estimator, pixels: float
 ) -> RelativePose | None:
-    """The same by OpenCV; as in LoFTR's evaluation, the candidate with most points before both cameras."""
+    """OpenCV; as in LoFTR's evaluation, the candidate with most points in front of both cameras."""
     import cv2
 
     camera = np.diag((focal, focal, 1.0))

@@ -41,13 +41,13 @@ class PosedView:
 
 @dataclass(frozen=True)
 class PoseResult:
-    """One pair's figures."""
+    """The figures of one pair."""
 
     name0: str
     name1: str
     matches: int
     precision: float  # 0 to 1
-    errors: Mapping[Estimator, PoseAngles]  # of the installed estimators, the one that decides first
+    errors: Mapping[Estimator, PoseAngles]  # by the installed estimators, the most important one first
 
     def caption(self) -> str:
         """For a drawing."""
@@ -81,12 +81,12 @@ class PoseTotals:
     auc10: float
     auc20: float
     precision: float  # mean over the pairs, 0 to 1
-    matches: float  # mean rows a pair
+    matches: float  # mean number of matches per pair
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class PoseFolder(Benchmark[PoseResult]):
-    """Photos with true cameras, and the pairs to be evaluated."""
+    """Photos with true cameras, and the pairs to evaluate."""
 
     kind: ClassVar[Kind] = "pose"
 
@@ -109,7 +109,7 @@ class PoseFolder(Benchmark[PoseResult]):
         return relative_pose(view0.rotation, view0.translation, view1.rotation, view1.translation)
 
     def score(self, name0: str, name1: str, matches: PairMatches, long_side: int) -> PairOutcome[PoseResult]:
-        """Precision of a pair's matches and the pose errors that they lead to."""
+        """Precision of the matches of a pair, and errors of the poses estimated from them."""
         view0, view1 = self.views[name0], self.views[name1]
         points0 = normalise(matches.keypoints0, view0.intrinsics)
         points1 = normalise(matches.keypoints1, view1.intrinsics)
@@ -125,7 +125,7 @@ class PoseFolder(Benchmark[PoseResult]):
         return PairOutcome(result, matches, np.sqrt(errors / PRECISION_THRESHOLD))
 
     def totals(self, results: Sequence[PoseResult]) -> tuple[PoseTotals, ...]:
-        """A row for each estimator."""
+        """One row per estimator."""
         share = float(np.mean([result.precision for result in results]))
         matches = float(np.mean([result.matches for result in results]))
         rows = []
@@ -138,7 +138,7 @@ class PoseFolder(Benchmark[PoseResult]):
         return tuple(rows)
 
     def require_baselines(self, source: Path) -> None:
-        """Raises EvaluateError for a pair that has no direction of translation."""
+        """Raises EvaluateError for a pair without a direction of translation."""
         for pair in self.pairs:
             if np.linalg.norm(self.truth(pair.name0, pair.name1).translation) < 1e-9:
                 raise EvaluateError(
@@ -155,7 +155,7 @@ def with_ransac_px(benchmark: Benchmark[Any], pixels: float) -> Benchmark[Any]:
 
 
 def posed_view(intrinsics: Any, rotation: Any, translation: Any, size: Any, where: str) -> PosedView:
-    """A checked camera from whatever a file held. Raises EvaluateError, its message beginning with `where`."""
+    """A checked camera from the content of a file. Raises EvaluateError with a message that begins with `where`."""
     try:
         view = PosedView(
             np.asarray(intrinsics, np.float64),

@@ -1,4 +1,4 @@
-"""What `astr eval --json` prints, and the errors of each pair read from it again."""
+"""The records of `astr eval --json`, and reading the errors of each pair from them."""
 
 import json
 import math
@@ -12,7 +12,7 @@ from astr_cli.evaluate.pose import ESTIMATORS
 from astr_cli.evaluate.run import Evaluation
 from astr_cli.wording import first_line
 
-HOMOGRAPHY = "homography"  # what a corner error is filed under, as a pose error is under its estimator
+HOMOGRAPHY = "homography"  # the key of corner errors; the key of pose errors is their estimator
 Record = Mapping[str, Any]
 Names = tuple[str, str]  # of a pair's photos
 
@@ -23,8 +23,8 @@ class Scores:
 
     benchmark: str
     matcher: str
-    setting: str  # pixels that the errors depend on, in words
-    # By estimator: degrees of a pose, or pixels of a homography's corners, infinite without one. None for disparity.
+    setting: str  # pixel settings that the errors depend on, as text
+    # By estimator: pose errors in degrees, or corner errors in pixels, infinite if it failed. None for disparity.
     errors: Mapping[str, Mapping[Names, float]]
 
 
@@ -55,12 +55,12 @@ def total_records(evaluation: Evaluation[Any]) -> Iterator[dict[str, object]]:
 
 
 def scores_of(evaluation: Evaluation[Any]) -> Scores:
-    """The errors of an evaluation, exactly as they would be read from its records."""
+    """The errors of an evaluation, exactly as `read_scores` would read them from its records."""
     return _collect([*pair_records(evaluation), *total_records(evaluation)])[evaluation.benchmark.name]
 
 
 def read_scores(path: Path) -> dict[str, Scores]:
-    """Of each benchmark in a file of JSON lines, the matcher that comes first. Raises EvaluateError."""
+    """The errors of the first matcher for each benchmark in a file of JSON lines. Raises EvaluateError."""
     try:
         records = list(_records(path))
     except (OSError, UnicodeDecodeError) as error:
@@ -69,9 +69,9 @@ def read_scores(path: Path) -> dict[str, Scores]:
         found = _collect(records)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         what = f"no {error}" if isinstance(error, KeyError) else first_line(error)
-        raise EvaluateError(f"{path}: broken line ({what}); make the file again with astr eval --json") from None
+        raise EvaluateError(f"{path}: broken line ({what}); create the file again with astr eval --json") from None
     if not found:
-        raise EvaluateError(f"{path}: holds no pairs; make it with astr eval --json")
+        raise EvaluateError(f"{path}: contains no pairs; create it with astr eval --json")
     return found
 
 
@@ -83,7 +83,7 @@ def _records(path: Path) -> Iterator[Record]:
             except ValueError:
                 record = None
             if not isinstance(record, dict):
-                raise EvaluateError(f"{path}:{number}: not a line of JSON; make the file with astr eval --json")
+                raise EvaluateError(f"{path}:{number}: not a line of JSON; create the file with astr eval --json")
             yield record
 
 
@@ -104,7 +104,7 @@ def _collect(records: Iterable[Record]) -> dict[str, Scores]:
         names = (str(record["name0"]), str(record["name1"]))
         by_estimator = errors.setdefault(benchmark, {})
         for estimator, error in _errors(record):
-            # A pair that comes twice is that of a second matcher of the same name.
+            # A repeated pair belongs to a second matcher of the same name.
             by_estimator.setdefault(estimator, {}).setdefault(names, error)
     return {
         name: Scores(name, matchers[name], settings.get(name, "unknown pixels"), found)

@@ -26,16 +26,16 @@ R = TypeVar("R", bound=PairResult)
 
 @dataclass(frozen=True)
 class Evaluation(Generic[R]):
-    """A matcher's figures on a benchmark."""
+    """The figures of a matcher on a benchmark."""
 
     matcher: str
     benchmark: Benchmark[R]
     long_side: int
     results: tuple[R, ...]
     totals: tuple[Totals, ...]
-    seconds: float | None  # a pair, decoding included and loading of weights not; None: not measured
+    seconds: float | None  # per pair, with decoding but without loading the weights; None: not measured
     warnings: tuple[str, ...] = ()
-    missing: int = 0  # pairs that were left out, as the matches file lacks them
+    missing: int = 0  # about pairs that were left out because the matches file lacks them
 
 
 def evaluate(
@@ -45,7 +45,7 @@ def evaluate(
     long_side: int,
     listener: Listener = lambda outcome: None,
 ) -> Evaluation[R]:
-    """Runs `match` (raw pixels) on every pair; `matcher` is its name, `long_side` its matched size."""
+    """Runs `match` (raw pixels) on every pair; `matcher` is its name, `long_side` its matched size in pixels."""
     results = []
     seconds = 0.0
     for pair in benchmark.pairs:
@@ -66,11 +66,11 @@ def evaluate_file(
     listener: Listener = lambda outcome: None,
     absent: Literal["left out", "failed"] = "left out",
 ) -> Evaluation[R]:
-    """Evaluates a matches.h5 at the long side that it was matched at, on the pairs that it holds.
+    """Evaluates a matches.h5 at its own long side, on the pairs that it contains.
 
-    `matcher` is the name in the table, by default that of the file. `absent` is what becomes of the other pairs:
-    left out, with a warning, or counted as pairs without matches. Raises StoreError, and EvaluateError for a file
-    that holds none of the pairs or photos of another size.
+    `matcher` is the name in the table, by default that of the file. `absent` says whether the other
+    pairs are left out, with a warning, or counted as pairs without matches. Raises StoreError, and EvaluateError for a
+    file that contains none of the pairs or photos of another size.
     """
     long_side = long_side_of(path)
     with MatchesFile(path) as file:
@@ -80,7 +80,8 @@ def evaluate_file(
         missing = len(benchmark.pairs) - len(chosen.pairs)
         if missing:
             verb = "is" if missing == 1 else "are"
-            warnings.append(f"{len(chosen.pairs)} of {len(benchmark.pairs)} pairs; {missing} {verb} not in {path}")
+            held = f"{len(chosen.pairs)} of {len(benchmark.pairs)} pairs"
+            warnings.append(f"evaluating {held}; {missing} {verb} not in {path}")
         other = other_photos(benchmark, file)
         if other is not None:
             warnings.append(other)
@@ -94,10 +95,10 @@ def evaluate_astr(
     match_listener: MatchListener,
     listener: Listener = lambda outcome: None,
 ) -> Evaluation[R]:
-    """Matches the benchmark as `options` say, and evaluates that; `options` come from `match_options`.
+    """Matches the benchmark with `options` from `match_options`, and evaluates the matches.
 
-    The matches are taken for thrown away, so that stopping promises nothing. Raises what `match_and_discard` raises,
-    and EvaluateError for a bad photo. A pair that breaks on the way has no matches.
+    The matches are discarded afterwards, so no message promises to resume. Raises the errors of `match_and_discard`,
+    and EvaluateError for a bad photo. A pair that fails counts as a pair without matches.
     """
     benchmark.require_photos()
     clock = _Clock(match_listener)
@@ -107,7 +108,7 @@ def evaluate_astr(
 
 
 def match_options(benchmark: Benchmark[Any], scratch: Path, matching: MatchingOptions) -> MatchOptions:
-    """What to match a benchmark with, written into the folder `scratch`; cameras `true`: its own, if it has any."""
+    """The options to match a benchmark, with output in the folder `scratch`; cameras `true`: its own, if known."""
     pairs = scratch / "pairs.txt"
     lines = (format_pair(pair.name0, pair.name1) for pair in benchmark.pairs)
     pairs.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -141,12 +142,12 @@ def write_cameras(benchmark: Benchmark[Any], path: Path) -> None:
 
 
 def scratch_folder() -> tempfile.TemporaryDirectory[str]:
-    """A folder that goes when its context ends."""
+    """A temporary folder that is deleted at the end of the context."""
     return tempfile.TemporaryDirectory(prefix="astr-eval-")
 
 
 class _Clock:
-    """Time from the moment that everything is loaded to the last pair; events go on to another listener."""
+    """Measures the time from the end of loading to the last pair; passes events to another listener."""
 
     def __init__(self, listener: MatchListener) -> None:
         self._listener = listener

@@ -1,4 +1,4 @@
-"""OpenCV's SIFT on the same resized photos: the matcher that every figure is compared with."""
+"""OpenCV's SIFT on the same resized photos, for comparison."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -22,9 +22,9 @@ class SiftFeatures(NamedTuple):
 
 
 class SiftMatcher:
-    """Matches photos of a folder: mutual nearest neighbours that pass Lowe's ratio test both ways; features are kept.
+    """Matches photos of a folder: mutual nearest neighbours that pass Lowe's ratio test both ways. Keeps the features.
 
-    The test one way alone leaves more matches, fewer of them right: both ways is the harder bar.
+    A test in one direction leaves more matches but more wrong ones, so both directions are the harder reference.
     """
 
     def __init__(self, root: Path, long_side: int) -> None:
@@ -34,7 +34,7 @@ class SiftMatcher:
         self._features: dict[str, SiftFeatures] = {}
 
     def match(self, name0: str, name1: str) -> PairMatches:
-        """Matches in raw pixels, the score being 1 - the larger ratio, falling. Raises ImageError."""
+        """Matches in raw pixels, sorted by falling score, which is 1 minus the larger ratio. Raises ImageError."""
         features0, features1 = self.extract(name0), self.extract(name1)
         if min(len(features0.points), len(features1.points)) < 2:
             return PairMatches.empty()
@@ -59,9 +59,9 @@ class SiftMatcher:
 def match_descriptors(
     descriptors0: npt.NDArray[np.float32], descriptors1: npt.NDArray[np.float32]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Rows of descriptors0 and descriptors1 (N, D), two at least each, that match, and the larger of their two ratios.
+    """Indices of matching rows of both descriptors (N, D), N at least 2, and the larger of their two ratios.
 
-    Best first. A ratio is the distance to the nearest over that to the second nearest.
+    Best first. A ratio is the distance to the nearest neighbour over the distance to the second nearest.
     """
     matcher = cv2.BFMatcher(cv2.NORM_L2)
     there, ratio_there = _nearest(matcher, descriptors0, descriptors1)
@@ -76,7 +76,7 @@ def match_descriptors(
 def _nearest(
     matcher: cv2.BFMatcher, queries: npt.NDArray[np.float32], candidates: npt.NDArray[np.float32]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Index of each query's nearest candidate, and the ratio of its distance to that of the second nearest."""
+    """Index of the nearest candidate of each query, and the ratio of its distance to that of the second nearest."""
     found = matcher.knnMatch(queries, candidates, k=2)
     index = np.array([first.trainIdx for first, _ in found], np.int64)
     ratio = np.array([first.distance / max(second.distance, 1e-9) for first, second in found], np.float64)

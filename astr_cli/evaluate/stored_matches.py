@@ -1,4 +1,4 @@
-"""Matches of an earlier run: which pairs of a benchmark they hold, and whether they are of its photos."""
+"""Matches of an earlier run: the pairs of a benchmark in them, and whether they belong to its photos."""
 
 import filecmp
 from collections.abc import Iterable
@@ -12,13 +12,13 @@ from astr_cli.store.matches_file import MatchesFile
 from astr_cli.store.types import PairMatches
 
 R = TypeVar("R", bound=PairResult)
-COMPARED = 3  # photos that are compared where they lie in two folders
+COMPARED = 3  # photos to compare if they exist in two folders
 
 
 class StoredMatches:
-    """The matches of an open file, as a benchmark asks for them.
+    """The matches of an open file, by the names of a benchmark.
 
-    Raises EvaluateError for a file that holds none of the pairs or photos of another size.
+    Raises EvaluateError for a file that contains none of the pairs or photos of another size.
     """
 
     def __init__(self, benchmark: Benchmark[Any], file: MatchesFile) -> None:
@@ -26,19 +26,19 @@ class StoredMatches:
         self._stored = {(pair.name0, pair.name1) for pair in file.pairs()}
         _require_sizes(benchmark, file)
         if not any(self.holds(pair.name0, pair.name1) for pair in benchmark.pairs):
-            raise EvaluateError(f"{file.path}: holds no pair of {benchmark.root}; match the pairs of that folder")
+            raise EvaluateError(f"{file.path}: contains no pair of {benchmark.root}; match the pairs of that folder")
 
     def holds(self, name0: str, name1: str) -> bool:
-        """Whether the file has this pair, either way round."""
+        """Whether the file has this pair, in either order."""
         return (name0, name1) in self._stored or (name1, name0) in self._stored
 
     def held(self, benchmark: Benchmark[R]) -> Benchmark[R]:
-        """The benchmark without the pairs that the file lacks."""
+        """The benchmark with only the pairs in the file."""
         kept = tuple(pair for pair in benchmark.pairs if self.holds(pair.name0, pair.name1))
         return replace(benchmark, pairs=kept, left_out=benchmark.left_out + len(benchmark.pairs) - len(kept))
 
     def match(self, name0: str, name1: str) -> PairMatches:
-        """The matches of a pair; none for a pair that the file lacks."""
+        """The matches of a pair; empty for a pair that is not in the file."""
         if (name0, name1) in self._stored:
             return self._file.read(name0, name1)
         if (name1, name0) in self._stored:
@@ -48,24 +48,24 @@ class StoredMatches:
 
 
 def long_side_of(path: Path) -> int:
-    """The long side that a matches.h5 was matched at. Raises StoreError, or EvaluateError when it does not say."""
+    """The long side that a matches.h5 was matched at. Raises StoreError, or EvaluateError if it is not stored."""
     with MatchesFile(path) as file:
         text = file.attributes.get("long_side", "")
     if not text.isdecimal() or int(text) < 1:
-        raise EvaluateError(f"{path}: does not say its long side; make it with astr match")
+        raise EvaluateError(f"{path}: has no long side stored; create it with astr match")
     return int(text)
 
 
 def other_photos(benchmark: Benchmark[Any], file: MatchesFile) -> str | None:
-    """Why the file seems to be of other photos than the benchmark's, which may have the same names and sizes; or None.
+    """The reason why the file seems to belong to other photos of the same names and sizes, or None.
 
-    Where the photos that were matched are still there, their bytes tell; else the last two folders of their path.
+    If the matched photos still exist, their bytes are compared; otherwise the last two folders of their path.
     """
     root = file.attributes.get("images")
     if not root:
         return None
     begin = f"{file.path}: was matched from {root}, not from {benchmark.images}"
-    end = "if these are other photos, the figures mean nothing"
+    end = "if these are other photos, the figures are meaningless"
     folders = [folder for folder in (file.path.parent / root, Path(root)) if folder.is_dir()]
     if any(benchmark.images.is_dir() and folder.samefile(benchmark.images) for folder in folders):
         return None
@@ -80,7 +80,7 @@ def other_photos(benchmark: Benchmark[Any], file: MatchesFile) -> str | None:
 
 
 def _compared(folder: Path, other: Path, names: Iterable[str]) -> Iterable[tuple[str, bool]]:
-    """The photos that are in both folders, and whether they are the same file."""
+    """The photos that are in both folders, and whether their bytes are equal."""
     for name in names:
         if (folder / name).is_file() and (other / name).is_file():
             yield name, filecmp.cmp(folder / name, other / name, shallow=False)

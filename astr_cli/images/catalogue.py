@@ -12,7 +12,7 @@ from astr_cli.images.info import ImageInfo, read_info
 from astr_cli.images.opening import HEIF, RAW, USUAL
 from astr_cli.wording import counted, listed
 
-FUZZY_LIMIT = 5  # names for which every name in the folder is compared: slow, and nobody reads more
+FUZZY_LIMIT = 5  # names that are compared with every name in the folder: slow, and users read only the first few
 
 
 LISTED = 9  # names in one line

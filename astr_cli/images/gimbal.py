@@ -1,4 +1,4 @@
-"""Where a drone's camera looked, by the angles that DJI writes to XMP."""
+"""The viewing direction of a drone's camera, from the angles that DJI writes to XMP."""
 
 from __future__ import annotations
 

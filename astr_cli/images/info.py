@@ -1,4 +1,4 @@
-"""What is known of a photo without decoding it: size, times, EXIF orientation and focal length."""
+"""Facts about a photo without decoding it: size, times, EXIF orientation and focal length."""
 
 import math
 from dataclasses import dataclass

@@ -28,13 +28,13 @@ class Windows(NamedTuple):
 
     points0: Tensor  # (M, 2) float32, window centres in matched pixels of image0
     points1: Tensor  # (M, 2)
-    ratios: Tensor  # (M,) float32, size of a thing in image1 over its size in image0
+    ratios: Tensor  # (M,) float32, size of an object in image1 over its size in image0
     coarse0: Tensor  # (M, C), aggregated coarse features of the cells
     coarse1: Tensor  # (M, C)
 
 
 class Located(NamedTuple):
-    """Where one image's points, at rest, are found in the other; matched pixels, from `Windows`' points there."""
+    """The places in the other image of one image's fixed points; matched pixels, from `Windows`' points there."""
 
     start: Tensor  # (M, 2) centre of the window searched
     reach: Tensor  # (M, 1) from there to its last token
@@ -107,7 +107,7 @@ class Correction(nn.Module):
         )
 
     def forward(self, reference: Tensor, tokens: Tensor) -> Tensor:
-        """Windows (M, tokens, width) -> (M, 2) in half-widths of the window; float32 whatever the compute type."""
+        """Windows (M, tokens, width) -> (M, 2) in half-widths of the window; always float32."""
         with torch.autocast(tokens.device.type, enabled=False):
             volume = reference.float() @ tokens.float().transpose(1, 2) / reference.shape[2] ** 0.5
             return self.layers(volume.flatten(1))

@@ -49,7 +49,7 @@ def explained(error: Exception) -> str:
 
 
 def because(reason: str) -> str:
-    """The reason as `problem` tells it."""
+    """The sentence that `problem` returns for a reason."""
     return f"the CUDA kernels are not available because {reason}"
 
 

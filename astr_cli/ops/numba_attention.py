@@ -1,4 +1,4 @@
-"""The operator on a CPU by the loops of `attention_kernels`: float32 inside, whatever the inputs are."""
+"""The operator on a CPU by the loops of `numba_kernels`: float32 inside, whatever the inputs are."""
 
 from typing import NamedTuple
 

@@ -1,8 +1,7 @@
-"""What the loops of `attention_kernels` and `matching_kernels`, compiled by numba at their first use, have in common.
+"""The loops of the operators, compiled by numba at their first use.
 
 Arrays are float32 and C-contiguous. `lanes` is any tuple as long as a head: its length is a constant to the compiler,
-which lets the loops over a head run in registers. numba's cache of a file's functions goes by that file's date alone:
-after a change here, give the other two a new date.
+which lets the loops over a head run in registers. numba's cache of them goes by the date of this file alone.
 """
 
 from collections.abc import Callable

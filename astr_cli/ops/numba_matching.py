@@ -1,6 +1,6 @@
-"""The streaming dual softmax on a CPU: torch's matrix products, and the loops of `matching_kernels` on each tile.
+"""The streaming dual softmax on a CPU: torch's matrix products, and the loops of `numba_kernels` on each tile.
 
-Shapes as in `torch_matching`; float32. Tiles are cut alike whatever the batch: a pair's result does not depend on it.
+Shapes as in `torch_matching`; float32. The tiles do not depend on the batch, and so neither does a pair's result.
 """
 
 from collections.abc import Iterator
@@ -85,7 +85,7 @@ class _Side(NamedTuple):
     grad: Tensor  # (N,) of the sums
 
     def at(self, cells: Tensor) -> "_Side":
-        """Those of the cells that a bool (N,) chooses."""
+        """The cells that a bool (N,) chooses."""
         mask = None if self.mask is None else self.mask[cells]
         return _Side(self.features[cells], mask, self.sums[cells], self.grad[cells])
 

@@ -6,48 +6,50 @@ from pathlib import Path
 from astr_cli.options.database import CameraOptions, TrackOptions
 from astr_cli.options.mapping import MapOptions
 from astr_cli.options.matching import MatchingOptions
-from astr_cli.options.option import OptionError, check, group, option
+from astr_cli.options.option import OptionError, Options, group, option
 from astr_cli.options.pairs import PairChoice
 
 LISTS = ("realistic", "random")
 
 
-@dataclass(frozen=True)
-class OperatorOptions:
+@dataclass(frozen=True, eq=False, repr=False)
+class OperatorOptions(Options):
     """The options of `astr bench operator`."""
 
     grid: tuple[str, ...] = option(
         (),
-        help="Grid of 1/8 cells, HEIGHTxWIDTH. May be repeated.",
+        help="Size of the grid of 1/8 cells, as HEIGHTxWIDTH. May be repeated.",
         stored=False,
         default_text="60x80, 104x104, 144x144",
     )
     batch: tuple[int, ...] = option((), help="Pairs per call. May be repeated.", stored=False, default_text="1 and 8")
     lists: tuple[str, ...] = option(
         (),
-        help="Key lists: realistic (10% wrong centres) or random. May be repeated.",
+        help="Type of key lists: realistic (10% wrong centres) or random. May be repeated.",
         stored=False,
         default_text="both",
     )
-    heads: int = option(8, help="Heads of 32 channels: 8 in astr, 4 in astr-small.", stored=False, least=1)
-    device: str = option("auto", help="auto, cpu, cuda or cuda:N.", stored=False)
+    heads: int = option(8, help="Number of heads of 32 channels: 8 in astr, 4 in astr-small.", stored=False, least=1)
+    device: str = option("auto", help="Device to compute on: auto, cpu, cuda or cuda:N.", stored=False)
     dtype: str | None = option(
         None,
-        help="float32, float16 or bfloat16, for attention only.",
+        help="Arithmetic of attention: float32, float16 or bfloat16.",
         stored=False,
         default_text="float32 on a CPU, float16 on a GPU",
     )
-    limit: float = option(20.0, help="Leave out implementations that take more seconds per call.", stored=False)
+    limit: float = option(
+        20.0, help="Leave out implementations that need more seconds per call than this.", stored=False
+    )
     skip: tuple[str, ...] = option(
         (),
-        help="Leave out implementations with this in their name. May be repeated.",
+        help="Leave out implementations whose name contains this text. May be repeated.",
         stored=False,
         default_text="none",
     )
 
     @property
     def grids(self) -> tuple[tuple[int, int], ...]:
-        """(height, width) in cells. Raises OptionError for another text."""
+        """(height, width) in cells. Raises OptionError for any other text."""
         return tuple(_grid(text) for text in self.grid or ("60x80", "104x104", "144x144"))
 
     @property
@@ -57,11 +59,13 @@ class OperatorOptions:
 
     @property
     def key_lists(self) -> tuple[str, ...]:
-        """Kinds of key lists."""
+        """Types of key lists."""
         return self.lists or LISTS
 
     def __post_init__(self) -> None:
-        check(self)
+        super().__post_init__()
+        for text in self.grid:
+            _grid(text)
         for size in self.batch:
             if size < 1:
                 raise OptionError(f"--batch {size}: give at least 1")
@@ -74,8 +78,8 @@ def _grid(text: str) -> tuple[int, int]:
     return int(height), int(width)
 
 
-@dataclass(frozen=True)
-class PipelineOptions:
+@dataclass(frozen=True, eq=False, repr=False)
+class PipelineOptions(Options):
     """The options of `astr bench pipeline`."""
 
     folder: Path = option(help="Folder of photos; its subfolders are searched too.", stored=False, argument=True)
@@ -83,19 +87,23 @@ class PipelineOptions:
         None, help="Take only the first N photos by name.", stored=False, least=2, default_text="all"
     )
     nearest: int | None = option(
-        None, help="Take pairs at most N names apart.", stored=False, least=1, default_text="all pairs"
+        None,
+        help="Take only pairs of photos at most N positions apart by name.",
+        stored=False,
+        least=1,
+        default_text="all pairs",
     )
     sample: int = option(
-        8, help="Pairs for the loop and for SIFT; their total time is extrapolated.", stored=False, least=1
+        8,
+        help="Pairs to measure for the loop and for SIFT; the time of all pairs is extrapolated.",
+        stored=False,
+        least=1,
     )
     matching: MatchingOptions = group(MatchingOptions)
 
-    def __post_init__(self) -> None:
-        check(self)
 
-
-@dataclass(frozen=True)
-class SfmOptions:
+@dataclass(frozen=True, eq=False, repr=False)
+class SfmOptions(Options):
     """The options of `astr bench sfm`."""
 
     folders: tuple[Path, ...] = option(
@@ -116,6 +124,3 @@ class SfmOptions:
     cameras: CameraOptions = group(CameraOptions)
     tracks: TrackOptions = group(TrackOptions)
     mapping: MapOptions = group(MapOptions)
-
-    def __post_init__(self) -> None:
-        check(self)

@@ -1,8 +1,7 @@
-"""Files of options: what `--config` reads, and what `astr reconstruct` writes."""
+"""Files of options: `--config` reads them, `astr reconstruct` writes one."""
 
 from __future__ import annotations
 
-import difflib
 import os
 import sys
 from collections.abc import Sequence
@@ -12,17 +11,16 @@ from typing import Any
 from astr_cli.errors import AstrError
 from astr_cli.options.option import Declared, declared, is_path, values_of
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 
 def read_config(path: Path, command: str, known: Sequence[Declared]) -> dict[str, Any]:
-    """The values in a file, by `Declared.key`, as the command line would have them.
+    """The values in a file, by `Declared.key`, in the form that the command line has.
 
-    Raises AstrError: no such file, not TOML, a name that the command does not have (naming the nearest).
+    Raises AstrError: no such file, not TOML, or an option that the command does not have (with the nearest name).
     """
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -34,6 +32,8 @@ def read_config(path: Path, command: str, known: Sequence[Declared]) -> dict[str
     for name, value in content.items():
         each = names.get(name) or names.get(name.replace("_", "-"))
         if each is None:
+            import difflib
+
             near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]
             raise AstrError(f"--config {path}: astr {command} has no option '{name}'; did you mean '{near}'?")
         values[each.key] = _checked(path, each, value)
@@ -41,7 +41,7 @@ def read_config(path: Path, command: str, known: Sequence[Declared]) -> dict[str
 
 
 def config_text(options: Any, folder: Path, head: str) -> str:
-    """The options as a file in `folder`, paths relative to it, under `head` as a comment; None is left out."""
+    """The text of a file in `folder`: `head` as a comment, then all options but None, paths relative to `folder`."""
     import tomli_w
 
     values, found = values_of(options), {}
@@ -54,7 +54,7 @@ def config_text(options: Any, folder: Path, head: str) -> str:
 
 
 def _checked(path: Path, each: Declared, value: Any) -> Any:
-    """The value as text, as the command line would have it; paths as seen from the current folder."""
+    """The value as text, in the form that the command line has; paths are relative to the current folder."""
     if isinstance(value, list) and each.many:
         return [_checked_item(path, each, item) for item in value]
     return _checked_item(path, each, value)
@@ -62,10 +62,10 @@ def _checked(path: Path, each: Declared, value: Any) -> Any:
 
 def _checked_item(path: Path, each: Declared, value: Any) -> Any:
     if not isinstance(value, (str, int, float)) or isinstance(value, bool) != (each.type is bool):
-        wanted = "true or false" if each.type is bool else "a single value"
-        raise AstrError(f"--config {path}: '{each.name}' takes {wanted}, not {value!r}")
+        expected = "true or false" if each.type is bool else "a single value"
+        raise AstrError(f"--config {path}: '{each.name}' takes {expected}, not {value!r}")
     if isinstance(value, str) and is_path(each, value) and value != "-":
-        # Without the detours that a file in another folder makes: the same path that the command line would have.
+        # Normalised, so that the path is the same as on the command line.
         return os.path.normpath(path.parent / value)
     return value if isinstance(value, bool) else str(value)
 

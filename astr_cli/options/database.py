@@ -1,11 +1,12 @@
-"""How matches become a COLMAP database: cameras, tracks, and what happens to an existing database."""
+"""How matches become a COLMAP database: cameras, tracks, and the treatment of an existing database."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from astr_cli.options.matching import is_cameras_path
-from astr_cli.options.option import check, group, option
+from astr_cli.options.option import Options, group, option
+from astr_cli.options.refinement import RefineOptions
 
 CameraMode = Literal["auto", "single", "per-folder", "per-image"]
 ImportMode = Literal["create", "append", "replace", "fail"]
@@ -13,22 +14,23 @@ ImportMode = Literal["create", "append", "replace", "fail"]
 CAMERAS, TRACKS, DATABASE = "Cameras", "Tracks", "Database"
 
 
-@dataclass(frozen=True)
-class CameraOptions:
-    """Where cameras come from. Parameters are in COLMAP's convention, the first pixel's centre at (0.5, 0.5)."""
+@dataclass(frozen=True, eq=False, repr=False)
+class CameraOptions(Options):
+    """The source of cameras. Parameters follow COLMAP: the centre of the top-left pixel is at (0.5, 0.5)."""
 
     mode: CameraMode = option(
         "auto",
         name="camera-mode",
-        help="Which photos share a camera. auto: photos of one camera by their EXIF data, or of one size and focal "
-        "length; a photo without a focal length gets its own. Or single, per-folder, per-image.",
+        help="Photos that share a camera. auto: those taken with one camera by their EXIF data, or with equal size and "
+        "focal length; a photo without a focal length gets its own camera. single: all photos; per-folder: those of a "
+        "folder; per-image: none.",
         stored=True,
         panel=CAMERAS,
     )
     model: str = option(
         "SIMPLE_RADIAL",
         name="camera-model",
-        help="COLMAP's name of the camera model, such as OPENCV_FISHEYE.",
+        help="Camera model by COLMAP's name, such as OPENCV_FISHEYE.",
         stored=True,
         panel=CAMERAS,
         parse=str.upper,
@@ -36,65 +38,63 @@ class CameraOptions:
     params: str | None = option(
         None,
         name="camera-params",
-        help="Parameters of that model, separated by commas.",
+        help="Parameters of the camera model, separated by commas.",
         stored=True,
         panel=CAMERAS,
         default_text="focal length from EXIF, else 1.2 times the long side",
     )
     cameras: str = option(
         "exif",
-        help="exif, or known cameras: a COLMAP model folder, database or cameras.txt. Photos that it does not cover "
-        "get a camera by --camera-mode.",
+        help="Source of cameras: exif, or a COLMAP model folder, database or cameras.txt with known cameras. Photos "
+        "without a known camera get one by --camera-mode.",
         stored=True,
         panel=CAMERAS,
         is_path=is_cameras_path,
     )
 
-    def __post_init__(self) -> None:
-        check(self)
-
     @property
     def known(self) -> Path | None:
-        """The known cameras, if there are any."""
+        """The path of the known cameras, or None."""
         return Path(self.cameras) if is_cameras_path(self.cameras) else None
 
 
-@dataclass(frozen=True)
-class JoinOptions:
+@dataclass(frozen=True, eq=False, repr=False)
+class JoinOptions(Options):
     """How matches are joined to tracks."""
 
-    min_score: float = option(0.0, help="Leave out matches with a score below this.", stored=True, panel=TRACKS)
+    min_score: float = option(
+        0.0, help="Leave out matches with a score below this (0 to 1).", stored=True, panel=TRACKS
+    )
     merge_radius: float = option(
-        # Larger radii join more (median track on simulated scenes: the same up to 2) but blur the points.
+        # Larger radii join more matches (median track on simulated scenes: the same up to 2) but blur the points.
         1.0,
-        help="Join matches this close in a photo to one track, in pixels of the matched size. 0 joins only matches of "
-        "one cell.",
+        help="Join matches to one track if they are this close in a photo, in pixels of the matched size. 0 joins only "
+        "matches of the same cell.",
         stored=True,
         panel=TRACKS,
         least=0,
     )
 
-    def __post_init__(self) -> None:
-        check(self)
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class TrackOptions(JoinOptions):
     """How tracks are made for a database."""
 
     max_keypoints: int | None = option(
         None,
-        help="Keep this many keypoints per photo, spread over it.",
+        help="Keep at most this many keypoints per photo, spread evenly over the photo.",
         stored=True,
         panel=TRACKS,
         least=1,
         default_text="all",
     )
-    min_track: int = option(2, help="Leave out tracks over fewer photos.", stored=True, panel=TRACKS, least=2)
+    min_track: int = option(
+        2, help="Leave out tracks that span fewer photos than this.", stored=True, panel=TRACKS, least=2
+    )
 
 
-@dataclass(frozen=True)
-class ImportOptions:
+@dataclass(frozen=True, eq=False, repr=False)
+class ImportOptions(Options):
     """The options of `astr colmap-import`."""
 
     database: Path = option(name="db", help="COLMAP database to create or add to.", stored=False, argument=True)
@@ -110,8 +110,9 @@ class ImportOptions:
     )
     mode: ImportMode | None = option(
         None,
-        help="create: a new database; append: add astr's keypoints and matches after the existing ones; replace: "
-        "put astr's matches in the place of the existing ones; fail: refuse a database that holds anything.",
+        help="Treatment of an existing database. create: replace it with a new one; append: add astr's keypoints and "
+        "matches after the existing ones; replace: as append, but remove the existing matches; fail: refuse a database "
+        "that contains anything.",
         stored=False,
         panel=DATABASE,
         default_text="create; append if DB has all of the images",
@@ -123,13 +124,15 @@ class ImportOptions:
         stored=False,
         panel=DATABASE,
     )
-    dry_run: bool = option(False, help="Only print what would change.", stored=False, panel=DATABASE)
+    dry_run: bool = option(
+        False, help="Only print the changes that an import would make.", stored=False, panel=DATABASE
+    )
     backup: bool = option(
         True, help="Keep the earlier DB as DB.backup when it changes.", stored=False, panel=DATABASE, switch=True
     )
     verify: bool = option(
         True,
-        help="Verify pairs geometrically; without it, the database cannot be mapped yet.",
+        help="Verify the pairs geometrically. COLMAP cannot map the database before that.",
         stored=False,
         panel=DATABASE,
         switch=True,
@@ -143,9 +146,10 @@ class ImportOptions:
     )
     cameras: CameraOptions = group(CameraOptions)
     tracks: TrackOptions = group(TrackOptions)
+    refinement: RefineOptions = group(RefineOptions)
     replace_ours: bool = option(
         False,
-        help="Replace a database that astr wrote, without a backup; refuse any other that holds something.",
+        help="Replace a database that astr wrote, without a backup; refuse any other database that contains anything.",
         stored=False,
         hidden=True,
     )

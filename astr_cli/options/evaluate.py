@@ -4,14 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from astr_cli.options.matching import MATCHING, MatchingOptions, is_cameras_path, is_weights_file
-from astr_cli.options.option import check, group, option
+from astr_cli.options.option import Options, group, option
 
-LONG_SIDE = 640  # pixels; what the figures of the documentation were measured at
+LONG_SIDE = 640  # pixels; the size for the figures in the documentation
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class EvalMatching(MatchingOptions):
-    """How the photos of a benchmark are matched: at one size on every device, with the true cameras."""
+    """How the photos of a benchmark are matched: at the same size on every device, with the true cameras."""
 
     long_side: int | None = option(
         None,
@@ -24,35 +24,39 @@ class EvalMatching(MatchingOptions):
     )
     cameras: str = option(
         "true",
-        help="Focal lengths that the matcher is given: true (if known), none, exif, or a path.",
+        help="Source of focal lengths for the matcher: true (the true ones, if known), exif, none, or a path as for "
+        "astr match.",
         stored=True,
         panel=MATCHING,
         is_path=is_cameras_path,
     )
 
 
-@dataclass(frozen=True)
-class EvalOptions:
-    """What is measured."""
+@dataclass(frozen=True, eq=False, repr=False)
+class EvalOptions(Options):
+    """The options of `astr eval`."""
 
     folder: Path = option(help="Folder of one benchmark, or of any number of them.", stored=False, argument=True)
     matches: Path | None = option(
-        None, help="Evaluate this matches.h5.", stored=False, default_text="match the photos now"
+        None,
+        help="File of matches to evaluate, written by astr match.",
+        stored=False,
+        default_text="match the photos now",
     )
     against: str | None = option(
         None,
-        help="Also print the difference to this result on the same pairs: weights, a matches.h5, or a .jsonl file of "
-        "an earlier --json.",
+        help="Also print the difference to this result on the same pairs: weights, a matches.h5, or a .jsonl file with "
+        "the output of an earlier --json.",
         stored=False,
         is_path=lambda text: is_weights_file(text) or text.endswith((".h5", ".jsonl")),
     )
     ransac_px: float = option(
         0.5, help="Inlier threshold of relative poses, in pixels of the matched size.", stored=False
     )
-    sift: bool = option(False, help="Add OpenCV's SIFT on the same resized photos.", stored=False)
+    sift: bool = option(False, help="Also measure OpenCV's SIFT on the same resized photos.", stored=False)
     max_pairs: int | None = option(
         None,
-        help="Take this many evenly spaced pairs of each benchmark, for a quick look.",
+        help="Limit each benchmark to this many evenly spaced pairs, for a quick test.",
         stored=False,
         least=1,
         default_text="all",
@@ -61,6 +65,3 @@ class EvalOptions:
         None, help="Draw each pair's matches into this folder, coloured by error.", stored=False
     )
     matching: EvalMatching = group(EvalMatching)
-
-    def __post_init__(self) -> None:
-        check(self)

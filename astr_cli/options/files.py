@@ -5,11 +5,11 @@ from pathlib import Path
 
 from astr_cli.options.database import JoinOptions
 from astr_cli.options.matching import FILES
-from astr_cli.options.option import check, group, option
+from astr_cli.options.option import Options, group, option
 
 
-@dataclass(frozen=True)
-class PlotOption:
+@dataclass(frozen=True, eq=False, repr=False)
+class PlotOption(Options):
     """Drawings of matched pairs."""
 
     plots: Path | None = option(
@@ -20,9 +20,9 @@ class PlotOption:
     )
 
 
-@dataclass(frozen=True)
-class SampleOption:
-    """How many pairs `astr plan` matches."""
+@dataclass(frozen=True, eq=False, repr=False)
+class SampleOption(Options):
+    """The number of pairs that `astr plan` matches."""
 
     sample: int = option(
         5,
@@ -32,12 +32,9 @@ class SampleOption:
         least=0,
     )
 
-    def __post_init__(self) -> None:
-        check(self)
 
-
-@dataclass(frozen=True)
-class CheckOptions:
+@dataclass(frozen=True, eq=False, repr=False)
+class CheckOptions(Options):
     """The options of `astr check`."""
 
     paths: tuple[Path, ...] = option(
@@ -46,18 +43,20 @@ class CheckOptions:
         argument=True,
     )
     as_json: bool = option(False, name="json", help="Print one JSON object per file on standard output.", stored=False)
-    quiet: bool = option(False, help="Print errors only; the exit code says the rest.", stored=False, short="q")
+    quiet: bool = option(
+        False, help="Print only errors; the exit code says whether there are problems.", stored=False, short="q"
+    )
 
 
-@dataclass(frozen=True)
-class DoctorOptions:
+@dataclass(frozen=True, eq=False, repr=False)
+class DoctorOptions(Options):
     """The options of `astr doctor`."""
 
-    folder: Path = option(Path(), help="Folder that results will be written into.", stored=False, argument=True)
+    folder: Path = option(Path(), help="Folder for results, to be checked as well.", stored=False, argument=True)
 
 
-@dataclass(frozen=True)
-class ExportOptions:
+@dataclass(frozen=True, eq=False, repr=False)
+class ExportOptions(Options):
     """The options of `astr export`."""
 
     matches: Path = option(help="File written by astr match.", stored=False, argument=True)
@@ -65,7 +64,7 @@ class ExportOptions:
     format: str = option("hloc", help="Format to write; `astr export --help` describes them.", stored=False, short="f")
     images: Path | None = option(
         None,
-        help="Folder of the photos, for openmvg.",
+        help="Folder of the photos; only openmvg needs it.",
         stored=False,
         default_text="where they were matched",
     )

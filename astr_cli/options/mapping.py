@@ -3,42 +3,43 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from astr_cli.options.option import OptionError, check, option
+from astr_cli.options.option import OptionError, Options, option
 
 Mapper = Literal["incremental", "global"]
 
 MAPPING = "Mapping"
 
 
-@dataclass(frozen=True)
-class MapOptions:
+@dataclass(frozen=True, eq=False, repr=False)
+class MapOptions(Options):
     """Mapper, seed and refinement."""
 
     mapper: Mapper = option(
         "incremental",
-        help="incremental: adds photo by photo; global: all cameras together, faster for hundreds of photos.",
+        help="Method of mapping. incremental: one photo after the other; global: all photos together, faster for "
+        "hundreds of photos.",
         stored=True,
         panel=MAPPING,
     )
     seed: int = option(0, help="Seed of the mapper's random choices.", stored=True, panel=MAPPING, least=0)
     mapper_option: tuple[str, ...] = option(
         (),
-        help="An option of pycolmap's mapper as NAME=VALUE, such as min_model_size=5 or mapper.filter_max_reproj_error"
-        "=2. May be repeated.",
+        help="Option of pycolmap's mapper as NAME=VALUE, such as min_model_size=5 or "
+        "mapper.filter_max_reproj_error=2. May be repeated.",
         stored=True,
         panel=MAPPING,
         default_text="none",
     )
     refine: bool = option(
         False,
-        help="Afterwards re-verify all pairs with the estimated poses, re-triangulate, run bundle adjustment again and "
-        "retry unregistered photos.",
+        help="Re-verify all pairs with the estimated poses after mapping, re-triangulate, run bundle adjustment again "
+        "and retry unregistered photos.",
         stored=True,
         panel=MAPPING,
     )
 
     def __post_init__(self) -> None:
-        check(self)
+        super().__post_init__()
         for text in self.mapper_option:
             if not (text.partition("=")[0] and text.partition("=")[2]):
                 raise OptionError(f"--mapper-option {text}: give NAME=VALUE, such as min_model_size=5")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from astr_cli.options.option import OptionError, check, option
+from astr_cli.options.option import OptionError, Options, option
 
 Precision = Literal["fp32", "bf16"]
 Rotate = Literal["exif", "auto", "none"]
@@ -25,18 +25,18 @@ def parse_size(text: str) -> int:
 
 
 def is_weights_file(text: str) -> bool:
-    """Whether `--weights` names a file and not shipped weights."""
+    """Whether `--weights` is a path instead of a shipped name."""
     return text.endswith(".safetensors") or "/" in text or "\\" in text
 
 
 def is_cameras_path(text: str) -> bool:
-    """Whether `--cameras` names known cameras."""
+    """Whether `--cameras` is a path of known cameras."""
     return text not in ("exif", "none", "true")
 
 
-@dataclass(frozen=True, kw_only=True)
-class MatchingOptions:
-    """How a pair of photos is matched, and with how much of the machine."""
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class MatchingOptions(Options):
+    """How a pair of photos is matched, and the resources for it."""
 
     weights: str = option(
         "astr-small",
@@ -78,7 +78,7 @@ class MatchingOptions:
     scaling: Scaling = option(
         "auto",
         help="Adaptive scaling. auto: the windows of the fine stage grow with the scale ratio of a match; off: all "
-        "windows have one size.",
+        "windows have the same size.",
         stored=True,
         panel=MATCHING,
     )
@@ -100,28 +100,29 @@ class MatchingOptions:
     )
     rotate: Rotate = option(
         "exif",
-        help="exif: make photos upright by their EXIF orientation; auto: also rotate the second photo to match the "
-        "first (decided on small copies); none: use the stored pixels. Coordinates always refer to the stored pixels.",
+        help="Rotation of photos before matching. exif: upright, by their EXIF orientation; auto: also rotate the "
+        "second photo to match the first (decided on small copies); none: as stored. Coordinates always refer to the "
+        "stored pixels.",
         stored=True,
         panel=MATCHING,
         files_only=True,
     )
     masks: Path | None = option(
         None,
-        help="Folder of COLMAP-style masks (NAME.png for the photo NAME). Black areas are not matched.",
+        help="Folder of COLMAP-style mask images (NAME.png for the photo NAME). Black areas are ignored.",
         stored=True,
         panel=MATCHING,
         files_only=True,
     )
     tiles: bool = option(
         False,
-        help="Match again at full size, in tiles of --long-side pixels, where the small photos match. Many times "
-        "slower; finds more matches on large photos.",
+        help="Match again at full size, in tiles of --long-side pixels, where the shrunk photos match. Finds more "
+        "matches on large photos, but is many times slower.",
         stored=True,
         panel=MATCHING,
         files_only=True,
     )
-    device: str = option("auto", help="auto, cpu, cuda or cuda:N.", stored=False, panel=MACHINE)
+    device: str = option("auto", help="Device to compute on: auto, cpu, cuda or cuda:N.", stored=False, panel=MACHINE)
     batch: int | None = option(
         None,
         help="Pairs per batch.",
@@ -152,18 +153,18 @@ class MatchingOptions:
     )
 
     def __post_init__(self) -> None:
-        check(self)
+        super().__post_init__()
         if self.tiles and self.long_side is not None and self.long_side < SMALLEST_TILE:
             raise OptionError(f"--tiles with --long-side {self.long_side}: give at least {SMALLEST_TILE} pixels")
         if not 0.0 <= self.threshold <= 1.0:
-            raise OptionError(f"--threshold {self.threshold:g}: a score lies between 0 and 1")
+            raise OptionError(f"--threshold {self.threshold:g}: give a score from 0 to 1")
         if self.memory is not None and self.memory < 0:
             raise OptionError(f"--memory {self.memory}: give bytes, or a size such as 500M or 2G")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class PairsOptions(MatchingOptions):
-    """Which pairs are matched: those of a pairs file."""
+    """The pairs to match: those of a pairs file."""
 
     pairs: Path = option(
         help="Text file with two image names per line; - is standard input.", stored=False, argument=True
@@ -171,7 +172,7 @@ class PairsOptions(MatchingOptions):
     images: Path | None = option(
         None,
         help="Folder that the image names are relative to.",
-        stored=False,  # under a name of its own, as it is seen from the output
+        stored=False,  # stored separately, relative to the output
         panel=FILES,
         default_text="the folder of PAIRS",
     )
@@ -181,18 +182,18 @@ class PairsOptions(MatchingOptions):
 
     @property
     def root(self) -> Path:
-        """The image root: as given, else the folder of the pairs file, else (standard input) the current folder."""
+        """The image root: as given, or the folder of the pairs file, or for standard input the current folder."""
         return self.pairs.parent if self.images is None else self.images
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class MatchOptions(PairsOptions):
     """The options of `astr match`, without its output."""
 
     out: Path = option(help="HDF5 file to write, in hloc's dense layout.", stored=False, short="o", panel=FILES)
     prune: bool = option(
         False,
-        help="Drop pairs that an earlier run matched and that PAIRS no longer lists.",
+        help="Delete matched pairs that PAIRS no longer lists. Without it, astr refuses to run.",
         stored=False,
         panel=FILES,
     )

@@ -1,4 +1,4 @@
-"""What the declaration of an option is made of, and how classes of options are taken apart and put together.
+"""The declaration of an option, and the functions that read and build classes of options.
 
 A class of options is a frozen dataclass whose every field is an `option(...)`, or another class of options.
 """
@@ -19,48 +19,69 @@ T = TypeVar("T")
 
 
 class OptionError(AstrError):
-    """An option that makes no sense or that this machine cannot serve."""
+    """An option with an invalid value, or one that this machine does not support."""
 
 
 @dataclass(frozen=True)
 class Option:
-    """What is known of an option besides its type and its default."""
+    """The properties of an option besides its type and its default."""
 
     help: str
     """Begins with a verb or a noun; ends with a full stop."""
     stored: bool
-    """Whether it changes results. Then it is stored with them, and other results are never reused."""
+    """Whether it changes results. If so, it is stored with them, and results with another value are never reused."""
     name: str | None = None
     """On the command line; None: the field's name with dashes."""
     short: str | None = None
     """One letter for the command line."""
     argument: bool = False
-    """Given by its place, not by its name."""
+    """Whether it is given by position instead of by name."""
     panel: str | None = None
-    """The heading that it stands under in the help."""
+    """The heading of its group in the help."""
     default_text: str | None = None
-    """What None stands for."""
+    """The meaning of None."""
     switch: bool = False
-    """A flag that has a negative form too: --name/--no-name."""
+    """Whether a flag also has a negative form: --name/--no-name."""
     least: float | None = None
     """The smallest value."""
     unit: str = ""
-    """What is counted, for messages."""
+    """The unit of the value, for messages."""
     parse: Callable[[str], Any] | None = None
-    """From the text of the command line to the value."""
+    """Converts the text of the command line to the value."""
     is_path: Callable[[str], bool] | None = None
-    """For text that may be a path: whether it is one. Relative paths in a --config file start from its folder."""
+    """Tells paths from other texts. Relative paths in a --config file start from its folder."""
     files_only: bool = False
-    """Only for photos on disk: not a keyword of the Python API."""
+    """Whether it applies only to photos on disk; then the Python API has no such keyword."""
     hidden: bool = False
-    """For other commands, not for the command line."""
+    """Whether only other code sets it, not the command line."""
+
+
+class Options:
+    """What all classes of options have in common.
+
+    They are `@dataclass(frozen=True, eq=False, repr=False)`: the methods that dataclasses would compile for every class
+    cost `astr --help` a fifth of its time.
+    """
+
+    def __post_init__(self) -> None:
+        """Raises OptionError for a value that is too small or is not one of the choices."""
+        check(self)
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and vars(other) == vars(self)
+
+    def __hash__(self) -> int:
+        return hash(tuple(vars(self).values()))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
 
 
 class Declared(NamedTuple):
-    """An option with its field."""
+    """An option and its field."""
 
     name: str
-    """On the command line, without dashes in front; unique within a command."""
+    """On the command line, without the leading dashes; unique within a command."""
     field: str
     type: Any
     default: Any
@@ -74,7 +95,7 @@ class Declared(NamedTuple):
 
     @property
     def many(self) -> bool:
-        """Whether it may be given several times."""
+        """Whether it may be repeated."""
         return get_origin(self.type) is tuple
 
     @property
@@ -83,25 +104,25 @@ class Declared(NamedTuple):
         return self.name.replace("-", "_")
 
     def stored_text(self, value: object) -> str:
-        """The value as an attribute or in a message: None becomes the text of the default."""
+        """The value in an attribute or a message: None becomes the text of the default."""
         if value is None:
             return self.option.default_text or "none"
         return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def option(default: Any = MISSING, *, help: str, stored: bool, **more: Any) -> Any:
-    """A field of a class of options; no default: required. `more`: the other fields of `Option`."""
+    """A field of a class of options; without a default it is required. `more`: the other fields of `Option`."""
     return dataclasses.field(default=default, metadata={"option": Option(help, stored, **more)})
 
 
 def group(kind: type[T]) -> T:
-    """A field that holds another class of options, with its defaults."""
+    """A field with another class of options and its defaults."""
     made: T = dataclasses.field(default_factory=kind)
     return made
 
 
 def declared(kind: type[Any]) -> tuple[Declared, ...]:
-    """The options of a class and of the classes in it, in their order; of two with one name, the first.
+    """The options of a class and of the classes in it, in order; if two have the same name, only the first.
 
     Raises TypeError for a field that is neither an option nor a class of options.
     """
@@ -112,7 +133,7 @@ def declared(kind: type[Any]) -> tuple[Declared, ...]:
 
 
 def build(kind: type[T], values: Mapping[str, Any]) -> T:
-    """An instance of a class of options from values by `Declared.key`; what is missing keeps its default."""
+    """An instance of a class of options from values by `Declared.key`; missing values keep their defaults."""
     given: dict[str, Any] = {}
     for field, hint in _fields(kind):
         if isinstance(hint, type) and dataclasses.is_dataclass(hint):
@@ -126,7 +147,7 @@ def build(kind: type[T], values: Mapping[str, Any]) -> T:
 
 
 def values_of(options: Any) -> dict[str, Any]:
-    """The values of an instance and of the classes of options in it, by `Declared.key`; of two, the first."""
+    """The values of an instance and of the classes of options in it, by `Declared.key`; for equal keys, the first."""
     found: dict[str, Any] = {}
     for field, hint in _fields(type(options)):
         value = getattr(options, field.name)
@@ -139,14 +160,14 @@ def values_of(options: Any) -> dict[str, Any]:
 
 
 def take(kind: type[T], options: Any, **changes: Any) -> T:
-    """An instance of `kind` with the values that `options` has of its fields, and `changes` by field."""
+    """An instance of `kind` with the values of the fields that `options` shares with it, and `changes` by field."""
     names = {field.name for field, _ in _fields(kind)}
     shared = {field.name for field in dataclasses.fields(options)} & names
     return kind(**{name: getattr(options, name) for name in shared - changes.keys()}, **changes)
 
 
 def stored_texts(options: Any, resolved: Mapping[str, object]) -> Iterator[tuple[str, str]]:
-    """Name and text of every option that changes results; `resolved` has values that replace those of `options`."""
+    """Name and text of every option that changes results; values in `resolved` replace those of `options`."""
     values = {**values_of(options), **resolved}
     for each in declared(type(options)):
         if each.option.stored:
@@ -154,7 +175,7 @@ def stored_texts(options: Any, resolved: Mapping[str, object]) -> Iterator[tuple
 
 
 def check(options: Any) -> None:
-    """Raises OptionError for a value that is too small or is none of the choices."""
+    """Raises OptionError for a value that is too small or not one of the choices."""
     values = values_of(options)
     for each in declared(type(options)):
         value, least = values[each.key], each.option.least
@@ -169,7 +190,7 @@ def check(options: Any) -> None:
 
 
 def choices_of(hint: Any) -> tuple[str, ...]:
-    """The values of a Literal, also of one or None; empty for other types."""
+    """The values of a Literal or of an optional Literal; empty for other types."""
     inner = _not_none(hint)
     return tuple(get_args(inner)) if get_origin(inner) is Literal else ()
 
@@ -204,5 +225,5 @@ def _fields(kind: type[Any]) -> list[tuple[dataclasses.Field[Any], Any]]:
 def _declare(field: dataclasses.Field[Any], hint: Any) -> Declared:
     known = field.metadata.get("option")
     if not isinstance(known, Option):
-        raise TypeError(f"{field.name}: declare it by option(...), which says whether it changes results")
+        raise TypeError(f"{field.name}: declare it with option(...), which says whether it changes results")
     return Declared(known.name or field.name.replace("_", "-"), field.name, hint, field.default, known)

@@ -1,19 +1,19 @@
-"""What commands print, and how."""
+"""The options for the output of commands."""
 
 from dataclasses import dataclass
 
-from astr_cli.options.option import option
+from astr_cli.options.option import Options, option
 
 
-@dataclass(frozen=True)
-class JsonOption:
-    """For commands that print results only."""
+@dataclass(frozen=True, eq=False, repr=False)
+class JsonOption(Options):
+    """For commands that only print results."""
 
     as_json: bool = option(False, name="json", help="Print one JSON object per line.", stored=False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class OutputOptions(JsonOption):
-    """For commands that work and then report."""
+    """For commands that also report their progress."""
 
     quiet: bool = option(False, help="Print only warnings, errors and failures.", stored=False, short="q")

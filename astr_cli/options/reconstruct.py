@@ -1,4 +1,4 @@
-"""The options of `astr reconstruct`: those of every step that it takes."""
+"""The options of `astr reconstruct`: those of all its steps."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,13 +6,13 @@ from pathlib import Path
 from astr_cli.options.database import CameraOptions, TrackOptions
 from astr_cli.options.mapping import MapOptions
 from astr_cli.options.matching import FILES, MatchingOptions
-from astr_cli.options.option import group, option
+from astr_cli.options.option import Options, group, option
 from astr_cli.options.pairs import PairChoice
 
 
-@dataclass(frozen=True)
-class ReconstructOptions:
-    """Photos to a model."""
+@dataclass(frozen=True, eq=False, repr=False)
+class ReconstructOptions(Options):
+    """The options of `astr reconstruct`."""
 
     photos: Path = option(help="Folder of the photos; its subfolders are searched too.", stored=False, argument=True)
     out: Path = option(
@@ -29,7 +29,7 @@ class ReconstructOptions:
     )
     skip_bad: bool = option(False, help="Continue without photos that cannot be read.", stored=False, panel=FILES)
     overwrite: bool = option(
-        False, help="Match again from scratch, whatever an earlier run left in OUT.", stored=False, panel=FILES
+        False, help="Start over: discard the matches of earlier runs in OUT.", stored=False, panel=FILES
     )
     matching: MatchingOptions = group(MatchingOptions)
     choice: PairChoice = group(PairChoice)
@@ -39,5 +39,5 @@ class ReconstructOptions:
 
     @property
     def sparse(self) -> Path:
-        """Where the models 0, 1, ... go: OUT/sparse, where other programs look for them; OUT if that is its name."""
+        """The folder of the models 0, 1, ...: OUT/sparse, where other programs look, or OUT if it is called sparse."""
         return self.out if self.out.resolve().name == "sparse" else self.out / "sparse"

@@ -4,45 +4,48 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from astr_cli.options.matching import is_weights_file
-from astr_cli.options.option import OptionError, check, option
+from astr_cli.options.option import OptionError, Options, option
 
 DATA, RUN, RECIPE, OTHER = "Data", "Run", "Recipe", "Instead of training"
 
 
-@dataclass(frozen=True)
-class TrainOptions:
-    """None: what the recipe or the resumed run says."""
+@dataclass(frozen=True, eq=False, repr=False)
+class TrainOptions(Options):
+    """The options of `astr train`. None: the value of the recipe or of the resumed run."""
 
-    photos: Path = option(help="Folder of photos: textures for the rendered scenes.", stored=False, panel=DATA)
-    rgbd: Path | None = option(None, help="Folder of RGB-D sequences to train on as well.", stored=False, panel=DATA)
+    photos: Path = option(help="Folder of photos; the rendered scenes use them as textures.", stored=False, panel=DATA)
+    rgbd: Path | None = option(
+        None, help="Folder of RGB-D sequences to train on in addition.", stored=False, panel=DATA
+    )
     megadepth: Path | None = option(
-        None, help="Folder of MegaDepth in LoFTR's layout to train on as well.", stored=False, panel=DATA
+        None, help="Folder of MegaDepth in LoFTR's layout to train on in addition.", stored=False, panel=DATA
     )
     out: Path | None = option(
-        None, help="Folder of a new run: checkpoints, log.csv, exported weights.", stored=False, panel=RUN
+        None, help="Folder of a new run, for checkpoints, log.csv and exported weights.", stored=False, panel=RUN
     )
     resume: Path | None = option(
         None, help="Folder of a run to resume exactly where it stopped.", stored=False, panel=RUN
     )
     init: str | None = option(
         None,
-        help="Weights to start a new run from, by shipped name or as a safetensors file: their step, fresh moments.",
+        help="Weights to start a new run from: a shipped name or a safetensors file. The step counter of the file "
+        "continues; the optimizer starts fresh.",
         stored=False,
         panel=RUN,
         is_path=is_weights_file,
     )
     preset: str | None = option(
         None,
-        help="Which model: astr, astr-small, or astr-small-linear (no spots).",
+        help="Model to train: astr, astr-small, or astr-small-linear (without spots).",
         stored=False,
         panel=RECIPE,
         default_text="astr-small, or that of --resume",
     )
     steps: int | None = option(
-        None, help="Horizon of the schedule; training ends there.", stored=False, panel=RECIPE, least=1
+        None, help="Last step; the schedule of the learning rate ends there.", stored=False, panel=RECIPE, least=1
     )
     minutes: float | None = option(
-        None, help="Stop after this long, with a checkpoint.", stored=False, panel=RUN, least=0
+        None, help="Stop after this time and write a checkpoint.", stored=False, panel=RUN, least=0
     )
     side: int | None = option(
         None, help="Side of the rendered images in pixels, a multiple of 32.", stored=False, panel=RECIPE
@@ -50,52 +53,56 @@ class TrainOptions:
     batch: int | None = option(None, help="Pairs per step.", stored=False, panel=RECIPE, least=1)
     processes: int | None = option(
         None,
-        help="Processes of one thread each; on a CPU, as many as cores.",
+        help="Training processes of one thread each. On a CPU, use as many as there are cores.",
         stored=False,
         panel=RECIPE,
         least=1,
     )
     workers: int | None = option(
         None,
-        help="Processes that make scenes ahead of the training; 0: none.",
+        help="Processes that render scenes ahead of the training. 0: the training process renders.",
         stored=False,
         panel=RUN,
         least=0,
         default_text="0 on a CPU, up to 12 beside a GPU",
     )
     difficulty: float | None = option(
-        None, help="How far apart the views are; 0.6 for the first hours.", stored=False, panel=RECIPE, least=0
+        None,
+        help="Greatest difference between the two views (0 to 1). Use 0.6 for the first hours.",
+        stored=False,
+        panel=RECIPE,
+        least=0,
     )
     rate: float | None = option(None, help="Peak learning rate.", stored=False, panel=RECIPE, least=0)
-    seed: int | None = option(None, help="Seed of scenes and sampling.", stored=False, panel=RECIPE)
+    seed: int | None = option(None, help="Seed of the scenes and of the sampling.", stored=False, panel=RECIPE)
     set_values: tuple[str, ...] = option(
         (),
         name="set",
-        help="Any other value of the recipe (train/config.py), such as --set fine_share=0.5. May be repeated.",
+        help="Any other value of the recipe as NAME=VALUE, such as fine_share=0.5. May be repeated.",
         stored=False,
         panel=RECIPE,
         default_text="none",
     )
-    every: int = option(250, help="Steps between two checkpoints.", stored=False, panel=RUN, least=1)
-    device: str = option("auto", help="auto, cpu, cuda or cuda:N.", stored=False, panel=RUN)
+    every: int = option(250, help="Number of steps between two checkpoints.", stored=False, panel=RUN, least=1)
+    device: str = option("auto", help="Device to train on: auto, cpu, cuda or cuda:N.", stored=False, panel=RUN)
     contact_sheet: Path | None = option(
-        None, help="Only draw some scenes of each kind into this folder, then stop.", stored=False, panel=OTHER
+        None, help="Draw some scenes of each kind into this folder, then stop.", stored=False, panel=OTHER
     )
     write_validation: Path | None = option(
         None,
-        help="Only render pairs of held-out photos into this folder, for astr eval, then stop.",
+        help="Render pairs from held-out photos into this folder for astr eval, then stop.",
         stored=False,
         panel=OTHER,
     )
     validation_pairs: int = option(
         96,
-        help="Pairs per kind of --write-validation; more take longer and decide finer.",
+        help="Pairs per kind of scene for --write-validation. More pairs take longer and give smaller standard errors.",
         stored=False,
         panel=OTHER,
         least=1,
     )
 
     def __post_init__(self) -> None:
-        check(self)
+        super().__post_init__()
         if self.difficulty is not None and self.difficulty > 1:
             raise OptionError(f"--difficulty {self.difficulty:g}: give at most 1")

@@ -33,7 +33,7 @@ class Connectivity:
         if len(sizes) < 2:
             return None
         shown = ", ".join(map(str, sizes[:LISTED])) + (", ..." if len(sizes) > LISTED else "")
-        return f"no pair joins {len(sizes)} groups of {shown} photos: at least as many models will come out"
+        return f"no pair connects the {len(sizes)} groups of {shown} photos, so each becomes a separate model"
 
 
 def connectivity(names: Sequence[str], pairs: Iterable[tuple[str, str]]) -> Connectivity:

@@ -86,8 +86,8 @@ def reconstruct(
     The same call resumes where an earlier one stopped, and repeats nothing that is done: pairs and matches are kept,
     verification continues, and a model stays if the same database was mapped in the same way.
 
-    `listener` hears of the matching, and `matched` is called after its last event; `tell` gets a line for each longer
-    step, and `stop` is looked at between them. Raises Interrupted, or AstrError: too few photos, a database in `out`
+    `listener` gets the events of matching, and `matched` is called after the last one; `tell` gets a line per longer
+    step, and `stop` is looked at between steps. Raises Interrupted, or AstrError: too few photos, a database in `out`
     that astr did not write, and all that the steps raise.
     """
     check_camera_options(options.cameras)

@@ -62,7 +62,7 @@ class CameraBook:
 
     @property
     def fingerprint(self) -> str:
-        """A short hash of the content, whatever the form and place of the files: changes when a result would."""
+        """A short hash of the content, independent of the files' format and path: it changes when results would."""
         lines = [repr(self.cameras[key]) for key in sorted(self.cameras)]
         lines += [f"{name!r} {key}" for name, key in sorted((self.names or {}).items())]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]

@@ -9,7 +9,7 @@ from astr_cli.store.matches_file import MatchesFile
 from astr_cli.store.run_info import RunInfo, require_same
 from astr_cli.store.types import StoredPair
 
-AHEAD_NS = 600 * 10**9  # more than the clock of a file server is ahead of ours
+AHEAD_NS = 600 * 10**9  # more than the clock of a file server is ahead of this machine's
 SIGNATURE = b"\x89HDF\r\n\x1a\n"  # how every HDF5 file begins
 
 

@@ -36,7 +36,7 @@ class Found(NamedTuple):
 
 
 class Scan(NamedTuple):
-    """What was found in a segment."""
+    """The content of a segment."""
 
     records: list[Found]
     end: int  # where the last whole record ends; what follows is torn

@@ -1,4 +1,4 @@
-"""The batches of a run, each drawn from (seed, step) alone; made by processes of their own where that pays."""
+"""The batches of a run, each determined by (seed, step) alone; extra processes can render them."""
 
 import os
 import random
@@ -18,7 +18,7 @@ from astr_cli.train.supervision import Supervision, supervise
 
 
 class TrainingBatch(NamedTuple):
-    """What one step learns from."""
+    """Images and ground truth of one batch."""
 
     image0: Tensor  # (B, 1, H, W) float32 in [0, 1]
     image1: Tensor
@@ -26,7 +26,7 @@ class TrainingBatch(NamedTuple):
     subpixel: bool  # whether the true offsets are exact enough for the fine stage
 
     def to(self, device: torch.device) -> "TrainingBatch":
-        """The same on `device`: to a GPU from pinned memory without waiting, from a GPU complete."""
+        """The same on `device`; the copy to a GPU does not wait, the copy from a GPU does."""
         ahead = device.type == "cuda"
         truth = Supervision(*(part.to(device, non_blocking=ahead) for part in self.truth))
         image0, image1 = self.image0.to(device, non_blocking=ahead), self.image1.to(device, non_blocking=ahead)
@@ -51,14 +51,14 @@ def make_scene(
 
 
 def batch_size(config: TrainConfig, step: int) -> tuple[int, int]:
-    """Pairs and side of a step's batch, the same in all processes, so that none waits for another."""
+    """Number of pairs and side of the batch, equal in all processes, so that none waits for another."""
     if random.Random(f"{config.seed} {step}").random() < config.large_share:
         return max(1, round(config.batch * (config.side / config.large_side) ** 2)), config.large_side
     return config.batch, config.side
 
 
 def step_generator(config: TrainConfig, step: int, stream: int, rank: int) -> torch.Generator:
-    """Random numbers that depend on the seed, the step, the process and the stream alone."""
+    """A generator that depends only on the seed, the step, the process and the stream."""
     seed = ((config.seed * 1_000_003 + step) * config.processes + rank) * 2 + stream
     return torch.Generator().manual_seed(seed)
 
@@ -66,20 +66,20 @@ def step_generator(config: TrainConfig, step: int, stream: int, rank: int) -> to
 def make_batch(
     photos: PhotoSet, recordings: Recordings | None, config: TrainConfig, step: int, device: torch.device, rank: int = 0
 ) -> TrainingBatch:
-    """The scene of one step, as it is learnt from."""
+    """The training batch of one step."""
     kind, scene = make_scene(photos, recordings, config, step, device, rank)
     return TrainingBatch(scene.image0, scene.image1, supervise(scene), kind in SUBPIXEL)
 
 
 @dataclass
 class BatchSet(Dataset[TrainingBatch]):
-    """The batches by their step; it travels to the processes that make them."""
+    """The batches by step; a copy goes to each process that renders them."""
 
     photos: SharedPhotos
     rgbd: Path | None
     megadepth: Path | None
     config: TrainConfig
-    device: torch.device  # that renders
+    device: torch.device  # where the scenes are rendered
     rank: int
 
     def __post_init__(self) -> None:
@@ -89,24 +89,24 @@ class BatchSet(Dataset[TrainingBatch]):
         if self.recordings is None:
             self.recordings = load_recordings(self.rgbd, self.megadepth)
         batch = make_batch(self.photos.unpacked(), self.recordings, self.config, step, self.device, self.rank)
-        # GPU memory would have to outlive its process; host memory goes from hand to hand.
+        # GPU memory would have to outlive its process; host memory can be shared.
         return batch.to(torch.device("cpu"))
 
 
 def load_batches(batches: BatchSet, steps: range, workers: int) -> DataLoader[TrainingBatch]:
-    """The batches of `steps` in order, made here by 0 workers, else by so many processes ahead of the training."""
+    """The batches of `steps` in order; 0 workers render in this process, others ahead of the training."""
     return DataLoader(
         batches,
         batch_size=None,
         sampler=steps,
         num_workers=workers,
         pin_memory=batches.device.type == "cuda",
-        # Not a fork: neither CUDA nor the threads of this process would survive one.
+        # Not a fork: CUDA and the threads of this process would not survive one.
         multiprocessing_context="spawn" if workers else None,
         worker_init_fn=_leave_at_once,
     )
 
 
 def _leave_at_once(_worker: int) -> None:
-    """Has this process end as a forked one does: at an interpreter's end CUDA's threads abort in their destructors."""
-    Finalize(None, os._exit, args=(0,), exitpriority=-100)  # after the queues' own
+    """Makes this process end without destructors, in which CUDA's threads would abort."""
+    Finalize(None, os._exit, args=(0,), exitpriority=-100)  # after the cleanup of the queues

@@ -1,4 +1,4 @@
-"""A run's folder: its config, its log, and checkpoints that a kill cannot leave half written."""
+"""The folder of a run: config, log, and checkpoints that are never half written."""
 
 import csv
 from pathlib import Path
@@ -37,7 +37,7 @@ def save_run(folder: Path, state: TrainState, config: TrainConfig) -> None:
 
 
 def export_header(state: TrainState, config: TrainConfig) -> dict[str, str]:
-    """What an exported file says of its training."""
+    """The training data in the header of an exported file."""
     return {
         "step": str(state.step),
         "pairs": str(state.pairs),
@@ -47,12 +47,12 @@ def export_header(state: TrainState, config: TrainConfig) -> dict[str, str]:
 
 
 def read_config(folder: Path) -> TrainConfig:
-    """The config of a run. Raises AstrError when there is none, or its checkpoint is damaged."""
+    """The config of a run. Raises AstrError if there is no checkpoint or it is damaged."""
     return TrainConfig.from_json(_read(folder)[0]["train"])
 
 
 def resume_run(folder: Path, device: torch.device) -> tuple[TrainState, TrainConfig]:
-    """Read a run back, bit by bit. Raises AstrError when the checkpoint is damaged or of another model."""
+    """Read the exact state of a run. Raises AstrError if the checkpoint is damaged or belongs to another model."""
     path = folder / CHECKPOINT
     header, tensors = _read(folder)
     config = TrainConfig.from_json(header["train"])
@@ -75,9 +75,9 @@ def resume_run(folder: Path, device: torch.device) -> tuple[TrainState, TrainCon
 
 
 def start_run(config: TrainConfig, device: torch.device, init: Path | None = None) -> TrainState:
-    """A new run: from nothing, or warm from exported weights (their step, fresh moments, a short warm-up)."""
+    """A new state: from scratch, or from exported weights (their step, a fresh optimizer, a short warm-up)."""
     if init is None and config.frozen_norm:
-        raise AstrError("frozen_norm=true: BatchNorm has nothing to freeze yet; name trained weights with --init")
+        raise AstrError("frozen_norm=true: a new model has no trained BatchNorm; give trained weights with --init")
     if init is None:
         torch.manual_seed(config.seed)
         return fresh_state(Astr(PRESETS[config.preset]).to(device), config)
@@ -94,7 +94,7 @@ def start_run(config: TrainConfig, device: torch.device, init: Path | None = Non
 
 
 class Log:
-    """Appends one row a report to folder/log.csv."""
+    """Appends one row per report to folder/log.csv."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / LOG
@@ -115,7 +115,7 @@ class Log:
 def _read(folder: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     path = folder / CHECKPOINT
     if not path.exists():
-        raise AstrError(f"{folder}: no {CHECKPOINT} there; name the folder that `astr train --out` wrote")
+        raise AstrError(f"{folder}: contains no {CHECKPOINT}; give a folder written by `astr train --out`")
     return read_tensors(path, FORMAT)
 
 
@@ -125,5 +125,5 @@ def _load(path: Path, model: Astr, tensors: dict[str, Tensor], prefix: str) -> N
     if missing:
         preset = PRESETS[model.config.preset]
         difference = config_difference(model.config, preset) or f"{missing[0]} is not in both"
-        raise AstrError(f"{path}: a checkpoint of another model: {difference}")
+        raise AstrError(f"{path}: checkpoint of another model ({difference}); use its --preset")
     model.load_state_dict(state)

@@ -1,4 +1,4 @@
-"""What `astr train` does: start or resume a run, train, keep checkpoints, print a line now and then."""
+"""Runs `astr train`: starts or resumes a run, trains, writes checkpoints and prints progress."""
 
 import math
 import os
@@ -36,34 +36,35 @@ class TrainRequest:
     out: Path | None
     resume: Path | None
     init: Path | None
-    changes: tuple[Change, ...]  # of TrainConfig's defaults
+    changes: tuple[Change, ...]  # to TrainConfig's defaults
     minutes: float | None
     every: int
     device: str
     megadepth: Path | None = None
-    workers: int | None = None  # processes that make batches; None = as the device likes it
+    workers: int | None = None  # processes that render batches; None: the default of the device
 
 
 def train(request: TrainRequest, echo: Callable[[str], None]) -> None:
-    """Run the request. Raises AstrError on bad usage, Interrupted (after a checkpoint) on a signal."""
+    """Run the request. Raises AstrError for bad options, Interrupted (after a checkpoint) for a signal."""
     folder, config = check_request(request)
     find_device(request.device)
     if config.processes > 1:
-        load_state(request, config, torch.device("cpu"))  # for its errors: in another process they would seem bugs
+        # Its errors are reported here; in another process they would look like bugs.
+        load_state(request, config, torch.device("cpu"))
     run_processes(config.processes, _train_process, request, folder, config, echo)
 
 
 def _train_process(request: TrainRequest, folder: Path, config: TrainConfig, echo: Callable[[str], None]) -> None:
-    """One process of a run; the first one keeps the log and the checkpoints."""
+    """One process of a run; the first one writes the log and the checkpoints."""
     device = find_device(request.device)
     state = load_state(request, config, device)
     photos = SharedPhotos.of(load_photos(request.photos, validation=False))
-    load_recordings(request.rgbd, request.megadepth)  # says what is wrong with them before anything starts
+    load_recordings(request.rgbd, request.megadepth)  # reports faulty recordings before the training starts
     first = process_rank() == 0
     held_out = held_out_photos(request.photos) if first else None
     if first:
         folder.mkdir(parents=True, exist_ok=True)
-        echo(f"{len(photos.shapes)} photos, {config.preset}, step {state.step} of {config.steps}, {device}")
+        echo(f"{len(photos.shapes)} photos, model {config.preset}, step {state.step} of {config.steps}, {device}")
     log, curves, rows = Log(folder), _Curves(folder, echo), []
     deadline = math.inf if request.minutes is None else time.monotonic() + 60 * request.minutes
 
@@ -85,7 +86,7 @@ def _train_process(request: TrainRequest, folder: Path, config: TrainConfig, ech
             echo(f"validation: {found}")
 
     batches = BatchSet(photos, request.rgbd, request.megadepth, config, device, process_rank())
-    if config.autocast:  # what is left in float32 has bf16 numbers for factors
+    if config.autocast:  # the products in float32 have bf16 factors
         torch.set_float32_matmul_precision("high" if device.type == "cuda" else "medium")
     workers = workers_for(device) if request.workers is None else request.workers
     with _StopFlag() as stop:
@@ -94,22 +95,22 @@ def _train_process(request: TrainRequest, folder: Path, config: TrainConfig, ech
     if first:
         save_run(folder, state, config)
         curves.draw()
-        echo(f"step {state.step}: {folder / config.preset}.safetensors")
+        echo(f"step {state.step}: wrote {folder / config.preset}.safetensors")
     if stop.asked:
-        raise Interrupted(f"stopped at step {state.step}; go on with: astr train --resume {folder} --photos ...")
+        raise Interrupted(f"stopped at step {state.step}; resume with: astr train --resume {folder} --photos ...")
 
 
 def check_request(request: TrainRequest) -> tuple[Path, TrainConfig]:
-    """The run's folder and config. Raises AstrError when the options contradict each other, or the run they go on."""
+    """The run's folder and config. Raises AstrError if the options contradict each other or the run to resume."""
     if request.resume is not None and request.out is None:
         return request.resume, _config_to_resume(request, request.resume)
     if request.out is not None and request.resume is None:
         return request.out, _new_config(request, request.out)
-    raise AstrError("name a new run with --out RUN_DIR, or an old one with --resume RUN_DIR")
+    raise AstrError("give the folder of a new run with --out RUN_DIR, or of an existing one with --resume RUN_DIR")
 
 
 def load_state(request: TrainRequest, config: TrainConfig, device: torch.device) -> TrainState:
-    """The state that the run begins with. Raises AstrError for a checkpoint or weights that do not fit."""
+    """The state at the start of the run. Raises AstrError for a checkpoint or weights that do not fit."""
     if request.resume is not None:
         return resume_run(request.resume, device)[0]
     return start_run(config, device, request.init)
@@ -117,18 +118,18 @@ def load_state(request: TrainRequest, config: TrainConfig, device: torch.device)
 
 def _config_to_resume(request: TrainRequest, folder: Path) -> TrainConfig:
     stored = read_config(folder)
-    if stored.decay:  # a constant rate until then, so the end may move: the steps before it stay what they were
+    if stored.decay:  # the rate is constant until then, so the end may move without changing earlier steps
         stored = stored.changed(tuple(change for change in request.changes if change[0] in ("steps", "decay")))
     wanted = stored.changed(request.changes)
     if stored.differences(wanted):
         raise AstrError(
-            f"{folder}: --resume goes on exactly as before, but the options differ: "
+            f"{folder}: --resume needs the same options as before, but they differ: "
             f"{stored.differences(wanted)}; use --init for a new run from its weights"
         )
     if request.megadepth is not None and stored.megadepth_share == 0:
         raise AstrError(
-            f"{folder}: --megadepth, but the run has no share for it; go on without, or use --init for a "
-            "new run from its weights"
+            f"{folder}: the run does not train on MegaDepth (megadepth_share=0); resume without --megadepth, or use "
+            "--init for a new run from its weights"
         )
     return stored
 
@@ -136,22 +137,22 @@ def _config_to_resume(request: TrainRequest, folder: Path) -> TrainConfig:
 def _new_config(request: TrainRequest, folder: Path) -> TrainConfig:
     config = TrainConfig().changed(request.changes)
     if config.preset not in PRESETS:
-        raise AstrError(f"no preset '{config.preset}': choose from {', '.join(PRESETS)}")
+        raise AstrError(f"no preset '{config.preset}'; choose one of {', '.join(PRESETS)}")
     for name, side in (("--side", config.side), ("large_side", config.large_side)):
         if side % 32:
             raise AstrError(f"{name} {side}: not a multiple of 32")
     if (folder / CHECKPOINT).exists():
-        raise AstrError(f"{folder}: holds a run already; go on with --resume {folder}, or name another folder")
+        raise AstrError(f"{folder}: already contains a run; resume it with --resume {folder}, or choose another folder")
     return config
 
 
 def workers_for(device: torch.device) -> int:
-    """Processes that make batches beside the one that trains: on a CPU they would take its cores."""
+    """The number of extra processes that render batches; 0 on a CPU, where they would take cores from the training."""
     return 0 if device.type == "cpu" else max(1, min(12, (os.cpu_count() or 1) - 2))
 
 
 def line(rows: list[StepReport]) -> str:
-    """One printed line: means over the last rows."""
+    """One line of progress: means over the last rows."""
 
     def mean(values: list[float]) -> float:
         known = [value for value in values if math.isfinite(value)]
@@ -162,13 +163,13 @@ def line(rows: list[StepReport]) -> str:
     return (
         f"step {rows[-1].step:6d}  loss {mean([r.loss for r in rows]):6.3f}"
         f"  coarse {mean([r.coarse for r in rows]):6.3f}"
-        f"  right {100 * mean([r.accuracy for r in rows]):5.1f}%  in spot {inside}%"
+        f"  correct {100 * mean([r.accuracy for r in rows]):5.1f}%  in spot {inside}%"
         f"  fine {mean([r.fine_error for r in rows]):5.2f} px  {speed:5.1f} pairs/s"
     )
 
 
 class _Curves:
-    """Keeps curves.png up to date, or says once why it cannot."""
+    """Keeps curves.png up to date, or reports once that matplotlib is missing."""
 
     def __init__(self, folder: Path, echo: Callable[[str], None]) -> None:
         self.folder, self.echo, self.missing = folder, echo, False
@@ -180,11 +181,11 @@ class _Curves:
             draw_curves(self.folder)
         except ImportError:
             self.missing = True
-            self.echo("no curves.png: it needs matplotlib (pip install 'astr-cli[train]')")
+            self.echo("cannot draw curves.png without matplotlib; install it with: pip install 'astr-cli[train]'")
 
 
 class _StopFlag:
-    """Notes SIGINT and SIGTERM instead of dying in the middle of a step."""
+    """Records SIGINT and SIGTERM instead of ending in the middle of a step."""
 
     def __init__(self) -> None:
         self.asked = False

@@ -1,4 +1,4 @@
-"""What a training run is made of, as data; stored with every checkpoint."""
+"""The values of a training run; stored with every checkpoint."""
 
 import dataclasses
 import difflib
@@ -14,49 +14,49 @@ Change = tuple[str, int | float | str]
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Recipe of a run. Where it departs from the paper (ASTR, CVPR 2023) the comment says why, docs/model.md more."""
+    """The recipe of a run. Comments explain departures from the paper (ASTR, CVPR 2023); docs/model.md has more."""
 
     preset: str = "astr-small"
     seed: int = 1
-    side: int = 192  # pixels; the paper trains at 832, which no CPU can
-    large_side: int = 448  # pixels of some batches, of fewer pairs: more cells to mistake a cell for, as photos have
-    large_share: float = 0.0  # how often
-    batch: int = 8  # pairs of one process; the paper's total batch
-    accumulate: int = 1  # batches a step, each of a kind of its own: a CPU's way to the large steps that a GPU takes
-    processes: int = 1  # on one machine, gradients averaged; on a CPU two of one thread beat one of two
-    steps: int = 20_000  # where the schedule ends, which begins at 0 or at a warm start
-    warmup: int = 400  # steps; the paper's 15,000 are of a longer run
-    rate: float = 1e-3  # peak, as the paper
-    last_rate: float = 3e-5  # NOTE cosine to here: a short run gains more from it than from the paper's halvings
-    decay: int = 0  # last steps, over which the rate falls; constant before, so that work can go on; 0 = all of them
+    side: int = 192  # pixels; the paper trains at 832, too much for a CPU
+    large_side: int = 448  # pixels; some batches have fewer, larger pairs: more wrong cells, as in real photos
+    large_share: float = 0.0  # share of such batches
+    batch: int = 8  # pairs per process; 8 is the paper's total batch
+    accumulate: int = 1  # batches per step, each with its own kind of scene: gives a CPU the large steps of a GPU
+    processes: int = 1  # on one machine, gradients averaged; on a CPU two with one thread are faster than one with two
+    steps: int = 20_000  # end of the schedule, which begins at 0 or at a warm start
+    warmup: int = 400  # steps; the paper's 15,000 belong to a longer run
+    rate: float = 1e-3  # peak, as in the paper
+    last_rate: float = 3e-5  # NOTE end of a cosine, which helps a short run more than the paper's halvings
+    decay: int = 0  # last steps in which the rate falls; constant before, so a run can continue; 0 = all steps
     weight_decay: float = 0.1  # LoFTR's
     clip: float = 0.5  # gradient norm, LoFTR's
     sampled: float = 0.5  # share of the true matches that supervises the matrices, supplement 2.1
-    fine_share: float = 0.2  # share of the cells whose true matches go to the fine stage, supplement 2.1
-    fine_least: int = 200  # but at least this many a batch, where there are as many
-    spot_weight: float = 0.5  # of the mean loss of the spot rounds' matrices
-    alone_weight: float = 0.2  # NOTE cells known to have no partner are told so; the paper has no such term
+    fine_share: float = 0.2  # share of the cells whose true matches train the fine stage, supplement 2.1
+    fine_least: int = 200  # but at least this many per batch, if there are as many
+    spot_weight: float = 0.5  # weight of the mean loss of the matching matrices of the spot rounds
+    alone_weight: float = 0.2  # NOTE weight for cells known to have no partner; the paper has no such term
     fine_weight: float = 1.0
-    heat_weight: float = 1.0  # NOTE an offset says little of where its heat map is wrong; the paper has no such term
-    correction_weight: float = 2.0  # NOTE of the part that the paper does not have; in half-widths, so small numbers
-    frozen_norm: bool = False  # BatchNorm folded as exported: no noise from small batches, and faster; needs --init
-    only_matcher: bool = False  # freeze the fine stage and leave its loss out; only_fine follows
-    only_fine: bool = False  # freeze everything but the fine stage: three times as many pairs for a new one
+    heat_weight: float = 1.0  # NOTE an offset tells little about faults of its heat map; the paper has no such term
+    correction_weight: float = 2.0  # NOTE for the correction, which the paper lacks; in half-widths, so small numbers
+    frozen_norm: bool = False  # BatchNorm folded as in exports: no noise from small batches, and faster; needs --init
+    only_matcher: bool = False  # freeze the fine stage and leave out its loss; follow it with only_fine
+    only_fine: bool = False  # freeze everything but the fine stage: three times as many pairs per second for a new one
     focal: float = 2.0  # gamma; 0 is the plain negative log likelihood
     ratio_jitter: float = 0.15  # sigma of the log-normal noise on the true scale ratio
     ratio_plain: float = 0.3  # share of windows that train at ratio 1
-    planes_share: float = SceneShares.planes  # how often a batch is of each kind of scene
+    planes_share: float = SceneShares.planes  # shares of the kinds of scenes among the batches
     relief_share: float = SceneShares.relief
     rooms_share: float = SceneShares.rooms
     facades_share: float = SceneShares.facades
     rgbd_share: float = SceneShares.rgbd
     megadepth_share: float = SceneShares.megadepth
-    difficulty: float = 1.0  # of the views, drawn below this for each batch; the first hours learn faster at 0.6
-    hard_share: float = 0.0  # how often a batch is of scale ratios 2 to 4, and of planes at 60 to 75 degrees
-    full_light_share: float = 0.0  # how often light is at full strength
-    light: float = 0.6  # strength of photometric changes, drawn below this for each image; at 1 much of it is noise
+    difficulty: float = 1.0  # of the views, drawn from 0 to this for each batch; 0.6 learns faster in the first hours
+    hard_share: float = 0.0  # share of batches with scale ratios from 2 to 4, or planes at 60 to 75 degrees
+    full_light_share: float = 0.0  # share of batches with photometric changes at full strength
+    light: float = 0.6  # strength of photometric changes, drawn from 0 to this for each image; 1 is mostly noise
     ema: float = 0.999
-    autocast: bool = True  # bf16 for convolutions and products
+    autocast: bool = True  # bf16 for convolutions and matrix products
 
     def to_json(self) -> str:
         """Canonical JSON."""
@@ -65,12 +65,12 @@ class TrainConfig:
     @staticmethod
     def from_json(text: str) -> "TrainConfig":
         """The inverse of `to_json`."""
-        # Older files lack some.
+        # Older files lack some values.
         absent = {"megadepth_share": 0.0, "correction_weight": 0.0, "only_fine": False, "large_share": 0.0}
         absent |= {"accumulate": 1, "decay": 0, "frozen_norm": False, "only_matcher": False}
         absent |= {"hard_share": 0.0, "full_light_share": 0.0}
         values = {**absent, **json.loads(text)}
-        if "planes_share" not in values:  # written when there were planes and reliefs only
+        if "planes_share" not in values:  # written when planes and reliefs were the only kinds
             rest = {"rooms_share": 0.0, "facades_share": 0.0, "rgbd_share": 0.0}
             values = {**values, **rest, "planes_share": 1 - values["relief_share"]}
         return TrainConfig(**values)
@@ -89,7 +89,7 @@ class TrainConfig:
 def parse_change(text: str) -> Change:
     """'rate=0.001' as a change of that field.
 
-    Raises AstrError when there is no such field (naming the nearest) or the value is not of its kind.
+    Raises AstrError if there is no such field (with the nearest name) or the value has the wrong type.
     """
     name, _, value = text.partition("=")
     defaults = dataclasses.asdict(TrainConfig())
@@ -100,5 +100,5 @@ def parse_change(text: str) -> Change:
     try:
         return name, {"true": True, "false": False}[value.lower()] if kind is bool else kind(value)
     except (KeyError, ValueError):
-        wanted = {bool: "true or false", int: "a whole number", float: "a number"}[kind]
-        raise AstrError(f"--set {text}: '{name}' takes {wanted}") from None
+        expected = {bool: "true or false", int: "a whole number", float: "a number"}[kind]
+        raise AstrError(f"--set {text}: '{name}' takes {expected}") from None

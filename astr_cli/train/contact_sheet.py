@@ -1,4 +1,4 @@
-"""Contact sheets: a look at what is trained on. One picture for each kind of scene."""
+"""Contact sheets that show the training data, one for each kind of scene."""
 
 import colorsys
 from collections.abc import Callable
@@ -18,10 +18,10 @@ from astr_cli.train.scene_mix import MANY_PHOTOS, ONE_PHOTO, Recordings, SceneMi
 from astr_cli.train.supervision import Supervision, centres, supervise
 
 Canvas = npt.NDArray[np.uint8]
-PAIRS = 6  # a sheet, the upper half as rendered, the lower half with photometric changes
+PAIRS = 6  # per sheet; the upper half as rendered, the lower half with photometric changes
 SIDE = 256
 ZOOM = 5 / 4
-DRAWN = 14  # true matches a pair
+DRAWN = 14  # true matches per pair
 SEED = 20
 CAPTION = 16
 
@@ -35,7 +35,7 @@ def write_contact_sheets(
     try:
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise AstrError(f"{target}: cannot be made ({error.strerror}); choose another --contact-sheet") from None
+        raise AstrError(f"{target}: cannot be created ({error.strerror}); choose another --contact-sheet") from None
     for kind in (*ONE_PHOTO, *MANY_PHOTOS, *recordings):
         path = target / f"{kind}.png"
         written, data = cv2.imencode(".png", contact_sheet(kind, photo_set, recordings))
@@ -47,7 +47,7 @@ def write_contact_sheets(
 
 
 def contact_sheet(kind: str, photos: PhotoSet, recordings: Recordings, seed: int = SEED) -> Canvas:
-    """PAIRS pairs below one another, (H, W, 3) BGR."""
+    """PAIRS pairs, one below the other, (H, W, 3) BGR."""
     generator = torch.Generator().manual_seed(seed)
     plain = PAIRS - PAIRS // 2
     rows = []
@@ -84,7 +84,7 @@ def _row(scene: ScenePair, truth: Supervision, index: int) -> Canvas:
     caption = np.zeros((CAPTION, sum(panel.shape[1] for panel in panels), 3), np.uint8)
     share = float(overlap(ScenePair(*(part[index : index + 1] for part in scene)))[0])
     ratio = float(truth.ratios[own].median()) if len(points0) else 1.0
-    text = f"overlap {share:.2f}   size ratio {ratio:.2f}   {len(points0)} true matches"
+    text = f"overlap {share:.2f}   scale ratio {ratio:.2f}   {len(points0)} true matches"
     cv2.putText(caption, text, (4, 12), cv2.FONT_HERSHEY_PLAIN, 0.9, (255, 255, 255), 1, cv2.LINE_AA)
     return np.concatenate((caption, np.concatenate(panels, axis=1)))
 

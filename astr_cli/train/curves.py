@@ -1,4 +1,4 @@
-"""curves.png: how a run goes, drawn from its log.csv and validation.csv."""
+"""curves.png: the progress of a run, drawn from its log.csv and validation.csv."""
 
 import csv
 from pathlib import Path
@@ -7,12 +7,12 @@ from typing import NamedTuple
 from astr_cli.train.checkpoint import LOG
 from astr_cli.train.validation import FILE
 
-POINTS = 300  # a curve: means over as many stretches of the run
+POINTS = 300  # per curve: means over this many stretches of the run
 WIDTH, HEIGHT = 12, 11  # inches
 
 
 class Panel(NamedTuple):
-    """One of the pictures: columns of log.csv over the steps, or of validation.csv."""
+    """One diagram: columns of log.csv or validation.csv over the steps."""
 
     title: str
     columns: tuple[str, ...]
@@ -22,17 +22,17 @@ class Panel(NamedTuple):
 
 PANELS = (
     Panel("loss", ("loss", "coarse", "spots", "fine"), logarithmic=True),
-    Panel("true matches that are their row's maximum", ("accuracy",)),
-    Panel("true matches inside their spot, by round", ("inside1", "inside2", "inside3", "inside4")),
-    Panel("fine error, median, pixels", ("fine_error",), logarithmic=True),
+    Panel("share of true matches that are the maximum of their row", ("accuracy",)),
+    Panel("share of true matches inside their spot, by round", ("inside1", "inside2", "inside3", "inside4")),
+    Panel("median error of the fine stage, pixels", ("fine_error",), logarithmic=True),
     Panel("learning rate", ("rate",)),
     Panel("validation: pose AUC, precision", ("auc5", "auc10", "auc20", "precision"), FILE),
 )
 
 
 def draw_curves(folder: Path) -> Path:
-    """Draw folder/curves.png. Raises ImportError where matplotlib is missing."""
-    from matplotlib.figure import Figure  # not pyplot: that keeps figures, and looks for a screen
+    """Draw folder/curves.png. Raises ImportError if matplotlib is missing."""
+    from matplotlib.figure import Figure  # not pyplot, which keeps figures and looks for a screen
 
     figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
     tables = {name: read_table(folder / name) for name in (LOG, FILE)}
@@ -53,7 +53,7 @@ def draw_curves(folder: Path) -> Path:
 
 
 def read_table(path: Path) -> dict[str, list[float]]:
-    """Columns of a CSV file of numbers; empty when there is none yet. A row that a kill cut short is left out."""
+    """Columns of a CSV file of numbers; empty if the file does not exist. An incomplete last row is left out."""
     if not path.exists():
         return {}
     with path.open(newline="") as file:
@@ -63,7 +63,7 @@ def read_table(path: Path) -> dict[str, list[float]]:
 
 
 def thinned(steps: list[float], values: list[float]) -> tuple[list[float], list[float]]:
-    """Means over stretches of equal length, POINTS of them at most; values that are not finite are left out."""
+    """Means over at most POINTS stretches of equal length; values that are not finite are left out."""
     stretch = -(-len(steps) // POINTS) or 1
     points = []
     for start in range(0, len(steps), stretch):

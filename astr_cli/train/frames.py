@@ -1,7 +1,7 @@
-"""Recorded pairs: two frames with measured depth, cut into square crops with the cameras that would have taken them.
+"""Recorded pairs: square crops of two frames with measured depth, and the cameras of the crops.
 
-Pixel centres are at whole numbers, (0, 0) at the top left. Depth maps may be smaller or larger than their image: both
-show the same field of view.
+Pixel centres are at whole numbers, (0, 0) at the top left. Depth maps may be smaller or larger than their image; both
+have the same field of view.
 """
 
 import math
@@ -19,11 +19,11 @@ from astr_cli.scenes.overlap import shares
 
 Array = npt.NDArray[np.floating]
 
-EDGE = 0.05  # relative difference of neighbouring depths from which on both count as unknown
-CROPS = 8  # pairs of crops to choose one of a wished overlap from
+EDGE = 0.05  # relative difference of neighbouring depths; both are unknown from this on
+CROPS = 8  # pairs of crops; the one with the overlap nearest to the target is taken
 OVERLAPS = (0.15, 0.9)
-JUDGED = 24  # side of the depths that crops are judged by
-EQUAL = 2e-4  # focal lengths that differ by a smaller share count as one: it moves no point by a tenth of a pixel
+JUDGED = 24  # side of the depth maps for choosing crops
+EQUAL = 2e-4  # focal lengths that differ by a smaller share are equal: no point moves by a tenth of a pixel
 
 
 class Frame(NamedTuple):
@@ -36,7 +36,7 @@ class Frame(NamedTuple):
 
 
 class Crop(NamedTuple):
-    """A turned square window of an image."""
+    """A rotated square window of an image."""
 
     x: float  # centre, pixels of the image
     y: float
@@ -55,12 +55,12 @@ class Geometry(NamedTuple):
 
 
 class RecordedSet(ABC):
-    """Recordings that pairs are drawn from."""
+    """Recordings that supply training pairs."""
 
     def batch(self, count: int, side: int, generator: torch.Generator, difficulty: float = 1.0) -> ScenePair:
         """`count` pairs of square crops of `side` pixels, on the CPU; unknown depth is 0.
 
-        `difficulty` from 0 to 1 is how far apart frames and crops are. Everything is drawn from the generator.
+        `difficulty` from 0 to 1 is the distance between frames and crops. All random numbers come from the generator.
         """
         pairs = [self.pair(side, generator, difficulty) for _ in range(count)]
         return ScenePair(*(torch.stack(parts) for parts in zip(*pairs, strict=True)))
@@ -79,7 +79,7 @@ def trusted_inverse(depth: Array, deepest: float = math.inf) -> Array:
 
 
 def cropped(frame0: Frame, frame1: Frame, side: int, generator: torch.Generator, difficulty: float) -> ScenePair:
-    """The pair of crops whose overlap is nearest to a wished one, cut out; without the batch dimension."""
+    """The pair of crops with the overlap nearest to a random target; without the batch dimension."""
     wished = OVERLAPS[0] + (OVERLAPS[1] - OVERLAPS[0]) * (1 - difficulty * float(torch.rand(1, generator=generator)))
     candidates = [tuple(_draw_crop(frame, generator, difficulty) for frame in (frame0, frame1)) for _ in range(CROPS)]
     judged = [_geometry((frame0, frame1), crops, JUDGED) for crops in candidates]
@@ -94,7 +94,7 @@ def cropped(frame0: Frame, frame1: Frame, side: int, generator: torch.Generator,
 
 
 def cut(frames: tuple[Frame, Frame], crops: tuple[Crop, ...], side: int) -> ScenePair:
-    """Both crops at `side` pixels, with the cameras that would have taken them; without the batch dimension."""
+    """Both crops at `side` pixels, with their cameras; without the batch dimension."""
     image0, image1 = (
         _tensor(_warp_image(frame.image, _crop_matrix(crop, side), side))
         for frame, crop in zip(frames, crops, strict=True)
@@ -103,7 +103,7 @@ def cut(frames: tuple[Frame, Frame], crops: tuple[Crop, ...], side: int) -> Scen
 
 
 def _draw_crop(frame: Frame, generator: torch.Generator, difficulty: float) -> Crop:
-    """A window inside of the image (but for its corners when turned), mostly upright."""
+    """A window inside the image, mostly upright; the corners of a rotated one may lie outside."""
     share, x, y, turn, rare = torch.rand(5, generator=generator).tolist()
     height, width = frame.image.shape
     extent = min(height, width) * (1 - 0.55 * difficulty * share)
@@ -121,7 +121,7 @@ def _geometry(frames: tuple[Frame, Frame], crops: tuple[Crop, ...], side: int) -
         roll = np.eye(4)
         roll[:2, :2] = to_crop[:2, :2] * (crop.extent / side)
         turned.append(roll @ np.linalg.inv(frame.pose))
-        # K' = A K R^-1: the crop's own turn goes into the pose, which leaves an upright K.
+        # K' = A K R^-1: the rotation of the crop becomes part of the pose, which leaves an upright K.
         camera = to_crop @ frame.intrinsics @ roll[:3, :3].T
         if abs(frame.intrinsics[0, 0] - frame.intrinsics[1, 1]) < EQUAL * frame.intrinsics[0, 0]:
             camera[0, 1] = camera[1, 0] = 0.0
@@ -157,7 +157,7 @@ def _resizing(old: tuple[int, ...], new: tuple[int, ...]) -> Array:
 
 
 def _warp_image(image: npt.NDArray[np.uint8], to_crop: Array, side: int) -> Array:
-    """(1, side, side) in [0, 1]; reduced by areas first, so that nothing aliases."""
+    """(1, side, side) in [0, 1]; reduced by area averages first to avoid aliasing."""
     scale = float(np.hypot(to_crop[0, 0], to_crop[0, 1]))
     if scale < 1:
         height, width = (max(2, round(length * scale)) for length in image.shape)
@@ -168,7 +168,7 @@ def _warp_image(image: npt.NDArray[np.uint8], to_crop: Array, side: int) -> Arra
 
 
 def _warp_depth(inverse: Array, to_crop: Array, side: int) -> Array:
-    """(side, side) z-depth, bilinear in 1 / depth (exact on planes), 0 where any neighbour is unknown."""
+    """(side, side) z-depth, bilinear in 1 / depth (exact on planes), 0 if any neighbour is unknown."""
     known = (inverse > 0).astype(np.float32)
     warped, weight = (
         cv2.warpAffine(part, to_crop[:2], (side, side), flags=cv2.INTER_LINEAR) for part in (inverse, known)

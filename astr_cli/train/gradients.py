@@ -11,19 +11,19 @@ from astr_cli.train.batches import TrainingBatch
 from astr_cli.train.config import TrainConfig
 from astr_cli.train.losses import Losses, batch_losses
 
-# What only the fine stage reads, beside the stage itself.
+# The layers that only the fine stage reads, in addition to the stage itself.
 FINE = ("fine.", "backbone.merge4.", "backbone.merge2.")
 
 
 class Gathered(NamedTuple):
-    """What the batches of a step gave; the gradients themselves are in the parameters."""
+    """The results of the batches of a step; the gradients are in the parameters."""
 
-    losses: list[Losses]  # detached, of the batches that count
+    losses: list[Losses]  # detached, of the batches that were not left out
     skipped: int  # batches left out
 
 
 def trained_parameters(model: Astr, config: TrainConfig) -> list[nn.Parameter]:
-    """The parameters that a run moves: all, or those of its stage."""
+    """The parameters that a run trains: all, or those of its stage."""
     if config.only_fine:
         return list(model.fine.parameters())
     return [
@@ -36,8 +36,8 @@ def gather_gradients(
 ) -> Gathered:
     """Set the gradient of every trained parameter to that of the mean loss of all pairs.
 
-    A batch whose loss or gradient is not finite is left out, and BatchNorm's statistics are as before it. Without any
-    other batch the gradients are zero.
+    A batch whose loss or gradient is not finite is left out, and BatchNorm's statistics are restored. If all
+    batches are left out, the gradients are zero.
     """
     parameters = trained_parameters(model, config)
     sums = [torch.zeros_like(parameter) for parameter in parameters]
@@ -61,7 +61,7 @@ def gather_gradients(
 
 
 def forward(model: Astr, config: TrainConfig, batch: TrainingBatch, generator: torch.Generator) -> Losses:
-    """The losses of one batch, with what they need for a gradient."""
+    """The losses of one batch, ready for computing gradients."""
     if not batch.subpixel:
         config = config.changed((("fine_weight", 0.0),))
     with torch.autocast(batch.image0.device.type, torch.bfloat16, enabled=config.autocast):
@@ -73,9 +73,9 @@ def forward(model: Astr, config: TrainConfig, batch: TrainingBatch, generator: t
 
 
 def finite_gradients(loss: Tensor, parameters: list[nn.Parameter]) -> list[Tensor] | None:
-    """Gradients of a loss, zero where a parameter has no part in it; None when the loss or one of them is not finite.
+    """Gradients of a loss, zero for parameters without influence; None if the loss or a gradient is not finite.
 
-    A loss is asked first: torch's sampling of images crashes on the way back from points that are not numbers.
+    The loss is checked first, because the backward pass of torch's image sampling crashes on points that are NaN.
     """
     if not torch.isfinite(loss):
         return None

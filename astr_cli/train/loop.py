@@ -1,4 +1,4 @@
-"""The training loop: everything a step needs is drawn from (seed, step), so a resumed run repeats it bit by bit."""
+"""The training loop. A step depends only on (seed, step), so a resumed run repeats it bit by bit."""
 
 import math
 import time
@@ -20,19 +20,19 @@ from astr_cli.train.parallel import any_process, average_gradients, process_rank
 
 @dataclass
 class TrainState:
-    """What changes while training; a checkpoint is a copy of it."""
+    """Everything that changes during training; a checkpoint is a copy of it."""
 
     model: Astr
-    average: Astr  # exponential moving average, what is exported
+    average: Astr  # exponential moving average, which is exported
     optimizer: torch.optim.AdamW
     step: int = 0  # over all runs
-    warm: int = 0  # steps since the start, or a warm start: moments are fresh, so the rate climbs again
+    warm: int = 0  # steps since the start or a warm start; the warm-up of the rate counts from there
     pairs: int = 0
     hours: float = 0.0
 
 
 class StepReport(NamedTuple):
-    """One step's figures, as floats."""
+    """The figures of one step."""
 
     step: int
     rate: float
@@ -46,11 +46,11 @@ class StepReport(NamedTuple):
     gradient: float
     seconds: float
     pairs: int
-    skipped: int  # batches that were not finite
+    skipped: int  # batches with a loss or gradient that is not finite
 
 
 def fresh_state(model: Astr, config: TrainConfig, step: int = 0, pairs: int = 0, hours: float = 0.0) -> TrainState:
-    """A state with fresh moments around a model: at step 0, or warm at a later one."""
+    """A state for a model with a fresh optimizer, at step 0 or at the step of a warm start."""
     average = Astr(model.config, folded=config.frozen_norm)
     average.load_state_dict(model.state_dict())
     decayed = [p for p in model.parameters() if p.ndim >= 2]
@@ -64,7 +64,7 @@ def fresh_state(model: Astr, config: TrainConfig, step: int = 0, pairs: int = 0,
 def learning_rate(config: TrainConfig, step: int, warm: int) -> float:
     """Linear warm-up, `rate`, then a cosine to `last_rate` over the last `decay` steps (0: over all since a start).
 
-    A warm start, `warm` steps ago, starts it again.
+    A warm start, `warm` steps ago, begins with its own warm-up.
     """
     length = config.decay or config.steps - (step - warm)
     share = min(max((length - (config.steps - step)) / max(length, 1), 0.0), 1.0)
@@ -73,11 +73,11 @@ def learning_rate(config: TrainConfig, step: int, warm: int) -> float:
 
 
 def train_step(state: TrainState, config: TrainConfig, batches: Sequence[TrainingBatch]) -> StepReport:
-    """One step of AdamW on the mean loss of the pairs of all `batches`; nothing moves when none of them is finite."""
+    """One step of AdamW on the mean loss of the pairs of all `batches`; no step if no batch has a finite loss."""
     started = time.perf_counter()
     state.model.train()
     if config.only_fine:
-        state.model.backbone.eval()  # BatchNorm's statistics rest too
+        state.model.backbone.eval()  # BatchNorm's statistics stay the same too
     gathered = gather_gradients(state.model, config, batches, step_generator(config, state.step, 1, process_rank()))
     rate = learning_rate(config, state.step, state.warm)
     for group in state.optimizer.param_groups:
@@ -98,11 +98,11 @@ def train_step(state: TrainState, config: TrainConfig, batches: Sequence[Trainin
 
 @torch.no_grad()
 def update_average(state: TrainState, config: TrainConfig) -> None:
-    """Move the average towards the model; its BatchNorm statistics too."""
+    """Move the average, including its BatchNorm statistics, towards the model."""
     decay = min(config.ema, (state.warm + 1) / (state.warm + 10))
     averages, moving = list(state.average.state_dict().values()), list(state.model.state_dict().values())
     real = [index for index, tensor in enumerate(averages) if tensor.dtype.is_floating_point]
-    # All in one call: a GPU waits for hundreds.
+    # All in one call: hundreds of calls would keep a GPU waiting.
     get_ema_multi_avg_fn(decay)([averages[index] for index in real], [moving[index] for index in real], None)
     for index in set(range(len(averages))) - set(real):
         averages[index].copy_(moving[index])
@@ -111,7 +111,7 @@ def update_average(state: TrainState, config: TrainConfig) -> None:
 def report(
     state: TrainState, gathered: Gathered, rate: float, gradient: Tensor, seconds: float, pairs: int
 ) -> StepReport:
-    """The figures of a step that has just been taken: means over its batches, NaN where none is finite."""
+    """The figures of the step just taken: means over its batches, NaN if none is finite."""
     config = state.model.config
     parts = [(x.total, x.coarse, x.spots, x.fine, x.accuracy, x.fine_error, *x.inside) for x in gathered.losses]
     rows = [torch.stack(part).float() for part in parts]
@@ -130,7 +130,7 @@ def run(
     finished: Callable[[], bool],
     listener: Callable[[StepReport], None],
 ) -> None:
-    """Train on `batches`, which begin with those of the state's step, until they end or one process is `finished`."""
+    """Train on `batches`, which start at the state's step, until they end or one process is `finished`."""
     ahead = iter(batches)
     while together := [batch.to(device) for batch in islice(ahead, config.accumulate)]:
         listener(train_step(state, config, together))

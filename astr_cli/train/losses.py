@@ -1,6 +1,6 @@
-"""Losses and what a run is judged by (paper section 3.4; sampling from supplement 2.1).
+"""Losses and figures of a training step (paper section 3.4; sampling from supplement 2.1).
 
-Where they differ from the paper's: docs/model.md, Coarse and spot loss, Fine loss.
+Departures from the paper: docs/model.md, Coarse and spot loss, Fine loss.
 """
 
 import math
@@ -19,18 +19,18 @@ from astr_cli.ops.matching import DualSoftmax
 from astr_cli.train.config import TrainConfig
 from astr_cli.train.supervision import Supervision
 
-FULL = 32  # true matches from which on a pair counts in full: the mean of a few is noise
+FULL = 32  # pairs with fewer true matches weigh less, because the mean of a few is noise
 
 
 class Losses(NamedTuple):
-    """Loss of one batch, its parts, and the curves worth watching; all scalars."""
+    """Loss of one batch, its parts, and the figures for the curves; all scalars."""
 
     total: Tensor
     coarse: Tensor
     spots: Tensor
     fine: Tensor
-    accuracy: Tensor  # share of the true matches that are the row's maximum of P_c
-    inside: tuple[Tensor, ...]  # share of the true matches inside their spot, round by round
+    accuracy: Tensor  # share of the true matches that are the maximum of their row of P_c
+    inside: tuple[Tensor, ...]  # share of the true matches inside their spot, per round
     fine_error: Tensor  # median pixels
 
 
@@ -70,13 +70,13 @@ def matrix_loss(
     alone: tuple[tuple[Tensor, ...], tuple[Tensor, ...]],  # pairs and cells of both images
     config: TrainConfig,
 ) -> Tensor:
-    """Focal negative log likelihood at the chosen true matches, plus the cells that are known to be alone.
+    """Focal negative log likelihood of the chosen true matches, plus that of the cells known to have no partner.
 
-    NOTE without LoFTR's alpha, and with a weight of its own for the latter (docs/model.md, Coarse and spot loss).
+    NOTE without LoFTR's alpha, and with a separate weight for the latter (docs/model.md, Coarse and spot loss).
     """
     best0, best1 = matching.best()
     (alone0, cells0), (alone1, cells1) = alone
-    # One look-up for all: each costs a gradient of the whole matrix's size.
+    # One look-up for all: each one costs a gradient as large as the matrix.
     log_p = matching.at(
         torch.cat([truth.batch[chosen], alone0, alone1]),
         torch.cat([truth.cells0[chosen], cells0, best1.cells[alone1, cells1]]),
@@ -91,9 +91,9 @@ def matrix_loss(
 
 
 def mean_of_pairs(losses: Tensor, batch: Tensor, pairs: int) -> Tensor:
-    """Mean over `pairs` of the mean of each one's losses (G,), whose pairs are `batch` (G,); few of them weigh less.
+    """Mean over `pairs` of the mean losses (G,) of each pair, given by `batch` (G,); pairs with few losses weigh less.
 
-    So a pair that is hard, with few true matches, counts like others, and a step's batches add up to one large batch.
+    So a hard pair with few true matches counts like others, and the batches of a step add up to one large batch.
     """
     sums = losses.new_zeros(pairs).index_add(0, batch, losses)
     return (sums / torch.bincount(batch, minlength=pairs).clamp(min=FULL)).mean()
@@ -107,9 +107,9 @@ def fine_loss(
     config: TrainConfig,
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
-    """Loss of the offsets and of the heat maps, both ways; and the median error in px.
+    """Loss of the offsets and of the heat maps in both directions, and the median error in pixels.
 
-    NOTE on true matches alone, never on those that the network finds (docs/model.md, Fine loss).
+    NOTE on true matches only, never on those that the network finds (docs/model.md, Fine loss).
     """
     cells = aggregated.matching.rows.numel()
     count = min(len(truth.batch), max(config.fine_least, int(config.fine_share * cells)))
@@ -136,7 +136,7 @@ def fine_loss(
 
 
 def location_loss(located: Located, true: Tensor, places: Tensor, config: TrainConfig) -> Tensor:
-    """Loss of one look into one image; true offsets (M, 2) beyond a window are taken to its edge."""
+    """Loss of the positions in one image; true offsets (M, 2) beyond a window are clamped to its edge."""
     peak = (located.peak - located.start) / located.reach
     goal = ((true - located.start) / located.reach).clamp(-1, 1)
     offsets = offset_loss(peak, goal, located.log_heat, places)
@@ -144,9 +144,9 @@ def location_loss(located: Located, true: Tensor, places: Tensor, config: TrainC
 
 
 def correction_loss(located: Located, true: Tensor) -> Tensor:
-    """Length of the error of corrected offsets, in half-widths of the window, rounded off below a tenth.
+    """Length of the error of corrected offsets, in half-widths of the window, smoothed below a tenth.
 
-    True offsets (M, 2) beyond the window do not count: no correction reaches them. NOTE not in the paper
+    True offsets (M, 2) beyond the window do not count, because no correction reaches them. NOTE not in the paper
     (docs/model.md, Fine loss).
     """
     goal = (true - located.start) / located.reach
@@ -165,7 +165,7 @@ def offset_loss(found: Tensor, true: Tensor, log_heat: Tensor, places: Tensor) -
 
 
 def heat_loss(log_heat: Tensor, true: Tensor, places: Tensor) -> Tensor:
-    """Cross entropy of heat maps (M, tokens) with true offsets (M, 2), each shared out to the tokens near it.
+    """Cross entropy of heat maps (M, tokens) with true offsets (M, 2), each distributed over the tokens near it.
 
     NOTE not in the paper (docs/model.md, Fine loss).
     """
@@ -176,7 +176,7 @@ def heat_loss(log_heat: Tensor, true: Tensor, places: Tensor) -> Tensor:
 
 
 def jittered(ratios: Tensor, limit: float, config: TrainConfig, generator: torch.Generator) -> Tensor:
-    """True ratios as the model will see them: noisy, sometimes 1, within the limit (docs/model.md, Fine loss)."""
+    """True ratios as inexact as in use: with noise, sometimes 1, within the limit (docs/model.md, Fine loss)."""
     noise = torch.randn(len(ratios), generator=generator).to(ratios.device)
     plain = torch.rand(len(ratios), generator=generator).to(ratios.device) < config.ratio_plain
     noisy = (ratios * (config.ratio_jitter * noise).exp()).clamp(1 / limit, limit)

@@ -1,11 +1,11 @@
 """MegaDepth in LoFTR's layout, as training pairs.
 
-Index files (.npz) lie anywhere below a folder, several to a scene: index/scene_info_0.1_0.7/0001_0.1_0.3.npz and so on.
-Each holds `image_paths`, `depth_paths` (POSIX, from one root such as train/), `intrinsics` (3, 3) and `poses` (4, 4),
+Index files (.npz) are anywhere below a folder, several per scene: index/scene_info_0.1_0.7/0001_0.1_0.3.npz etc.
+Each has `image_paths`, `depth_paths` (POSIX, from one root such as train/), `intrinsics` (3, 3) and `poses` (4, 4),
 world to camera, by the number of the photo, and `pair_infos`: ((i, j), overlap, ...). A depth map is HDF5: a dataset
 `depth`, the size of its photo, 0 = unknown, in the unit of the poses. The cameras are COLMAP's: the centre of the
-top-left pixel is at (0.5, 0.5). Depth comes from stereo on the photos themselves and lies where they do, unlike a
-sensor's: LoFTR trains its fine stage on it, and so do we.
+top-left pixel is at (0.5, 0.5). Depth comes from stereo on the photos themselves, so it is aligned with them,
+unlike the depth of a sensor. LoFTR trains its fine stage on it, and so does astr.
 """
 
 import os
@@ -29,13 +29,13 @@ from astr_cli.scenes.overlap import overlap
 from astr_cli.train.frames import Array, Frame, RecordedSet, cropped, trusted_inverse
 
 KEYS = ("image_paths", "depth_paths", "intrinsics", "poses", "pair_infos")
-# LoFTR trains on the index folder scene_info_0.1_0.7, named for its overlaps, and sets no limit beyond it
+# LoFTR trains on the index folder scene_info_0.1_0.7, named after its overlaps, and sets no other limit
 # (MIN_OVERLAP_SCORE_TRAIN = 0.0 in its configs/data/megadepth_trainval_640.py).
 OVERLAPS = (0.1, 0.7)
-TEST_SCENES = ("0015", "0022")  # MegaDepth-1500 is made of them
-NEAR = 0.05  # pairs whose overlap is this close to a wished one are equally good
-TRIES = 4  # pairs of photos looked at for one pair of the batch
-SHARED = 0.1  # least overlap of two crops: of photos that share little, crops may share nothing
+TEST_SCENES = ("0015", "0022")  # the scenes of MegaDepth-1500
+NEAR = 0.05  # pairs are equally good if their overlap is this close to the target
+TRIES = 4  # pairs of photos tried for one pair of the batch
+SHARED = 0.1  # smallest overlap of two crops; crops of photos with little overlap may have none
 
 
 class FrameFiles(NamedTuple):
@@ -49,7 +49,7 @@ class FrameFiles(NamedTuple):
 
 @dataclass(frozen=True)
 class Scene:
-    """The pairs of an index file whose overlap is in range."""
+    """The pairs of an index file with an overlap in range."""
 
     frames: dict[int, FrameFiles]  # by the number of the photo
     pairs: npt.NDArray[np.int64]  # (P, 2) numbers
@@ -58,12 +58,12 @@ class Scene:
 
 @dataclass(frozen=True)
 class MegadepthSet(RecordedSet):
-    """All scenes below a folder; photos and depths are read when they are drawn."""
+    """All scenes below a folder; photos and depth maps are read when they are drawn."""
 
     scenes: tuple[Scene, ...]
 
     def pair(self, side: int, generator: torch.Generator, difficulty: float) -> ScenePair:
-        """One pair, without the batch dimension. Raises AstrError when a photo or a depth map cannot be read."""
+        """One pair, without the batch dimension. Raises AstrError if a photo or a depth map cannot be read."""
         for _ in range(TRIES):
             files0, files1 = self._draw(generator, difficulty)
             found = cropped(_read_frame(files0), _read_frame(files1), side, generator, difficulty)
@@ -72,7 +72,7 @@ class MegadepthSet(RecordedSet):
         return found
 
     def _draw(self, generator: torch.Generator, difficulty: float) -> tuple[FrameFiles, FrameFiles]:
-        """Any scene, any overlap that it has, any pair near that; at difficulty 0 its largest overlaps."""
+        """A random scene, a random overlap in it, a random pair near that; at difficulty 0, its largest overlaps."""
         scene = self.scenes[int(torch.randint(len(self.scenes), (1,), generator=generator))]
         share, place = torch.rand(2, generator=generator).tolist()
         least, most = scene.overlaps.min(), scene.overlaps.max()
@@ -83,29 +83,28 @@ class MegadepthSet(RecordedSet):
 
 
 def load_megadepth(root: Path) -> MegadepthSet:
-    """Read all index files below `root` but those of the test scenes.
+    """Read all index files below `root` except those of the test scenes.
 
-    Raises AstrError: no index file or no pair in range, one that is not as it should be, a photo or depth that is
-    missing.
+    Raises AstrError: no index file, no pair in range, a faulty index file, or a missing photo or depth map.
     """
     training = [path for path in _archives(root) if path.stem.split("_")[0] not in TEST_SCENES]
     scenes = [scene for path in training if (scene := _load_scene(path)) is not None]
     if not scenes:
         raise AstrError(
-            f"{root}: no index file of MegaDepth there, an .npz with {', '.join(KEYS)} (those of scenes "
-            f"{' and '.join(TEST_SCENES)} are kept for tests); name the folder that holds LoFTR's index/ and train/"
+            f"{root}: contains no index file of MegaDepth, an .npz with {', '.join(KEYS)} (the test scenes "
+            f"{' and '.join(TEST_SCENES)} do not count); give the folder with LoFTR's index/ and train/"
         )
     if not any(len(scene.pairs) for scene in scenes):
         low, high = OVERLAPS
         raise AstrError(
-            f"{root}: no pair with an overlap of {low} to {high} in its index files ({len(scenes)}); get LoFTR's, "
+            f"{root}: its {len(scenes)} index files have no pair with an overlap of {low} to {high}; get LoFTR's "
             "scene_info_0.1_0.7"
         )
     return MegadepthSet(tuple(scene for scene in scenes if len(scene.pairs)))
 
 
 def _archives(root: Path) -> list[Path]:
-    """All .npz files below `root`, sorted; links are followed, as LoFTR's guide builds the layout from them."""
+    """All .npz files below `root`, sorted; links are followed, because LoFTR's guide builds the layout with links."""
     found: list[Path] = []
     seen: set[Path] = set()
     for folder, folders, files in os.walk(root, followlinks=True):
@@ -120,10 +119,10 @@ def _archives(root: Path) -> list[Path]:
 
 
 def _load_scene(path: Path) -> Scene | None:
-    """The pairs in range of an index file; None for another archive of arrays."""
+    """The pairs in range of an index file; None for any other archive of arrays."""
     if not has_arrays(path, *KEYS) and zipfile.is_zipfile(path):
         return None
-    content = read_npz(path)  # damage is an error here: a scene less would not be noticed
+    content = read_npz(path)  # damage is an error, because nobody would notice a missing scene
     if not all(key in content for key in KEYS):
         return None
     pairs, overlaps = [], []
@@ -146,7 +145,9 @@ def _frame_files(path: Path, content: dict[str, Any], number: int, root: Path) -
     image, depth = (root / _name(path, content, key, number) for key in ("image_paths", "depth_paths"))
     for file in (image, depth):
         if not file.is_file():
-            raise AstrError(f"{path}: photo {number}: no {file}; put it there, or leave its pairs out of the index")
+            raise AstrError(
+                f"{path}: photo {number}: {file} is missing; put it there, or leave its pairs out of the index"
+            )
     where = f"{path}: photo {number}"
     try:
         intrinsics = np.asarray(content["intrinsics"][number], np.float64).reshape(3, 3)
@@ -154,7 +155,7 @@ def _frame_files(path: Path, content: dict[str, Any], number: int, root: Path) -
     except (TypeError, ValueError, IndexError):
         raise AstrError(f"{where}: expected intrinsics (3, 3) and a pose (4, 4)") from None
     ours = intrinsics - [[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]]
-    view = posed_view(ours, pose[:3, :3], pose[:3, 3], (1, 1), where)  # the photo itself is opened when it is drawn
+    view = posed_view(ours, pose[:3, :3], pose[:3, 3], (1, 1), where)  # the photo is opened only when it is drawn
     to_camera = np.eye(4)
     to_camera[:3, :3], to_camera[:3, 3] = view.rotation, view.translation
     return FrameFiles(image, depth, view.intrinsics, np.linalg.inv(to_camera))
@@ -164,22 +165,24 @@ def _name(path: Path, content: dict[str, Any], key: str, number: int) -> str:
     names = content[key]
     name = names[number] if 0 <= number < len(names) else None
     if not isinstance(name, str):
-        raise AstrError(f"{path}: a pair has photo {number}, but {key} has no such entry; the index is not whole")
+        raise AstrError(
+            f"{path}: a pair refers to photo {number}, but {key} has no such entry; get the index file again"
+        )
     return name
 
 
 def _read_frame(files: FrameFiles) -> Frame:
     image, depth = read_gray(files.image), _read_depth(files.depth)
     (height, width), (rows, columns) = image.shape, depth.shape
-    if abs(rows * width - height * columns) > 2 * columns:  # undistorting twice may round a side another way
+    if abs(rows * width - height * columns) > 2 * columns:  # undistorting twice may round a side differently
         raise AstrError(
-            f"{files.depth}: {columns}x{rows}, but {files.image} is {width}x{height}: not of one view; get both again"
+            f"{files.depth}: {columns}x{rows}, but {files.image} is {width}x{height}: not the same view; get both again"
         )
     return Frame(image, trusted_inverse(depth), files.intrinsics, files.pose)
 
 
 def _read_depth(path: Path) -> Array:
-    """z-depth (h, w) float32; what is no number becomes 0."""
+    """z-depth (h, w) float32; values that are not finite become 0."""
     try:
         with h5py.File(path, "r") as file:
             depth = np.asarray(file["depth"], np.float32)

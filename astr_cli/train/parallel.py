@@ -17,16 +17,16 @@ from astr_cli.errors import Interrupted
 
 
 def run_processes(count: int, function: Callable[..., None], *arguments: Any) -> None:
-    """Call function(*arguments) in `count` processes of one thread each; in this one when count is 1.
+    """Call function(*arguments) in `count` processes of one thread each, or in this process if count is 1.
 
-    A signal is passed on to the processes, which end after a checkpoint; then Interrupted is raised.
+    A signal is sent on to the processes, which end after a checkpoint. Then it raises Interrupted.
     """
     if count == 1:
         function(*arguments)
         return
     signals: list[int] = []
     with tempfile.TemporaryDirectory() as folder:
-        meeting = str(Path(folder) / "meeting")  # a file of gloo's own, which it also removes
+        meeting = str(Path(folder) / "meeting")  # gloo creates this file and removes it
         context = spawn(_process, (count, meeting, function, arguments), nprocs=count, join=False)
 
         def pass_on(number: int, _frame: object) -> None:
@@ -42,24 +42,24 @@ def run_processes(count: int, function: Callable[..., None], *arguments: Any) ->
             for number, handler in previous.items():
                 signal.signal(number, handler)
     if signals:
-        raise Interrupted("stopped after a checkpoint; the same run goes on with --resume RUN_DIR")
+        raise Interrupted("stopped after a checkpoint; resume with --resume RUN_DIR")
 
 
 def _process(rank: int, count: int, meeting: str, function: Callable[..., None], arguments: tuple[Any, ...]) -> None:
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=count)
-    with suppress(Interrupted):  # told by the parent
+    with suppress(Interrupted):  # the parent process handles it
         function(*arguments)
-    distributed.barrier()  # the first to finish would take the connection from under the others
+    distributed.barrier()  # the first process to finish would close the connection of the others
     distributed.destroy_process_group()
-    # As a forked process does: at an interpreter's end gloo's threads now and then abort in their destructors.
+    # Ends without destructors, in which gloo's threads sometimes abort.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
 
 
 def process_rank() -> int:
-    """This process's number, 0 where there is only one."""
+    """The number of this process; 0 if there is only one."""
     return distributed.get_rank() if distributed.is_initialized() else 0
 
 
@@ -76,7 +76,7 @@ def average_gradients(model: nn.Module) -> None:
 
 
 def any_process(flag: bool) -> bool:
-    """Whether the flag is set in any process: all of them must leave the loop at the same step."""
+    """Whether the flag is set in any process, because all must leave the loop at the same step."""
     if not distributed.is_initialized():
         return flag
     shared = torch.tensor(float(flag))

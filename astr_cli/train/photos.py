@@ -1,4 +1,4 @@
-"""Photos as textures for rendered scenes: read once, kept as grey bytes, cut at random."""
+"""Photos as textures for rendered scenes: read once, kept as grey bytes, cropped at random."""
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +18,7 @@ HELD_OUT_PERCENT = 4
 
 @dataclass(frozen=True)
 class PhotoSet:
-    """Grey photos (h, w) uint8 of varying size."""
+    """Grey photos (h, w) uint8 of different sizes."""
 
     photos: tuple[np.ndarray, ...]
 
@@ -42,9 +42,9 @@ class PhotoSet:
 
 @dataclass(frozen=True)
 class SharedPhotos:
-    """A PhotoSet in memory that processes share, so that it is there once for all of them."""
+    """A PhotoSet in memory that all processes share."""
 
-    pixels: Tensor  # (N,) uint8, the photos one behind the other
+    pixels: Tensor  # (N,) uint8, the photos one after the other
     shapes: tuple[tuple[int, int], ...]
 
     @staticmethod
@@ -61,12 +61,12 @@ class SharedPhotos:
 
 
 def held_out(name: str) -> bool:
-    """Whether a photo is for validation only: by a hash of its file name, so it never changes sides."""
+    """Whether a photo is for validation only. A hash of its file name decides, so this never changes."""
     return hashlib.sha256(Path(name).name.encode()).digest()[0] * 100 < HELD_OUT_PERCENT * 256
 
 
 def held_out_photos(root: Path) -> PhotoSet | None:
-    """The validation photos below `root`; None where a small folder has none."""
+    """The validation photos below `root`; None if there are none, as in a small folder."""
     return load_photos(root, validation=True) if any(held_out(name) for name in find_images(root)) else None
 
 

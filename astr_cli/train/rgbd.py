@@ -1,8 +1,8 @@
-"""Real RGB-D sequences as training pairs, within their limits: near frames only, no depth beside depth edges.
+"""Real RGB-D sequences as training pairs: only frames close in time, and no depth next to depth edges.
 
 A sequence is a folder with frames.json (convention, K, size, poses by frame name), images/NAME.webp and depth/NAME.png
-(millimetres, at half the image size, 0 = none). Their colour and depth are off by a pixel or two: enough for coarse
-labels, too much for sub-pixel ones.
+(millimetres, at half the image size, 0 = none). Colour and depth are misaligned by a pixel or two: good enough for
+coarse labels, but not for sub-pixel ones.
 """
 
 import json
@@ -17,28 +17,28 @@ from astr_cli.errors import AstrError
 from astr_cli.scenes.geometry import ScenePair
 from astr_cli.train.frames import Array, Frame, RecordedSet, cropped, trusted_inverse
 
-# Largest difference of frame numbers, as the notes of the sequences' own frames.json say; 3 for any other sequence.
+# Largest difference of frame numbers, from the notes in the frames.json of the sequences; 3 for other sequences.
 GAP_LIMITS = {"redkitchen": 20, "hololens": 3}
 OTHER_GAP_LIMIT = 3
-DEEPEST = 6.0  # metres: beyond it the sensors' noise passes one percent
-AGREEMENT = 0.7  # least share of the points seen twice whose two depths agree: else the poses are off, or much moved
+DEEPEST = 6.0  # metres; beyond this the noise of the sensor exceeds one percent
+AGREEMENT = 0.7  # smallest share of shared points with equal depths; less means bad poses or moving objects
 AGREED = 0.03  # relative
-TRIES = 4  # pairs of frames looked at for one pair of the batch
+TRIES = 4  # pairs of frames tried for one pair of the batch
 
 
 @dataclass(frozen=True)
 class Sequence:
-    """One recording; files are kept packed."""
+    """One recording; its files stay compressed in memory."""
 
     name: str
     intrinsics: Array  # (3, 3) of the images
-    numbers: tuple[int, ...]  # of frames, rising
+    numbers: tuple[int, ...]  # numbers of the frames, rising
     images: tuple[bytes, ...]
     depths: tuple[bytes, ...]
     poses: Array  # (F, 4, 4) camera to world, metres
 
     def gap_limit(self) -> int:
-        """Largest trustworthy difference of frame numbers."""
+        """Largest difference of frame numbers with reliable relative poses."""
         return GAP_LIMITS.get(self.name, OTHER_GAP_LIMIT)
 
 
@@ -67,10 +67,10 @@ class RgbdSet(RecordedSet):
 
 
 def load_rgbd(root: Path) -> RgbdSet:
-    """Read all sequences below `root`. Raises AstrError when there is none, or one is not as it should be."""
+    """Read all sequences below `root`. Raises AstrError if there is none or one is faulty."""
     files = sorted(root.glob("*/frames.json"))
     if not files:
-        raise AstrError(f"{root}: no */frames.json there; name the folder that holds the RGB-D sequences")
+        raise AstrError(f"{root}: contains no */frames.json; give the folder of the RGB-D sequences")
     return RgbdSet(tuple(_load_sequence(path) for path in files))
 
 
@@ -84,7 +84,7 @@ def _load_sequence(path: Path) -> Sequence:
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise AstrError(f"{path}: not the index of an RGB-D sequence ({error}); see its convention") from None
     if len(names) < 2 or not np.isfinite(poses).all():
-        raise AstrError(f"{path}: fewer than two frames, or a pose that is not finite")
+        raise AstrError(f"{path}: has fewer than two frames, or a pose that is not finite")
     images = tuple(_read(folder / "images" / f"{name}.webp") for name in names)
     depths = tuple(_read(folder / "depth" / f"{name}.png") for name in names)
     return Sequence(folder.name, intrinsics, tuple(int(name) for name in names), images, depths, poses)
@@ -102,13 +102,15 @@ def _decode(sequence: Sequence, index: int) -> Frame:
     depth = cv2.imdecode(np.frombuffer(sequence.depths[index], np.uint8), cv2.IMREAD_UNCHANGED)
     if image is None or depth is None or depth.ndim != 2:
         name = f"{sequence.name}, frame {sequence.numbers[index]}"
-        raise AstrError(f"{name}: its image or its depth is damaged; take the frame out of frames.json")
-    inverse = trusted_inverse(depth.astype(np.float32) / 1000, DEEPEST)  # colour is off by a pixel: no edges
+        raise AstrError(f"{name}: its image or depth is damaged; delete the frame from frames.json")
+    inverse = trusted_inverse(
+        depth.astype(np.float32) / 1000, DEEPEST
+    )  # colour is misaligned by a pixel: no depth at edges
     return Frame(np.asarray(image, np.uint8), inverse, sequence.intrinsics, sequence.poses[index])
 
 
 def agreement(frame0: Frame, frame1: Frame) -> float:
-    """Share of the points of both frames that the other one sees, and at the same depth; 0 where there are few."""
+    """Share of the points of both frames that the other one sees at the same depth; 0 if they share few points."""
     seen, agreed = 0, 0
     for here, there in ((frame0, frame1), (frame1, frame0)):
         rows, columns = (line[4::8] for line in np.indices(here.inverse.shape)[:, :, 4::8])

@@ -1,4 +1,4 @@
-"""Which kind of scene a batch is made of, and the batch: everything is drawn from the generator it is given."""
+"""The choice of the kind of scene for a batch, and the batch. All random numbers come from the given generator."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -32,27 +32,27 @@ SUBPIXEL = frozenset(ONE_PHOTO) | frozenset(MANY_PHOTOS) | {"megadepth"}
 
 @dataclass(frozen=True)
 class SceneShares:
-    """How often a batch is of each kind; any positive numbers, their sum counts as one."""
+    """Shares of the kinds of scenes among the batches; their sum may be any positive number."""
 
     planes: float = 0.2
     relief: float = 0.3
     rooms: float = 0.2
     facades: float = 0.25
-    rgbd: float = 0.05  # only where sequences are given; few, as they are two rooms with labels a pixel off
-    megadepth: float = 0.15  # only where a folder is given; NOTE a guess: there was none to measure with
+    rgbd: float = 0.05  # only if sequences are given; few, because they show two rooms with labels off by a pixel
+    megadepth: float = 0.15  # only if a folder is given; NOTE a guess, not measured
 
 
 @dataclass(frozen=True)
 class SceneMix:
-    """The numbers of a run that scenes depend on."""
+    """The values of a run that its scenes depend on."""
 
     batch: int
     side: int  # pixels
     shares: SceneShares = SceneShares()
-    difficulty: float = 1.0  # of the views; drawn below this for each batch
-    light: float = 0.6  # strength of photometric changes; drawn below this for each image
-    hard: float = 0.0  # how often a batch is of scale ratios 2 to 4 and of steep planes, at half the difficulty or more
-    full_light: float = 0.0  # how often a batch has all of the photometric changes
+    difficulty: float = 1.0  # of the views; drawn from 0 to this for each batch
+    light: float = 0.6  # strength of photometric changes; drawn from 0 to this for each image
+    hard: float = 0.0  # share of batches with scale ratios from 2 to 4 and steep planes, at half the difficulty or more
+    full_light: float = 0.0  # share of batches with all photometric changes at full strength
 
 
 class Mixed(NamedTuple):
@@ -63,7 +63,7 @@ class Mixed(NamedTuple):
 
 
 def load_recordings(rgbd: Path | None, megadepth: Path | None) -> Recordings:
-    """What is below the folders that are given. Raises AstrError."""
+    """The recordings in the given folders. Raises AstrError."""
     found: dict[str, RecordedSet] = {}
     if rgbd is not None:
         found["rgbd"] = load_rgbd(rgbd)
@@ -75,7 +75,7 @@ def load_recordings(rgbd: Path | None, megadepth: Path | None) -> Recordings:
 def mixed_scene(
     photos: PhotoSet, recordings: Recordings | None, mix: SceneMix, generator: torch.Generator, device: torch.device
 ) -> Mixed:
-    """A batch of one kind, drawn by the shares, its two views photographed apart. Raises AstrError without shares."""
+    """A batch of one kind drawn by the shares; each view has its own photometric changes. Raises AstrError."""
     draw, share, rare, bright = torch.rand(4, generator=generator).tolist()
     given = recordings or {}
     kind = kind_of(draw, mix.shares, "rgbd" in given, "megadepth" in given)
@@ -88,19 +88,19 @@ def mixed_scene(
 
 
 def kind_of(draw: float, shares: SceneShares, with_rgbd: bool, with_megadepth: bool = False) -> str:
-    """The kind at `draw`, uniform in [0, 1). Raises AstrError when no share is positive."""
+    """The kind for the random number `draw` from [0, 1). Raises AstrError if no share is positive."""
     absent = {name for name, given in (("rgbd", with_rgbd), ("megadepth", with_megadepth)) if not given}
     weights = {name: float(weight) for name, weight in vars(shares).items() if name not in absent}
     total = sum(weights.values())
     if total <= 0 or min(weights.values()) < 0:
         given = ", ".join(f"{name} {weight:g}" for name, weight in weights.items())
-        raise AstrError(f"shares of scenes must not be negative, and one of them positive: {given}")
+        raise AstrError(f"shares of scenes must not be negative, and at least one of them must be positive: {given}")
     below = 0.0
     for name, weight in weights.items():
         below += weight / total
         if draw < below:
             return name
-    return max(name for name, weight in weights.items() if weight > 0)  # rounding left the sum below 1
+    return max(name for name, weight in weights.items() if weight > 0)  # rounding can leave the sum below 1
 
 
 def scene_of(
@@ -113,7 +113,7 @@ def scene_of(
     difficulty: float,
     hard: bool = False,
 ) -> ScenePair:
-    """A batch of the given kind under even light, on `device`. Raises AstrError when its recordings are absent.
+    """A batch of the given kind without photometric changes, on `device`. Raises AstrError: recordings are missing.
 
     Recordings are never `hard`.
     """
@@ -127,6 +127,6 @@ def scene_of(
         stages = crops.view(mix.batch, PHOTOS_OF_A_STAGE, side, side)
         return MANY_PHOTOS[kind](stages, size, generator, difficulty, hard)
     if kind not in recordings:
-        raise AstrError(f"scenes of kind '{kind}' need a folder of recordings: --{kind}")
+        raise AstrError(f"scenes of kind '{kind}' need a folder of recordings; give --{kind}")
     pairs = recordings[kind].batch(mix.batch, mix.side, generator, difficulty)
     return ScenePair(*(part.to(device) for part in pairs))

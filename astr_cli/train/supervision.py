@@ -1,5 +1,5 @@
-"""Ground truth of a rendered pair, from depth, intrinsics and pose alone (LoFTR's way: warp 1/8 cell centres;
-docs/model.md, Truth)."""
+"""Ground truth of a rendered pair from depth, intrinsics and pose. As in LoFTR, it warps the centres of 1/8 cells
+(docs/model.md, Truth)."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from astr_cli.scenes.geometry import ScenePair
 
-# Depths that differ by more than this share belong to two surfaces: an edge, or an occlusion.
+# Depths that differ by more than this share belong to two surfaces: an edge or an occlusion.
 SAME_SURFACE = 0.03
 
 
@@ -18,9 +18,9 @@ class Supervision(NamedTuple):
     batch: Tensor  # (G,) int64, pair of each mutual match
     cells0: Tensor  # (G,) int64
     cells1: Tensor  # (G,) int64
-    offsets0: Tensor  # (G, 2), true partner of cells1's centre, from cells0's centre
-    offsets1: Tensor  # (G, 2), true partner of cells0's centre, from cells1's centre
-    ratios: Tensor  # (G,), size of a thing in image1 over its size in image0
+    offsets0: Tensor  # (G, 2), true partner of the centre of cells1, relative to the centre of cells0
+    offsets1: Tensor  # (G, 2), true partner of the centre of cells0, relative to the centre of cells1
+    ratios: Tensor  # (G,), size of a thing in image1 divided by its size in image0
     alone0: Tensor  # (B, N0) bool, cells of image0 known to have no partner
     alone1: Tensor  # (B, N1) bool
 
@@ -30,13 +30,13 @@ class Warp(NamedTuple):
 
     points: Tensor  # (B, N, 2) pixels in the other image
     valid: Tensor  # (B, N) bool: seen there, on the same surface
-    hidden: Tensor  # (B, N) bool: known to be out of sight there
-    ratios: Tensor  # (B, N) size there over size here
+    hidden: Tensor  # (B, N) bool: known to be invisible there
+    ratios: Tensor  # (B, N) size there divided by size here
 
 
 @torch.no_grad()
 def supervise(scene: ScenePair) -> Supervision:
-    """Mutual nearest 1/8 cells of both warps, and where exactly each centre falls."""
+    """Mutual nearest 1/8 cells of both warps, and the exact position of each warped centre."""
     forward = warp_cells(scene.depth0, scene.depth1, scene.intrinsics0, scene.intrinsics1, scene.pose)
     back = warp_cells(scene.depth1, scene.depth0, scene.intrinsics1, scene.intrinsics0, torch.linalg.inv(scene.pose))
     width0, width1 = scene.depth0.shape[2] // 8, scene.depth1.shape[2] // 8
@@ -83,7 +83,7 @@ def warp_cells(depth: Tensor, other: Tensor, intrinsics: Tensor, intrinsics_othe
 
 
 def sample_depth(depth: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
-    """Depth (B, H, W) at points (B, N, 2): bilinear in 1/depth, which is exact on planes; and where it is known."""
+    """Depth (B, H, W) at points (B, N, 2), bilinear in 1/depth (exact on planes), and whether it is known."""
     height, width = depth.shape[1:]
     x = points[..., 0].clamp(0, width - 1)
     y = points[..., 1].clamp(0, height - 1)

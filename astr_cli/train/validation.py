@@ -1,4 +1,4 @@
-"""The yardstick of a run: fixed rendered pairs whose photos and seeds training never sees."""
+"""Validation during a run: fixed rendered pairs with photos and seeds that training never uses."""
 
 import csv
 from pathlib import Path
@@ -31,13 +31,13 @@ FILE = "validation.csv"
 
 
 class Validation(NamedTuple):
-    """What the model reaches on the validation pairs."""
+    """The figures of the model on the validation pairs."""
 
-    auc5: float  # pose AUC, RANSAC
+    auc5: float  # pose AUC with RANSAC
     auc10: float
     auc20: float
-    precision: float  # symmetric squared epipolar distance below 1e-4
-    matches: float  # a pair
+    precision: float  # share of matches with a symmetric squared epipolar distance below 1e-4
+    matches: float  # per pair
 
 
 @torch.inference_mode()
@@ -62,7 +62,7 @@ def validate(model: Astr, photos: PhotoSet, device: torch.device) -> Validation:
 
 
 def validation_pair(photos: PhotoSet, index: int) -> ScenePair:
-    """Pair `index`, the same in every run: a relief, seen and photographed twice."""
+    """Pair `index`, the same in every run: two views of a relief with separate photometric changes."""
     generator = torch.Generator().manual_seed(SEED + index)
     texture = photos.crops(1, 2 * SIDE, generator)
     scene = render_relief(texture, (SIDE, SIDE), generator, DIFFICULTY)

@@ -1,4 +1,4 @@
-"""Rendered scenes of held-out photos, written as benchmarks that `astr eval` reads: what settings are chosen on."""
+"""Rendered scenes of held-out photos, written as benchmarks for `astr eval`. Settings are chosen on them."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -17,20 +17,20 @@ from astr_cli.train.photos import PhotoSet, load_photos
 from astr_cli.train.scene_mix import MANY_PHOTOS, ONE_PHOTO, PHOTOS_OF_A_STAGE
 from astr_cli.train.supervision import centres, supervise
 
-PAIRS = 96  # of each kind; the standard error of AUC@10 is about 4 points then, with 24 pairs 8
+PAIRS = 96  # per kind; the standard error of AUC@10 is then about 4 points (8 with 24 pairs)
 SIZE = (480, 640)
 LARGE = (960, 1280)  # of kind zoom-large
-SEED = 1_987_654_321  # far from any training seed, and from those of the curve's pairs
+SEED = 1_987_654_321  # far from all training seeds and from those of validation.py
 DIFFICULTY = 0.8
 LIGHT = 0.6
-ZOOM = 2.0  # least scale ratio of the pairs of kind zoom
-LEAST = 150  # true matches of a pair: it can be solved
-POSED = ("relief", "rooms", "facades")  # kinds whose pairs have a pose; a plane alone leaves it undetermined
+ZOOM = 2.0  # smallest scale ratio of the pairs of kind zoom
+LEAST = 150  # fewest true matches of a pair, so that it can be solved
+POSED = ("relief", "rooms", "facades")  # kinds of pairs with a pose; a single plane does not determine it
 JPEG_QUALITY = 95
 
 
 class Drawn(NamedTuple):
-    """A scene that was taken, and what it is rendered from."""
+    """A scene of the benchmark, and the values to render it again."""
 
     kind: str
     seed: int
@@ -58,7 +58,7 @@ def write_validation(photos: Path, target: Path, echo: Callable[[str], None], pa
 
 
 def _draw(photos: PhotoSet, kinds: tuple[str, ...], zoom: float, pairs: int) -> Iterator[Drawn]:
-    """`pairs` scenes of the kinds in turn, whose median scale ratio is at least `zoom` one way or the other."""
+    """`pairs` scenes of the kinds in turn, with a median scale ratio of at least `zoom` in one direction."""
     number = found = 0
     while found < pairs:
         kind, seed = kinds[number % len(kinds)], SEED + number
@@ -74,7 +74,7 @@ def _draw(photos: PhotoSet, kinds: tuple[str, ...], zoom: float, pairs: int) -> 
 
 
 def _scene(photos: PhotoSet, kind: str, seed: int, size: tuple[int, int]) -> ScenePair:
-    """The scene of a seed at `size` (height, width): the same surfaces and cameras at any size of one shape."""
+    """The scene of a seed at `size` (height, width); surfaces and cameras are the same at all sizes of one shape."""
     generator = torch.Generator().manual_seed(seed)
     if kind in ONE_PHOTO:
         scene = ONE_PHOTO[kind](photos.crops(1, 2 * size[1], generator), size, generator, DIFFICULTY, False)
@@ -88,7 +88,7 @@ def _scene(photos: PhotoSet, kind: str, seed: int, size: tuple[int, int]) -> Sce
 
 def _write_zoom(photos: PhotoSet, target: Path, pairs: int, echo: Callable[[str], None]) -> None:
     small = _PoseWriter(target / "zoom")
-    # JPEG: large photos with noise are several times as large in PNG.
+    # JPEG, because large photos with noise are several times larger in PNG.
     large = _PoseWriter(target / "zoom-large", ".jpg")
     for drawn in _draw(photos, POSED, ZOOM, pairs):
         small.add(drawn.scene)
@@ -98,7 +98,7 @@ def _write_zoom(photos: PhotoSet, target: Path, pairs: int, echo: Callable[[str]
 
 
 class _PoseWriter:
-    """Writes pairs with poses into a folder: photos at once, gt.json and pairs.txt at the end."""
+    """Writes pairs with poses into a folder: each photo immediately, gt.json and pairs.txt at the end."""
 
     def __init__(self, folder: Path, suffix: str = ".png") -> None:
         self._folder = folder
@@ -123,7 +123,7 @@ class _PoseWriter:
             }
 
     def finish(self, echo: Callable[[str], None]) -> None:
-        """Writes the truth and says that the folder is there."""
+        """Writes the ground truth and prints the folder."""
         truth = json.dumps({"type": "pose", "images": self._views}, indent=1)
         (self._folder / "gt.json").write_text(truth)
         (self._folder / "pairs.txt").write_text("\n".join(self._lines) + "\n")
@@ -139,7 +139,7 @@ def _write_homographies(folder: Path, pairs: Iterator[ScenePair]) -> None:
 
 
 def _homography(scene: ScenePair) -> Array:
-    """H with x1 ~ H x0 of a plane, from the true matches of its cells."""
+    """H of a plane with x1 ~ H x0, from the true matches of its cells."""
     truth = supervise(scene)
     width = SIZE[1] // 8
     points0 = centres(truth.cells0, width)
@@ -149,7 +149,7 @@ def _homography(scene: ScenePair) -> Array:
 
 
 def _before_the_horizon(homography: Array) -> bool:
-    """Whether all corners of the first image have a place in the second one's plane."""
+    """Whether H maps all corners of the first image in front of the horizon of the second one."""
     corners = np.array([(x, y, 1) for x in (0, SIZE[1] - 1) for y in (0, SIZE[0] - 1)], np.float64)
     depth = corners @ homography[2]
     return bool((depth * depth[0] > 0).all())

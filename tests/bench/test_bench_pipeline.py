@@ -58,7 +58,7 @@ def test_tables_say_the_same(arguments: list[str], capsys) -> None:
     out = capsys.readouterr().out
     for text in ("astr match: 3 pairs in", "one pair at a time: 3 pairs (from 2 measured)", "times the floor", "█"):
         assert text in out
-    assert "backbone runs: 4, at least 4" in out
+    assert "features computed 4 times for 4 photos" in out
 
 
 def test_one_photo_is_refused(arguments: list[str], tmp_path, capsys) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
@@ -20,6 +21,9 @@ from astr_cli.evaluate.pose_folder import PoseFolder
 from astr_cli.evaluate.readers.gt_json import read_pose_folder
 from astr_cli.evaluate.records import Scores, pair_records, read_scores, scores_of, total_records
 from astr_cli.evaluate.run import evaluate
+from astr_cli.model.astr import Astr
+from astr_cli.model.checkpoint import save_weights
+from astr_cli.model.config import PRESETS
 from astr_cli.scenes.geometry import ScenePair
 from astr_cli.store.types import MatchEntry, PairMatches
 from astr_cli.store.writer import write_matches
@@ -107,7 +111,7 @@ def test_only_shared_pairs_and_estimators_count_and_the_rest_is_told() -> None:
     told = unlike(first, second)
     assert told == (
         "scene: a was measured at 640 px, b at 832 px",
-        "scene: 3 of 4 pairs have one result only and are left out",
+        "scene: 3 of 4 pairs have only one result and are left out",
     )
     assert unlike(first, first) == ()
     with pytest.raises(EvaluateError, match="scene: a and b have no pair in common"):
@@ -195,6 +199,25 @@ def test_command_prints_a_table_of_differences(pose_folder: Path, tmp_path: Path
     assert result.exit_code == 0, result.output
     assert "m against m (2)" in result.stdout
     assert result.stdout.count("+0.0 ± 0.0") == 6  # of one estimator, the one that decides
+
+
+def test_command_compares_weights_on_the_same_pairs(pose_folder: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    for name in ("first", "other"):
+        save_weights(tmp_path / f"{name}.safetensors", Astr(PRESETS["astr-small"]).eval(), {})
+    arguments = ["eval", str(pose_folder), "--long-side", "96", "--threshold", "0", "--device", "cpu", "--json"]
+    arguments += ["--weights", str(tmp_path / "first.safetensors"), "--max-pairs", "2", "--against"]
+    for name, matcher in (("first", "first (2)"), ("other", "other")):
+        result = CliRunner().invoke(app, [*arguments, str(tmp_path / f"{name}.safetensors")])
+        assert result.exit_code == 0, result.output
+        rows = [json.loads(line) for line in result.stdout.splitlines()]
+        found = {row["matcher"]: row["matches"] for row in rows if row["event"] == "total"}
+        assert list(found) == ["first", matcher]
+        assert (found["first"] == found[matcher]) == (name == "first")
+        against = [row for row in rows if row["event"] == "against"]
+        assert [row["pairs"] for row in against] == [2] * len(installed_estimators())
+        if name == "first":
+            assert all(at["difference"] == at["standard_error"] == 0 for row in against for at in row["auc"])
 
 
 def test_command_refuses_rivals_that_cannot_be_compared(

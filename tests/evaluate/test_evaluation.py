@@ -113,14 +113,14 @@ def test_matches_of_other_photos_are_refused(folder: PoseFolder, scene: ScenePai
     found = true_matches(scene, 0)
     other = MatchEntry("x.png", "y.png", (384, 288), (384, 288), found)
     write_matches(tmp_path / "other.h5", [("long_side", "384")], [other])
-    with pytest.raises(EvaluateError, match="holds no pair of"):
+    with pytest.raises(EvaluateError, match="contains no pair of"):
         evaluate_file(folder, tmp_path / "other.h5")
     larger = MatchEntry("a0.png", "b0.png", (768, 576), (384, 288), found)
     write_matches(tmp_path / "larger.h5", [("long_side", "384")], [larger])
     with pytest.raises(EvaluateError, match=r"a0\.png was matched at 768x576"):
         evaluate_file(folder, tmp_path / "larger.h5")
     write_matches(tmp_path / "silent.h5", [], [entry(scene, 0)])
-    with pytest.raises(EvaluateError, match="does not say its long side"):
+    with pytest.raises(EvaluateError, match="has no long side stored"):
         evaluate_file(folder, tmp_path / "silent.h5")
 
 
@@ -231,7 +231,7 @@ def test_command_tells_of_pairs_that_the_file_lacks(pose_folder: Path, scene: Sc
     path = stored(tmp_path / "mine.h5", scene, 0, 1)
     arguments = ["eval", str(pose_folder), "--matches", str(path), "--sift"]
     result = CliRunner().invoke(app, arguments)
-    assert f"warning: 2 of 4 pairs; 2 are not in {path}" in result.stderr
+    assert f"warning: evaluating 2 of 4 pairs; 2 are not in {path}" in result.stderr
     assert "2 of 4" in result.stdout
     result = CliRunner().invoke(app, [*arguments, "--json"])
     totals = [json.loads(line) for line in result.stdout.splitlines() if '"total"' in line]

@@ -224,7 +224,7 @@ def test_pairs_are_thinned_evenly(pose_folder: Path) -> None:
 
 def test_folders_without_truth_are_refused(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
-    with pytest.raises(EvaluateError, match="holds no truth"):
+    with pytest.raises(EvaluateError, match="contains no ground truth"):
         find_benchmarks(tmp_path)
     with pytest.raises(EvaluateError, match="no such folder"):
         find_benchmarks(tmp_path / "none")
@@ -265,7 +265,7 @@ def test_a_file_of_matches_is_for_one_benchmark(
 ) -> None:
     write_sequence(tmp_path / "v_a", scene)
     assert run(["eval", str(tmp_path), "--matches", str(tmp_path / "m.h5")]) == 2
-    assert "holds 2 benchmarks (scannet_test_1500, v_a)" in capsys.readouterr().err
+    assert "contains 2 benchmarks (scannet_test_1500, v_a)" in capsys.readouterr().err
 
 
 def test_a_photo_of_another_size_is_refused(pose_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

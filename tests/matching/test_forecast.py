@@ -73,10 +73,10 @@ def test_the_command(scene, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["plan", *scene.arguments()[1:2], *scene.arguments()[4:6], "--long-side", "96", "--device", "cpu"]
     assert run([*arguments, "--sample", "3"]) == 0
     out = capsys.readouterr().out
-    assert "6 images, 15 pairs; focal length known for 0" in out
-    assert "backbone runs: 6, at least 6" in out
-    assert re.search(r"expecting \d+ kB on disk \(with the journal, which goes at the end\)", out)
-    assert re.search(r"time: \d+\.\d\d s a pair, about \d+ s in all", out)
+    assert "6 photos, 15 pairs; focal length known for 0 photos" in out
+    assert "features computed 6 times for 6 photos" in out
+    assert re.search(r"output: \d+ kB on disk, including temporary files", out)
+    assert re.search(r"time: \d+\.\d\d s per pair, about \d+ s in total", out)
     # What changes a run's time or its output changes the forecast.
     sizes = []
     for more in (["--threshold", "0.9"], ["--threshold", "0", "--scaling", "off", "--workers", "1"]):
@@ -85,7 +85,7 @@ def test_the_command(scene, capsys: pytest.CaptureFixture[str]) -> None:
     assert sizes[0] < sizes[1]
     assert run([*arguments, "--sample", "0"]) == 0
     out = capsys.readouterr().out
-    assert "expecting up to " in out and "time: not measured" in out
+    assert "output: up to " in out and "time: not measured" in out
     assert run([*arguments, "--sample", "0", "--json"]) == 0
     record = json.loads(capsys.readouterr().out)
     assert record.pop("event") == "plan"

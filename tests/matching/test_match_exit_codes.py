@@ -45,7 +45,7 @@ def test_0_done(run: Run, scene) -> None:
     assert code == 0
     assert f"{scene.root}/m.h5: 15 pairs" in out
     assert f"next: astr colmap-import {scene.root}/m.db --matches {scene.root}/m.h5" in out
-    assert "6 images, 15 pairs (0 done before)" in err
+    assert "6 photos, 15 pairs (0 already matched)" in err
     assert "15/15 pairs" in err
 
 
@@ -60,7 +60,7 @@ def test_0_again_reuses_all(run: Run) -> None:
     run()
     code, out, _ = run()
     assert code == 0
-    assert "15 of them done before" in out
+    assert "15 of them matched in an earlier run" in out
 
 
 def test_quiet_prints_nothing(run: Run) -> None:
@@ -176,7 +176,7 @@ def test_3_skip_bad_lists_what_it_left_out(run: Run, scene) -> None:
     assert "10 pairs" in out
     assert err.count("failed: ") == 1
     assert "failed: photo05.png: no such image" in err and "; 5 pairs left out\n" in err
-    assert "5 of 15 pairs failed; with these photos mended, the same command tries them again" in err
+    assert "5 of 15 pairs failed; repair these photos and run the same command to try them again" in err
     with MatchesFile(scene.root / "m.h5") as file:
         assert len(file.pairs()) == 10
     code, _, err = run("--skip-bad", "--quiet")
@@ -194,7 +194,7 @@ def test_3_image_whose_header_is_fine_and_whose_pixels_are_not(run: Run, scene) 
     assert "10 pairs" in out
     assert err.count("photo05.png: damaged or cut off") == 1
     assert "; 5 pairs left out" in err
-    assert "5 of 15 pairs failed; the same command tries them again" in err
+    assert "5 of 15 pairs failed; run the same command to try them again" in err
 
 
 def test_3_skip_bad_with_nothing_left_is_bad_input(run: Run, scene) -> None:

@@ -20,7 +20,7 @@ def test_pairs_that_hardly_match_are_named(scene, capsys: pytest.CaptureFixture[
         line = capsys.readouterr().out.splitlines()[-2]
         assert line.startswith("15 of 15 pairs have fewer than 15 matches: photo00.png photo01.png (4), "), turn
         assert line.endswith(
-            "(4), ...; where photos are turned against each other, try --rotate auto with another --out"
+            "(4), ...; if photos are rotated relative to each other, try --rotate auto with another --out"
         )
     assert run([*scene.arguments(), "--max-matches", "2", "--json"]) == 0
     summary = json.loads(capsys.readouterr().out.splitlines()[-1])
@@ -51,7 +51,7 @@ DONE = PairDone("a.jpg", "b.jpg", 791, 12, 190, 20, 4, 2_100_000_000)
 
 @pytest.mark.parametrize(
     ("width", "there", "gone"),
-    [(60, ["pairs/s"], ["cache", "GB"]), (100, ["pairs/s", "791 matches each", "cache 83%"], [])],
+    [(60, ["pairs/s"], ["GB"]), (100, ["pairs/s", "791 matches per pair", "2.1 GB of memory"], ["cache"])],
 )
 def test_a_narrow_terminal_keeps_bar_count_and_time(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], width: int, there: list[str], gone: list[str]

@@ -161,7 +161,7 @@ def test_weights_that_are_as_shipped(weights: Path) -> None:
         ("0" * 64 + f"  {NAME}\n", "is not the file that SHA256SUMS lists"),
         ("not a sum\n", "line 1 is not a SHA-256"),
         (None, "No such file"),
-        ("a" * 64 + "  gone.safetensors\n", "gone.safetensors: cannot read the weights"),
+        ("a" * 64 + "  gone.safetensors\n", "gone.safetensors: cannot be read"),
     ],
 )
 def test_sums_that_do_not_fit(sums: str | None, text: str, weights: Path) -> None:

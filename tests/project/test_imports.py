@@ -16,6 +16,7 @@ PACKAGE = "astr_cli"
 BOTTOM = {"errors", "resources", "wording", "options"}
 STAGES = {"ops": BOTTOM - {"options"}}
 STAGES |= {part: {"ops"} | BOTTOM for part in ("model", "store", "images", "pairs", "scenes")}
+STAGES["refine"] = BOTTOM
 STAGES["matching"] = set(STAGES)
 for upper, lower in (("sfm", "matching"), ("evaluate", "sfm"), ("train", "evaluate"), ("cli", "train")):
     STAGES[upper] = STAGES[lower] | {lower}
@@ -33,6 +34,7 @@ ALLOWED = {
     "ops": {"torch"},
     "model": {"torch", "numpy", "scipy", "cv2"},  # numpy and what follows: robust affine fits of the adaptive scaling
     "scenes": {"torch"},
+    "refine": {"numpy", "scipy"},
     "store": {"numpy", "h5py"},
     "images": {"numpy", "cv2", "PIL"},
     "pairs": set(),
@@ -55,6 +57,7 @@ EXCEPTIONS = {
     "ops/backends.py": {"os"},  # the environment variable that chooses a backend
     "ops/numba_kernels.py": {"numba", "numpy"},
     "ops/numba_attention.py": {"numpy"},
+    "refine/kernels.py": {"numba"},
     "train/curves.py": {"matplotlib"},
 }
 
@@ -115,7 +118,7 @@ def test_every_part_has_a_place_in_the_order() -> None:
 
 def test_every_library_is_declared() -> None:
     """What the package imports is the standard library, itself, or a dependency listed in pyproject.toml."""
-    declared = LIBRARIES | {"cuda", "matplotlib", "tomli", "tomli_w"}
+    declared = LIBRARIES | {"cuda", "matplotlib", "poselib", "tomli", "tomli_w"}
     outside = {
         f"{path.name}:{line}: {module}"
         for path in (ROOT / PACKAGE).rglob("*.py")

@@ -13,10 +13,11 @@ import typer
 from astr_cli.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`(astr [^`]+)`")
 LINK = re.compile(r"\]\(([^)#:]+)\)")
+SOURCE = re.compile(r"`((?:astr_cli|tests)/[a-z0-9_/]+(?:\.py|/))`")
 
 
 def commands() -> Iterator[tuple[str, str]]:
@@ -49,6 +50,13 @@ def test_the_two_commands_and_the_script_are_there() -> None:
 def test_links_lead_somewhere(page: Path) -> None:
     links = LINK.findall(page.read_text(encoding="utf-8"))
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_of_the_code_exist(page: Path) -> None:
+    named = SOURCE.findall(page.read_text(encoding="utf-8"))
+    assert [name for name in named if not (ROOT / name).exists()] == []
+    assert len(named) > 20 or page.name != "CONTRIBUTING.md"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -40,9 +40,10 @@ def test_which_cameras_are_astray(found: CameraFigures, astray: bool) -> None:
 def test_the_worst_camera_is_named() -> None:
     worst = camera(10_340_351)._replace(number=7, first="w.jpg")
     (line,) = camera_warnings([camera(3407, distortion=7.2), worst, camera(1100)])
-    assert line.startswith("camera 7 (w.jpg): focal length 10340351") and "EXIF or the options said 1035" in line
-    assert "(1 more camera like it)" in line and "--camera-mode single" in line
-    assert list(camera_lines([camera(702, distortion=-0.05)])) == ["camera 1, 2 photos: f 702 (1035 before), k -0.050"]
+    assert line.startswith("camera 7 (w.jpg): focal length 10340351 px") and "EXIF or the options gave 1035 px" in line
+    assert "(and 1 more camera)" in line and "--camera-mode single" in line
+    (line,) = camera_lines([camera(702, distortion=-0.05)])
+    assert line == "camera 1, 2 photos: focal length 702 px (initial value 1035 px), radial distortion -0.050"
     assert list(camera_lines([camera(702)] * 6))[-1] == "and 1 more camera"
 
 

@@ -234,8 +234,9 @@ def test_a_second_import_changes_nothing(workplace: Path, monkeypatch: pytest.Mo
     before = (workplace / "db.db").read_bytes()
     assert run(["colmap-import", "db.db"]) == 0
     out, _ = capfd.readouterr()
-    assert out.startswith("db.db: has all of it; nothing was changed")
-    assert "15 of 15 pairs verified" in out and "% over two only; images: tracks 2: " in out
+    assert out.startswith("db.db: already contains this import; nothing was changed")
+    assert "15 of 15 pairs verified" in out and "% of tracks span only two photos\n" in out
+    assert "tracks by number of photos: 2: " in out
     assert (workplace / "db.db").read_bytes() == before
 
 

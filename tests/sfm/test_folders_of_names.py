@@ -34,10 +34,10 @@ def test_the_command_says_that_nothing_joins_two_videos(tmp_path: Path, capfd: A
     out = tmp_path / "s.txt"
     assert run(["pairs", "sequential", str(tmp_path / "v"), "--overlap", "2", "--out", str(out)]) == 0
     assert not [line for line in out.read_text().splitlines() if "cam0" in line and "cam1" in line]
-    assert "no pair joins 2 groups of 6, 6 photos" in capfd.readouterr().err
+    assert "no pair connects the 2 groups of 6, 6 photos" in capfd.readouterr().err
     source = Source(tmp_path / "v", VIDEOS, "w", "cpu")
     chosen = write_choice(tmp_path / "pairs.txt", source, PairChoice("sequential"), lambda line: None)
-    assert any("no pair joins 2 groups" in warning for warning in chosen.warnings)
+    assert any("no pair connects the 2 groups" in warning for warning in chosen.warnings)
     assert len(chosen.pairs) == len(choose_pairs(source, PairChoice("sequential")).pairs)
 
 

@@ -56,7 +56,7 @@ def test_photos_on_a_line_have_no_height(on_a_line: Path, workplace: Path) -> No
     place = model.georeference
     assert place is not None and place.on_a_line and not place.upright
     text = place_text(place)
-    assert "tilt is arbitrary, and heights are not heights" in text and " up " not in text
+    assert "tilt is arbitrary, so z is not the height" in text and " up " not in text
     assert any("tilt about it is arbitrary" in warning for warning in model_warnings(model))
 
 

@@ -41,7 +41,7 @@ def test_a_dry_run_prints_the_difference_and_writes_nothing(sift: Path, workplac
     content = sift.read_bytes()
     assert run(["colmap-import", str(sift), "--dry-run", "--quiet"]) == 0
     lines = capfd.readouterr().out.splitlines()
-    assert "sift.db: would be added to" in lines[0] and "14 with ours behind others" in lines[-1]
+    assert "sift.db: would be extended" in lines[0] and "14 with astr's matches after existing ones" in lines[-1]
     assert run(["colmap-import", str(sift), "--dry-run", "--json"]) == 0
     change = json.loads(capfd.readouterr().out)
     assert (change["event"], change["mode"], change["pairs_extended"]) == ("difference", "append", 14)
@@ -53,7 +53,7 @@ def test_a_dry_run_prints_the_difference_and_writes_nothing(sift: Path, workplac
     assert run(["colmap-import", str(sift), "--dry-run"]) == 0
     assert "nothing would change" in capfd.readouterr().out
     assert run(["colmap-import", str(workplace / "new.db"), "--dry-run"]) == 0
-    assert "would be made" in capfd.readouterr().out
+    assert "would be created" in capfd.readouterr().out
     assert not (workplace / "new.db").exists()
 
 

@@ -29,8 +29,8 @@ def test_the_command_writes_what_match_reads(photos: Path, tmp_path: Path, capfd
     assert run(arguments) == 0
     assert out.read_text() == "1.png 2.png\n2.png 3.png\n3.png 9.png\n9.png 10.png\n"
     printed, err = capfd.readouterr()
-    assert "5 photos, 4 pairs; 1 to 2 pairs a photo" in printed
-    assert "hanging together by 2.png, 3.png, 9.png" in printed
+    assert "5 photos, 4 pairs; 1 to 2 pairs per photo" in printed
+    assert "no longer connected: 2.png, 3.png, 9.png" in printed
     assert f"next: astr match {out} --images {photos}" in printed
     assert err == ""
     assert run(["pairs", "exhaustive", str(photos), "--out", str(out)]) == 2
@@ -72,7 +72,7 @@ def test_standard_output_and_unions(photos: Path, tmp_path: Path) -> None:
         (["retrieval", "PHOTOS", "--weights", "none"], "none"),
         (["covisible", "PHOTOS"], "not a readable COLMAP model"),
         (["exhaustive", "NOWHERE"], "no such folder"),
-        (["exhaustive", "PHOTOS", "--out", "NOWHERE/pairs.txt"], "it first"),
+        (["exhaustive", "PHOTOS", "--out", "NOWHERE/pairs.txt"], "create it first"),
         (["exhaustive", "PHOTOS", "--union", "UNION"], "UNION:1: 77.png is not in"),
         (["every", "PHOTOS"], "every"),
     ],
@@ -106,6 +106,6 @@ def test_groups_without_a_pair_are_warned_of(tmp_path: Path, capfd: pytest.Captu
     assert out == "1.png 2.png\n20.png 21.png\n"
     assert err.splitlines() == [
         "astr: warning: x",
-        "astr: warning: in no pair: 22.png",
-        "astr: warning: no pair joins 2 groups of 2, 2 photos: at least as many models will come out",
+        "astr: warning: photos in no pair: 22.png",
+        "astr: warning: no pair connects the 2 groups of 2, 2 photos, so each becomes a separate model",
     ]

@@ -86,7 +86,7 @@ def test_what_is_done_is_not_done_again(
     said = capfd.readouterr().out
     assert "6 of 6 images registered" in said and "reprojection error" in said
     assert "registered" in said.splitlines()[-1] and "15 pairs with matches: 0 not verified; 0 doubtful" in said
-    assert "camera 1, 6 photos: f 4" in said and "(614 guessed), k " in said
+    assert "camera 1, 6 photos: focal length 4" in said and "px (initial guess 614 px), radial distortion " in said
     assert "image_undistorter" in said and f"--output_path {out / 'dense'}" in said and "colmap-import" not in said
     made = {path: path.stat().st_mtime_ns for path in sorted(out.rglob("*")) if path.is_file()}
 

@@ -72,7 +72,7 @@ def test_an_import_that_is_asked_to_stop_resumes(sift: Path, workplace: Path, mo
 
     monkeypatch.setattr(work, "write_points", asked)
     assert run(["colmap-import", str(sift)]) == 130
-    assert "it is unchanged, and the same command resumes" in capfd.readouterr().err
+    assert "it is unchanged; run the same command again to resume" in capfd.readouterr().err
     assert sift.read_bytes() == content and len(written) == 1
     assert run(["colmap-import", str(sift), "-q"]) == 0
     assert len(written) == 1

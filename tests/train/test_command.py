@@ -82,9 +82,9 @@ def test_an_unknown_device_is_bad_usage(
 
 def test_a_folder_with_a_run_is_not_begun_anew(photos: Path, finished: Path) -> None:
     again = dataclasses.replace(request(photos, finished), resume=None, out=finished)
-    with pytest.raises(AstrError, match=f"^{finished}: holds a run already; go on with --resume {finished}"):
+    with pytest.raises(AstrError, match=f"^{finished}: already contains a run; resume it with --resume {finished}"):
         train(again, print)
-    with pytest.raises(AstrError, match="name a new run with --out RUN_DIR, or an old one"):
+    with pytest.raises(AstrError, match="a new run with --out RUN_DIR, or of an existing one"):
         train(dataclasses.replace(again, resume=finished), print)
 
 

@@ -182,7 +182,7 @@ def test_the_mix_trains_all_stages_on_them(root: Path) -> None:
     kind, scene = mixed_scene(PHOTOS, found, mix, torch.Generator().manual_seed(0), CPU)
     assert kind == "megadepth" and kind in SUBPIXEL
     assert scene.image0.shape == (2, 1, 64, 64) and len(supervise(scene).batch) > 20
-    with pytest.raises(AstrError, match="one of them positive"):
+    with pytest.raises(AstrError, match="one of them must be positive"):
         mixed_scene(PHOTOS, None, mix, torch.Generator().manual_seed(0), CPU)
     assert contact_sheet("megadepth", PHOTOS, found).std() > 20
 
@@ -213,5 +213,5 @@ def test_a_run_that_began_without_it_keeps_its_mix(tmp_path: Path) -> None:
     save_run(tmp_path, start_run(config, CPU), config)
     request = TrainRequest(tmp_path, None, None, tmp_path, None, (), None, 10, "cpu")
     assert check_request(request) == (tmp_path, config)
-    with pytest.raises(AstrError, match="has no share for it; go on without, or use --init"):
+    with pytest.raises(AstrError, match="resume without --megadepth, or use --init"):
         check_request(dataclasses.replace(request, megadepth=tmp_path))

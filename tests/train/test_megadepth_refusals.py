@@ -35,16 +35,16 @@ def test_the_command_takes_a_folder(root: Path, tmp_path: Path, capsys: pytest.C
     for target in targets:
         assert run(["train", "--photos", photos, "--megadepth", str(root), *target]) == 2
         error = capsys.readouterr().err
-        assert "dense0/depths/1.h5; put it there" in error and "Traceback" not in error
+        assert "dense0/depths/1.h5 is missing; put it there" in error and "Traceback" not in error
 
 
 def test_what_is_missing_is_named(root: Path, tmp_path: Path) -> None:
     for wrong in (tmp_path / "nowhere", root / "train"):
-        with pytest.raises(AstrError, match="no index file of MegaDepth there"):
+        with pytest.raises(AstrError, match="contains no index file of MegaDepth"):
             load_megadepth(wrong)
     photo, depth = root / "train" / photo_name(0), root / "train" / depth_name(2)
     depth.rename(depth.with_suffix(".gone"))
-    with pytest.raises(AstrError, match=r"0001_0\.1_0\.3\.npz: photo 4: no .*depths/2\.h5; put it there"):
+    with pytest.raises(AstrError, match=r"0001_0\.1_0\.3\.npz: photo 4: .*depths/2\.h5 is missing; put it there"):
         load_megadepth(root)
     depth.with_suffix(".gone").rename(depth)
     photo.unlink()
@@ -56,7 +56,7 @@ def test_a_depth_map_that_is_none_is_named(root: Path) -> None:
     found = load_megadepth(root)
     path = root / "train" / depth_name(0)
     write_depth(path, np.ones((HEIGHT, WIDTH // 2)))
-    with pytest.raises(AstrError, match=r"0\.h5: 100x150, but .*0\.png is 200x150: not of one view"):
+    with pytest.raises(AstrError, match=r"0\.h5: 100x150, but .*0\.png is 200x150: not the same view"):
         _read_frame(files_of(found, 0))
     write_depth(path, np.ones(7))
     with pytest.raises(AstrError, match=r"0\.h5: not a depth map, .*its shape is \(7,\)"):
@@ -90,10 +90,10 @@ MIRRORED = np.diag((2.0, 1, 1, 1))
         ({**index_content(), "pair_infos": of_objects([(1, 0.4)])}, "pair 1: expected the numbers of two photos"),
         ({**index_content(), "pair_infos": of_objects([((1, 2, 4), 0.4)])}, "pair 1: expected the numbers of two"),
         ({**index_content(), "pair_infos": of_objects([((1, 2),)])}, "pair 1: expected .* and their overlap"),
-        ({**index_content(), "pair_infos": of_objects([((1, 9), 0.4)])}, "a pair has photo 9, but image_paths has no"),
-        ({**index_content(), "pair_infos": of_objects([((-1, 2), 0.4)])}, "a pair has photo -1, but image_paths"),
-        (without_entry("image_paths"), "a pair has photo 2, but image_paths has no such entry"),
-        (without_entry("depth_paths"), "a pair has photo 2, but depth_paths has no such entry"),
+        ({**index_content(), "pair_infos": of_objects([((1, 9), 0.4)])}, "a pair refers to photo 9, but image_paths"),
+        ({**index_content(), "pair_infos": of_objects([((-1, 2), 0.4)])}, "a pair refers to photo -1, but image_paths"),
+        (without_entry("image_paths"), "a pair refers to photo 2, but image_paths has no such entry"),
+        (without_entry("depth_paths"), "a pair refers to photo 2, but depth_paths has no such entry"),
         (without_entry("intrinsics"), r"photo 2: expected intrinsics \(3, 3\) and a pose"),
         (without_entry("poses"), r"photo 2: expected intrinsics \(3, 3\) and a pose"),
         (without_entry("poses", MIRRORED), "photo 2: R is not a rotation"),

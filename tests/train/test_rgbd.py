@@ -160,11 +160,11 @@ def test_a_seed_decides_everything(made: RgbdSet) -> None:
 
 
 def test_what_is_missing_or_broken_is_named(tmp_path: Path) -> None:
-    with pytest.raises(AstrError, match=r"no \*/frames\.json"):
+    with pytest.raises(AstrError, match=r"contains no \*/frames\.json"):
         load_rgbd(tmp_path)
     write_sequence(tmp_path / "plane", [0, 1])
     (tmp_path / "plane" / "depth" / "0001.png").write_bytes(b"nothing")
-    with pytest.raises(AstrError, match="plane, frame 1: its image or its depth is damaged"):
+    with pytest.raises(AstrError, match="plane, frame 1: its image or depth is damaged"):
         load_rgbd(tmp_path).batch(1, 48, torch.Generator().manual_seed(0))
     (tmp_path / "plane" / "depth" / "0001.png").unlink()
     with pytest.raises(AstrError, match=r"0001\.png: cannot be read"):

@@ -55,7 +55,7 @@ def test_kinds_come_as_often_as_their_shares_say() -> None:
 
 @pytest.mark.parametrize("shares", [NONE, SceneShares(planes=-0.1), dataclasses.replace(NONE, rgbd=1.0)])
 def test_impossible_shares_are_refused(photos: PhotoSet, shares: SceneShares) -> None:
-    with pytest.raises(AstrError, match="one of them positive"):
+    with pytest.raises(AstrError, match="one of them must be positive"):
         mixed_scene(photos, None, SceneMix(2, 96, shares), torch.Generator().manual_seed(0), CPU)
 
 

@@ -198,7 +198,7 @@ def test_a_config_of_two_kinds_of_scenes_keeps_them():
 
 def test_a_damaged_or_missing_checkpoint_is_refused(photos, tmp_path):
     device = torch.device("cpu")
-    with pytest.raises(AstrError, match=r"no checkpoint\.safetensors"):
+    with pytest.raises(AstrError, match=r"contains no checkpoint\.safetensors"):
         resume_run(tmp_path, device)
     save_run(tmp_path, start_run(SMALL, device), SMALL)
     path = tmp_path / "checkpoint.safetensors"
@@ -221,7 +221,7 @@ def test_photos_never_change_sides():
 
 def test_usage_errors(tmp_path):
     request = TrainRequest(tmp_path, None, None, None, None, (), None, 10, "cpu")
-    with pytest.raises(AstrError, match="--out RUN_DIR, or an old one"):
+    with pytest.raises(AstrError, match="--out RUN_DIR, or of an existing one"):
         train(request, print)
     with pytest.raises(AstrError, match="multiple of 32"):
         train(dataclasses.replace(request, out=tmp_path / "r", changes=(("side", 100),)), print)

@@ -1,1 +1,1 @@
-"""From files on disk to benchmarks: one reader a layout."""
+"""Readers that make benchmarks from files on disk, one per layout."""

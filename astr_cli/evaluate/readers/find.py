@@ -1,4 +1,4 @@
-"""Every benchmark in a folder, whatever its layout."""
+"""Finds every benchmark in a folder, in any layout."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -11,15 +11,15 @@ from astr_cli.evaluate.readers.hpatches import is_sequence, read_sequence, read_
 from astr_cli.evaluate.readers.megadepth import read_megadepth
 from astr_cli.evaluate.readers.scannet import read_scannet
 
-# Each gives the benchmark that a folder is, or None. The first that knows a folder has it, with all that is below.
+# Each returns the benchmark of a folder, or None. The first that recognises a folder takes it with its subfolders.
 Reader = Callable[[Path, str], Benchmark[Any] | None]
 READERS: tuple[Reader, ...] = (read_gt_json, read_sequence, read_scannet, read_megadepth)
 
 
 def find_benchmarks(top: Path) -> list[Benchmark[Any]]:
-    """The benchmarks at and below a folder, by name: their path below it, or its own name.
+    """The benchmarks in a folder and below, with names: their path below it, or its own name.
 
-    Photos without truth are passed over. Raises EvaluateError: no folder, nothing in it, or a benchmark that cannot be
+    Photos without ground truth are ignored. Raises EvaluateError: no folder, no benchmark in it, or one that cannot be
     read.
     """
     if not top.is_dir():
@@ -27,7 +27,7 @@ def find_benchmarks(top: Path) -> list[Benchmark[Any]]:
     found = sorted(_walk(top, top, set()), key=lambda benchmark: benchmark.name)
     if not found:
         raise EvaluateError(
-            f"{top}: holds no truth to evaluate against; known are gt.json, HPatches sequences (H_1_2), and the index "
+            f"{top}: contains no ground truth; astr reads gt.json, HPatches sequences (H_1_2), and the index "
             "files of MegaDepth and ScanNet (.npz)"
         )
     return found

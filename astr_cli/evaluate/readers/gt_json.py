@@ -1,9 +1,9 @@
-"""Folders with gt.json and images/. Its "type" says which truth it holds; the centre of the top-left pixel is (0, 0).
+"""Folders with gt.json and images/. "type" is the type of ground truth; the centre of the top-left pixel is (0, 0).
 
 pose: `"images": {name: {"K", "R", "t", "size"}}` with x = K (R X + t), world to camera, and size as (width, height);
-the pairs stand in pairs.txt.
+the pairs are in pairs.txt.
 homography: `"pairs": [{"im0", "im1", "H"}]` with x1 ~ H x0.
-disparity: `"pairs": [{"name", "im0", "im1"}]`, rectified: (x, y) of im0 is (x - d, y) of im1; disparity.npz holds d
+disparity: `"pairs": [{"name", "im0", "im1"}]`, rectified: (x, y) of im0 is (x - d, y) of im1; disparity.npz contains d
 under `name` (not finite where unknown) and a mask under `name_nonoccluded`.
 """
 
@@ -115,7 +115,7 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 def _part(path: Path, kind: str, key: str, form: type) -> Any:
-    """The content of `key`, of a gt.json of that kind."""
+    """The content of `key` in a gt.json of this type."""
     content = _load(path)
     if content.get("type") != kind or not isinstance(content.get(key), form):
         raise EvaluateError(f'{path}: "type" is {content.get("type")!r}; expected {kind!r}, with "{key}"')

@@ -17,12 +17,12 @@ SUFFIXES = (".ppm", ".png", ".jpg", ".jpeg", ".webp")
 
 
 def is_sequence(folder: Path) -> bool:
-    """Whether a folder is a sequence."""
+    """Whether a folder is a sequence of HPatches."""
     return (folder / "H_1_2").is_file()
 
 
 def read_sequence(folder: Path, name: str) -> HomographyFolder | None:
-    """The benchmark of one sequence; None for a folder that is none. Raises EvaluateError with the file."""
+    """The benchmark of one sequence; None for any other folder. Raises EvaluateError with the file."""
     return read_sequences(folder, [folder], name) if is_sequence(folder) else None
 
 

@@ -1,7 +1,7 @@
-"""Index files of MegaDepth in LoFTR's layout, such as the five of MegaDepth-1500, all of a folder as one benchmark.
+"""Index files of MegaDepth in LoFTR's layout, such as the five of MegaDepth-1500. Those of a folder are one benchmark.
 
-Each .npz holds `image_paths` (POSIX, from the image root), `intrinsics` (3, 3) and `poses` (4, 4), world to camera, by
-the number of the photo (None where there is none), and `pair_infos`: ((i, j), overlap, ...). `depth_paths` are there
+Each .npz contains `image_paths` (POSIX, from the image root), `intrinsics` (3, 3) and `poses` (4, 4), world to camera,
+by the number of the photo (None where there is none), and `pair_infos`: ((i, j), overlap, ...). `depth_paths` are
 for training only. The cameras are COLMAP's: the centre of the top-left pixel is at (0.5, 0.5).
 """
 
@@ -20,7 +20,7 @@ KEYS = ("image_paths", "intrinsics", "poses", "pair_infos")
 
 
 class MegaDepthCamera(NamedTuple):
-    """A photo of an index file, and that file."""
+    """The camera of a photo, and the index file that it comes from."""
 
     source: Path
     intrinsics: Array  # (3, 3), the centre of the top-left pixel at (0.5, 0.5)
@@ -28,9 +28,9 @@ class MegaDepthCamera(NamedTuple):
 
 
 def read_megadepth(folder: Path, name: str) -> PoseFolder | None:
-    """The pairs of all index files of a folder; None where it has none. Raises EvaluateError with the file."""
+    """The pairs of all index files of a folder; None if it has none. Raises EvaluateError with the file."""
     cameras: dict[str, MegaDepthCamera] = {}
-    names: dict[frozenset[str], tuple[str, str]] = {}  # scenes are cut into files by overlap: a pair may come twice
+    names: dict[frozenset[str], tuple[str, str]] = {}  # a scene has several files by overlap, so a pair may occur twice
     for path in sorted(folder.glob("*.npz")):
         content = read_npz(path) if has_arrays(path, *KEYS) else {}
         if all(key in content for key in KEYS):
@@ -52,7 +52,7 @@ def read_megadepth(folder: Path, name: str) -> PoseFolder | None:
 
 
 def _pairs(content: dict[str, Any], path: Path, cameras: dict[str, MegaDepthCamera]) -> list[tuple[str, str]]:
-    """The pairs of a file; the cameras of their photos go into `cameras`."""
+    """The pairs of a file; adds the cameras of their photos to `cameras`."""
     found = []
     for row, info in enumerate(content["pair_infos"]):
         try:
@@ -65,7 +65,7 @@ def _pairs(content: dict[str, Any], path: Path, cameras: dict[str, MegaDepthCame
 
 
 def _camera(content: dict[str, Any], index: int, path: Path, cameras: dict[str, MegaDepthCamera]) -> str:
-    """Puts the camera of photo `index` into `cameras` and returns its name."""
+    """Adds the camera of photo `index` to `cameras` and returns its name."""
     name = content["image_paths"][index]
     if index < 0 or not isinstance(name, str):
         raise ValueError
@@ -73,5 +73,5 @@ def _camera(content: dict[str, Any], index: int, path: Path, cameras: dict[str, 
     pose = np.asarray(content["poses"][index], np.float64).reshape(4, 4)
     known = cameras.setdefault(name, MegaDepthCamera(path, intrinsics, pose))
     if not (np.allclose(known.intrinsics, intrinsics) and np.allclose(known.pose, pose)):
-        raise EvaluateError(f"{path}: {name} has another camera in {known.source}; keep such files in two folders")
+        raise EvaluateError(f"{path}: {name} has another camera in {known.source}; use separate folders")
     return name

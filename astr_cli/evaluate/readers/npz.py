@@ -1,9 +1,9 @@
-"""numpy's archives, object arrays included, read without running anything that a file asks for.
+"""Reads numpy's archives, including object arrays, without running any code from the file.
 
 LoFTR's MegaDepth index files are pickles: a pickled dict under the name .npz, or an archive of arrays of objects. A
 pickle is a program, and numpy's `allow_pickle` runs it. Here the few names that such a file needs (arrays, their
-types, scalars) lead to stand-ins of this module, which check every field and build plain arrays from bytes; any other
-name is refused. Neither numpy's own reconstruction nor anything else that a file names is ever called.
+types, scalars) are replaced by stand-ins of this module, which check every field and build plain arrays from bytes.
+Any other name is refused. No function that a file names is ever called, not even numpy's own.
 """
 
 import pickle
@@ -29,10 +29,10 @@ PLAIN = re.compile(r"[biufUSO]\d+")  # bool, integers, floats, text, bytes, obje
 
 
 def read_npz(path: Path) -> dict[str, Any]:
-    """The content by name: arrays, and from a pickled dict also lists, numbers and text.
+    """The content by name: arrays; a pickled dict may also contain lists, numbers and text.
 
-    Empty for an archive without arrays and for a pickle that is no dict. Raises EvaluateError: missing, damaged, or a
-    pickle that names anything but numpy's arrays.
+    Empty for an archive without arrays and for a pickle that is not a dict. Raises EvaluateError: the file is missing
+    or damaged, or a pickle names anything but numpy's arrays.
     """
     try:
         with path.open("rb") as file:
@@ -51,7 +51,7 @@ def read_npz(path: Path) -> dict[str, Any]:
 
 
 def has_arrays(path: Path, *names: str) -> bool:
-    """Whether an .npz may hold arrays of these names: seen from an archive's list, and not at all in a pickle."""
+    """Whether an .npz may contain arrays of these names: known for an archive; assumed for a pickle."""
     try:
         with path.open("rb") as file:
             head = file.read(2)
@@ -69,7 +69,7 @@ def _member(archive: zipfile.ZipFile, member: str, path: Path) -> npt.NDArray[An
         if header is not None and header(file)[2] == np.dtype(object):
             value = _unpickle(file, path)
             if not isinstance(value, np.ndarray):
-                raise ValueError(f"{member} holds no array")
+                raise ValueError(f"{member} contains no array")
             return value
     with archive.open(member) as file:
         return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
@@ -87,7 +87,7 @@ class _Unpickler(pickle.Unpickler):
         self._path = path
 
     def find_class(self, module: str, name: str) -> Any:
-        """The stand-in for a name in a pickle. Raises EvaluateError for a name that an index file has no use for."""
+        """The stand-in for a name in a pickle. Raises EvaluateError for a name that an index file does not need."""
         known: dict[str, Any] = {
             "numpy.ndarray": None,
             "numpy.dtype": self._dtype,
@@ -101,8 +101,8 @@ class _Unpickler(pickle.Unpickler):
         key = f"{re.sub(r'^numpy[.]_?core[.]', '', module)}.{name}"
         if key not in known:
             raise EvaluateError(
-                f"{self._path}: wants to run {module}.{name}, which no list of photos needs; it was not run: get the "
-                "file from its authors again"
+                f"{self._path}: wants to run {module}.{name}, which no list of photos needs; astr did not run it; get "
+                "the file from its authors again"
             )
         return known[key]
 
@@ -124,14 +124,14 @@ class _Unpickler(pickle.Unpickler):
 
     @staticmethod
     def _encode(text: str, encoding: str) -> bytes:
-        """How protocol 2 writes bytes."""
+        """Bytes as protocol 2 writes them."""
         if encoding != "latin1":
             raise ValueError(f"bytes in {encoding}")
         return text.encode("latin1")
 
     @staticmethod
     def _no_bytes() -> bytes:
-        """How protocol 2 writes b""."""
+        """b"" as protocol 2 writes it."""
         return b""
 
 
@@ -151,7 +151,7 @@ class _Dtype:
 
 
 class _Array:
-    """An array until its content comes."""
+    """An array before its content is read."""
 
     value: npt.NDArray[Any]
 

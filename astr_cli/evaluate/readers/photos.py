@@ -1,17 +1,17 @@
-"""Where the photos of an index file lie: beside it, or in a folder near by."""
+"""Finds the photos of an index file, in its folder or in a folder near it."""
 
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from astr_cli.evaluate.benchmark import EvaluateError
 
-LEVELS = 3  # LoFTR keeps data/megadepth/index/NAME/*.npz beside data/megadepth/test/
+LEVELS = 3  # LoFTR has data/megadepth/index/NAME/*.npz next to data/megadepth/test/
 
 
 def photo_root(folder: Path, name: str, source: Path) -> Path:
     """The folder that `name` is relative to: `folder`, one of three above it, or a folder in one of these.
 
-    Raises EvaluateError, naming `source`, where there is none.
+    Raises EvaluateError that names `source` if no folder fits.
     """
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\\" in name:
@@ -30,5 +30,5 @@ def _near(folder: Path) -> Iterator[Path]:
         yield base
         try:
             yield from sorted(child for child in base.iterdir() if child.is_dir() and not child.name.startswith("."))
-        except OSError:  # a folder above that may not be listed holds nothing for us
+        except OSError:  # a folder that cannot be listed is ignored
             continue

@@ -1,7 +1,7 @@
 """The index files of ScanNet-1500 in LoFTR's layout: test.npz and intrinsics.npz.
 
-`name` (n, 4) in test.npz holds scene, sub-scene and the numbers of two frames; intrinsics.npz the (3, 3) matrix of each
-scene by its name, for frames of 640 x 480. Frame F of scene S is S/color/F.jpg, and S/pose/F.txt its 4 x 4 pose,
+`name` (n, 4) in test.npz has scene, sub-scene and the numbers of two frames; intrinsics.npz has the (3, 3) matrix of
+each scene by its name, for frames of 640 x 480. Frame F of scene S is S/color/F.jpg, and S/pose/F.txt its 4 x 4 pose,
 camera to world.
 """
 
@@ -21,13 +21,13 @@ FRAME = (640, 480)  # the size that intrinsics.npz is for
 
 
 def read_scannet(folder: Path, name: str) -> PoseFolder | None:
-    """The pairs of test.npz; None where the two files are not there. Raises EvaluateError with the file."""
+    """The pairs of test.npz; None if the two files do not exist. Raises EvaluateError with the file."""
     index, cameras = folder / "test.npz", folder / CAMERAS
     if not (cameras.is_file() and has_arrays(index, "name")):
         return None
     rows = read_npz(index).get("name")
     if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.shape[1] != 4 or rows.dtype.kind not in "iu":
-        raise EvaluateError(f"{index}: expected `name` of 4 whole numbers a pair")
+        raise EvaluateError(f"{index}: expected `name` with 4 whole numbers per pair")
     names = [_names(*map(int, row)) for row in rows]
     pairs = number_pairs(names, index)
     images = photo_root(folder, pairs[0].name0, index)
@@ -52,7 +52,7 @@ def _names(scene: int, part: int, frame0: int, frame1: int) -> tuple[str, str]:
 
 
 def _world_to_camera(path: Path) -> Array:
-    """(4, 4) from a file that holds the inverse."""
+    """(4, 4) world to camera, from a file with its inverse."""
     try:
         values = np.array([float(word) for word in path.read_text(encoding="utf-8").split()]).reshape(4, 4)
         if not np.isfinite(values).all():

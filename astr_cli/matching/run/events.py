@@ -23,7 +23,7 @@ class Started:
     pairs: int
     """Pairs that matches.h5 will hold if no pair fails."""
     reused: int
-    """Those of them that an earlier run matched already."""
+    """The pairs of these that an earlier run matched already."""
     known_focals: int
     """Images whose focal length is known."""
     disk_bytes: int

@@ -41,7 +41,7 @@ class Images(NamedTuple):
 def check_database(path: Path, alive: Callable[[], None]) -> FileReport:
     """Checks one database; nothing is changed. Raises UnreadableError."""
     found = Findings()
-    # SQLite asks now and then, so a long integrity check is not taken for a hang.
+    # SQLite calls `alive` regularly, so a long integrity check does not count as a hang.
     with closing(_open(path, found)) as connection:
         connection.set_progress_handler(alive, 1_000_000)
         try:

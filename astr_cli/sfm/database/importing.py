@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import tempfile
 from collections.abc import Callable
 from contextlib import closing
@@ -14,6 +15,7 @@ from astr_cli.errors import AstrError
 from astr_cli.matching.resources.signals import StopFlag
 from astr_cli.options.database import CameraOptions, ImportOptions, TrackOptions
 from astr_cli.options.option import declared
+from astr_cli.refine.rules import Summary
 from astr_cli.sfm.database.atomic import Target, backup_name, check_target, examine, is_resumed, new_database
 from astr_cli.sfm.database.cameras import Held, check_camera_options, check_known, held_by, image_ids, import_images
 from astr_cli.sfm.database.contents import NOTHING, Existing, pair_id, read_existing
@@ -25,7 +27,14 @@ from astr_cli.sfm.database.difference import (
     other_folder,
     unchanged,
 )
-from astr_cli.sfm.database.inputs import check_photos, content_hash, find_matches, find_root, folder_hash
+from astr_cli.sfm.database.inputs import (
+    check_photos,
+    content_hash,
+    find_matched_masks,
+    find_matches,
+    find_root,
+    folder_hash,
+)
 from astr_cli.sfm.database.keypoints import clear_geometries, write_notes, write_points
 from astr_cli.sfm.database.known_poses import KnownPoses, cameras_of, write_model
 from astr_cli.sfm.database.locked import copy_database
@@ -33,6 +42,7 @@ from astr_cli.sfm.database.verification import Verified, count_verified, verify
 from astr_cli.sfm.tracks.build import Tracks, build_tracks
 from astr_cli.sfm.tracks.match_rows import StoredRows
 from astr_cli.sfm.tracks.pair_matches import PairLists, pair_matches
+from astr_cli.sfm.tracks.refinement import KeptSteps, PhotoPixels, Refinement, TrackRefiner, worth_refining
 from astr_cli.sfm.tracks.statistics import TrackStatistics, statistics_of
 from astr_cli.sfm.tracks.thinning import thin_tracks
 from astr_cli.store.matches_file import MatchesFile
@@ -75,6 +85,8 @@ class ImportSummary:
     """The backup of the old database."""
     posed: Path | None
     """A model with the known poses and the numbers of the database, to triangulate from."""
+    refinement: Summary | None
+    """What refinement did; None: off, or done by an earlier import."""
 
     @property
     def two_view_share(self) -> float:
@@ -151,10 +163,12 @@ def _summary(
         changed=outcome.changed,
         backup=outcome.backup,
         posed=outcome.posed,
+        refinement=outcome.refinement,
     )
 
 
 SHARING = "2"  # of the rules by which photos share a camera; 1 gave photos of unnamed cameras one each
+ABSENT = {"refine": "off"}  # what it means that an older database lacks a note
 SHOWN = 5  # images that a warning names
 
 
@@ -168,6 +182,7 @@ class ImportOutcome(NamedTuple):
     changed: bool = False
     backup: Path | None = None
     posed: Path | None = None
+    refinement: Summary | None = None
 
 
 class ImportSteps:
@@ -197,8 +212,14 @@ class ImportSteps:
             "format": "1",
             "matches": content_hash(matches),
             **{each.field: repr(getattr(options.tracks, each.field)) for each in declared(TrackOptions)},
+            "refine": self._refine_text(),
         }
         self.verification = f"poses {folder_hash(options.poses)}" if options.poses else "ransac"
+
+    def _refine_text(self) -> str:
+        wanted = self.options.refinement
+        refine = wanted.refine or ("tracks" if worth_refining(self.rows.images) else "off")
+        return refine if refine == "off" else f"{refine} {wanted.refine_rule}"
 
     @property
     def _sharing(self) -> str:
@@ -223,7 +244,7 @@ class ImportSteps:
         names = {matched.name for matched in self.rows.images}
         whole = (
             statistics is not None
-            and all(notes.get(name) == value for name, value in self.identity.items())
+            and all(notes.get(name, ABSENT.get(name)) == value for name, value in self.identity.items())
             and names <= existing.images.keys()
             and sum(points.ours for points in existing.points.values()) == statistics.keypoints
             and existing.matches - existing.foreign == statistics.matches
@@ -278,6 +299,9 @@ class ImportSteps:
             raise AstrError(
                 f"{self.matches}: no track spans {options.tracks.min_track} images; use a smaller --min-track"
             )
+        kept = None if options.dry_run or self.identity["refine"] == "off" else self._kept_steps()
+        refined = None if kept is None else self._refine(tracks, kept)
+        tracks = tracks if refined is None else refined.tracks
         lists = pair_matches(tracks, self.rows)
         change = difference(self.mode, existing, self.rows.images, len(tracks.image), self.rows.pairs, lists.counts())
         losing = _losing_warnings(self.matches, change)
@@ -293,7 +317,32 @@ class ImportSteps:
                 warnings += self._fill(part, tracks, lists, outcome.statistics, key)
             self.stop.check()
             model = self._verify(part, self._pairs(part)) if options.verify else self._model(part)
-        return outcome._replace(warnings=tuple(warnings), changed=True, backup=backup, posed=self._write_poses(model))
+        if kept is not None:
+            kept.remove()
+        return outcome._replace(
+            warnings=tuple(warnings),
+            changed=True,
+            backup=backup,
+            posed=self._write_poses(model),
+            refinement=None if refined is None else refined.summary,
+        )
+
+    def _kept_steps(self) -> KeptSteps:
+        database = self.options.database
+        return KeptSteps(database.with_name(f"{database.name}.refinement"), repr(sorted(self.identity.items())))
+
+    def _refine(self, tracks: Tracks, kept: KeptSteps) -> Refinement:
+        masks, warning = find_matched_masks(self.matches, self.rows.attributes)
+        if warning is not None:
+            self.tell(warning)
+        pixels = PhotoPixels(self.root, self.rows.images, masks)
+        refiner = TrackRefiner(self.rows.images, pixels, self.options.refinement.refine_rule, os.cpu_count() or 1)
+        return refiner.refine(tracks, kept, self._step)
+
+    def _step(self, line: str) -> None:
+        """Looks at the flag, and tells a line."""
+        self.stop.check()
+        self.tell(line)
 
     def _fill(self, part: Path, tracks: Tracks, lists: PairLists, statistics: TrackStatistics, key: str) -> list[str]:
         """Writes images, keypoints, matches and notes on them; returns warnings."""

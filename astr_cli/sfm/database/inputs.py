@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from astr_cli.errors import AstrError
@@ -61,3 +61,12 @@ def folder_hash(folder: Path) -> str:
     """SHA-256 of the names and contents of all files of a folder, sorted by name."""
     files = sorted(path for path in folder.iterdir() if path.is_file())
     return hashlib.sha256("\n".join(f"{path.name} {content_hash(path)}" for path in files).encode()).hexdigest()
+
+
+def find_matched_masks(matches: Path, attributes: Mapping[str, str]) -> tuple[Path | None, str | None]:
+    """The folder of masks that the photos were matched with, and a warning if it is missing now."""
+    stored = attributes.get("masks", "none")
+    if stored == "none":
+        return None, None
+    found = next((folder for folder in (matches.parent / stored, Path(stored)) if folder.is_dir()), None)
+    return found, None if found else f"{stored}: the folder of the masks is missing; refinement uses whole photos"

@@ -15,7 +15,7 @@ FEWEST = 3  # photos with a place; fewer leave a turn open
 MAX_ERROR = 10.0  # metres; a phone's GPS is good to 5 or so
 NARROW = 0.05  # places less wide than this, by their length, lie on a line
 SIDEWAYS = 2.0  # the same for places less wide than this many of their own errors
-ACROSS = 0.3  # views with a part this long across the line tell the turn about it
+ACROSS = 0.3  # views with a part this long across the line fix the rotation about it
 MAX_ANGLE = 15.0  # degrees between views by the gimbal and by the model, in the median
 CARTESIAN = "CARTESIAN"
 

@@ -55,7 +55,7 @@ class ModelSummary:
     georeference: Georeference | None
     """The model's position on the earth, in metres; None: its scale and position are arbitrary."""
     cameras: tuple[CameraFigures, ...]
-    """Those of the registered images."""
+    """The cameras of the registered images."""
     unregistered: tuple[Unregistered, ...] = ()
     """The reasons for the missing images."""
 

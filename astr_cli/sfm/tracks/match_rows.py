@@ -98,6 +98,7 @@ class StoredRows:
         self._waiting: dict[int, PairMatches] = {}
         self._room = WAITING
         self._path, self._stamp, self._reads = file.path, _stamp(file.path), 0
+        self.attributes = file.attributes
         self._file: MatchesFile | None = None
         if not self._stored:
             raise StoreError(f"{file.path}: contains no pairs; match some with astr match")

@@ -85,7 +85,7 @@ def _candidates(stars: Observations, radius: float) -> tuple[NDArray[np.int32], 
 
 
 def _meetings(stars: Observations, radius: float) -> Iterator[Meetings]:
-    """Those of one image after another."""
+    """The meetings of one image after another."""
     groups = np.int64(stars.group[-1]) + 1
     order, borders = sort_by_image(stars.image, int(stars.image.max()) + 1)
     for begin, end in pairwise(borders):

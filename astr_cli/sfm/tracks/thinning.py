@@ -36,7 +36,7 @@ def thin_tracks(tracks: Tracks, images: tuple[MatchedImage, ...], most: int | No
                 kept[rows[order[most:]]] = False
                 rows = rows[order[:most]]
             taken[tracks.track[rows]] = True
-    return _only(tracks, kept, shortest)
+    return only_keypoints(tracks, kept, shortest)
 
 
 def spread(
@@ -60,7 +60,7 @@ def spread(
     return np.lexsort((*keys, turn))
 
 
-def _only(tracks: Tracks, kept: NDArray[np.bool_], shortest: int) -> Tracks:
+def only_keypoints(tracks: Tracks, kept: NDArray[np.bool_], shortest: int = 2) -> Tracks:
     """The tracks with only these keypoints, renumbered, unless that makes them shorter than `shortest`."""
     lengths = np.bincount(tracks.track[kept], minlength=len(tracks.lengths))
     stays = lengths >= shortest

@@ -1,0 +1,103 @@
+"""One photo's observations, from the pyramid level that their start asks for to the finest that shows both ends."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from astr_cli.refine.affine import sane
+from astr_cli.refine.align import align
+from astr_cli.refine.observations import Floats, Index
+from astr_cli.refine.plain import Task
+from astr_cli.refine.pyramid import LEVELS, Pyramid, from_level, to_level
+from astr_cli.refine.settings import Settings, Status
+from astr_cli.refine.templates import Templates, middles
+
+
+class Levels(NamedTuple):
+    """At which pyramid levels each observation is aligned: finest ones, and how many on top of them."""
+
+    template: Index  # (K,) finest level of the reference's photo
+    image: Index  # (K,) finest level of the observation's photo
+    steps: Index  # (K,) levels used, 1 or more: the coarsest is steps - 1 above the finest, on both sides
+
+
+class Search(NamedTuple):
+    """K observations in one photo."""
+
+    base: Floats  # (K, 2) their references, in pixels of the references' photos
+    start: Floats  # (K, 2) where they are, about
+    maps: Floats  # (K, 2, 2) pixels of the reference's photo to pixels of this one
+    pixel: Floats  # (K,) photo pixels per matched pixel
+    levels: Levels
+
+
+class Solution(NamedTuple):
+    """Where K observations are; those that are not REFINED keep the position and have no sigma."""
+
+    xy: Floats  # (K, 2)
+    sigma: NDArray[np.float32]  # (K,) photo pixels
+    correlation: NDArray[np.float32]  # (K,)
+    status: NDArray[np.uint8]  # (K,)
+
+
+def choose_levels(maps: Floats, pixel: Floats, settings: Settings) -> Levels:
+    """Levels by the size that maps (K, 2, 2) give a pixel, so that neither side is sampled too thinly.
+
+    The start is off by less than half a matched pixel as a rule: at the coarsest level that is one pixel or so.
+    """
+    size = 0.5 * np.log2(np.maximum(np.linalg.det(maps), 1e-6))
+    image = np.clip(np.floor(size + 0.5), 0, LEVELS - 1).astype(np.int64)
+    template = np.clip(np.floor(0.5 - size), 0, LEVELS - 1).astype(np.int64)
+    more = np.ceil(np.log2(pixel / np.exp2(image) / settings.coarse_above) - 1e-9).astype(np.int64)
+    return Levels(template, image, 1 + np.clip(more, 0, LEVELS - 1 - np.maximum(image, template)))
+
+
+def solve(
+    pyramid: Pyramid, templates: Templates, rows: Index, search: Search, settings: Settings, threads: int = 1
+) -> Solution:
+    """Aligns each observation to its templates.
+
+    rows (K, L): the template of each at each of the levels of its reference's photo.
+    """
+    count = len(search.start)
+    xy, maps, status = search.start.copy(), search.maps.copy(), np.full(count, Status.OUTSIDE, np.uint8)
+    sigma, correlation = np.full(count, np.nan, np.float32), np.full(count, np.nan, np.float32)
+    for above in range(int(search.levels.steps.max(initial=1)) - 1, -1, -1):
+        level = search.levels.image + above
+        for number in np.unique(level[search.levels.steps > above]):
+            if number >= len(pyramid.levels):
+                continue
+            chosen = np.flatnonzero((level == number) & (search.levels.steps > above))
+            row = rows[chosen, search.levels.template[chosen] + above]
+            usable = templates.usable[row]
+            chosen, row = chosen[usable], row[usable]
+            ends = search.levels.template[chosen] + above
+            scale = np.exp2(ends - number)[:, None, None]
+            _, point = middles(search.base[chosen], ends)
+            task = Task(
+                pyramid.levels[number], templates.grey[row], point, to_level(xy[chosen], number), maps[chosen] * scale
+            )
+            found = align(task, settings, threads)
+            good = found.status == Status.REFINED
+            status[chosen] = found.status
+            xy[chosen[good]] = from_level(found.xy[good], number)
+            maps[chosen[good]] = found.maps[good] / scale[good]
+            sigma[chosen], correlation[chosen] = found.sigma * 2.0**number, found.correlation
+    return _judged(search, Solution(xy, sigma, correlation, status), maps, settings)
+
+
+def _judged(search: Search, found: Solution, maps: Floats, settings: Settings) -> Solution:
+    """With the gates of sigma, correlation and shift; what does not pass goes back to its start."""
+    status = found.status.copy()
+    refined = status == Status.REFINED
+    with np.errstate(invalid="ignore"):
+        sure = (found.sigma <= settings.max_sigma) & (found.correlation >= settings.min_correlation)
+    status[refined & ~sure] = Status.UNSURE
+    shift = np.linalg.norm(found.xy - search.start, axis=1)
+    status[refined & ((shift > settings.max_shift * search.pixel) | ~sane(maps))] = Status.MOVED
+    good = status == Status.REFINED
+    xy = np.where(good[:, None], found.xy, search.start)
+    return Solution(xy, np.where(good, found.sigma, np.nan).astype(np.float32), found.correlation, status)
