@@ -268,6 +268,7 @@ class ImportSteps:
         outcome = ImportOutcome(statistics, unchanged(self.mode, self.existing, len(missing)), Verified(0, 0))
         if self.options.dry_run:
             return outcome
+        self._kept_steps().remove()  # of a run that was killed just after the database took its name
         if not missing:
             return outcome._replace(posed=self._keep_poses())
         backup = backup_name(database) if self.options.backup and not self.options.replace_ours else None
