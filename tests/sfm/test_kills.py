@@ -78,7 +78,8 @@ def kill_reconstruct(workplace: Path, steps: Sequence[int]) -> int:
     for step in steps:
         out = workplace / f"killed-{step}"
         done = dying(step, source, reconstruction(workplace, out))
-        assert done.returncode == -signal.SIGKILL, done.stderr
+        # 0: it had fewer steps than the counted run, which also compiled modules.
+        assert done.returncode in (0, -signal.SIGKILL), done.stderr
         again = dying(0, source, reconstruction(workplace, out))
         if again.returncode != 0 or state(out) != state(whole):
             failed += 1
@@ -95,8 +96,8 @@ def kill_export(workplace: Path, steps: Sequence[tuple[int, str]]) -> int:
         if not whole.exists():
             assert dying(0, workplace / "matches.h5", [*command, str(whole)]).returncode == 0
         done = dying(step, workplace / "matches.h5", [*command, str(out)])
-        assert done.returncode == -signal.SIGKILL, done.stderr
-        code = run([*command, str(out)])
+        assert done.returncode in (0, -signal.SIGKILL), done.stderr
+        code = run([*command, str(out)]) if done.returncode else 0
         if code != 0 or files(out) != files(whole):
             failed += 1
             print(f"step {step} of {form}: exit {code}, {files(out)}")
