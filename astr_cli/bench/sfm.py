@@ -11,6 +11,7 @@ import numpy as np
 from astr_cli.bench.records import BenchError
 from astr_cli.evaluate.readers.gt_json import read_pose_folder
 from astr_cli.images.catalogue import catalogue
+from astr_cli.matching.resources.signals import StopFlag
 from astr_cli.matching.run.events import Listener
 from astr_cli.options.bench import SfmOptions
 from astr_cli.options.option import take
@@ -50,9 +51,14 @@ class SfmFigures:
 
 
 def bench_sfm(
-    options: SfmOptions, listener: Listener, tell: Callable[[str], None] = lambda line: None
+    options: SfmOptions,
+    listener: Listener,
+    tell: Callable[[str], None] = lambda line: None,
+    stop: StopFlag | None = None,
 ) -> Iterator[SfmFigures]:
-    """Per folder, astr's reconstruction, then SIFT's. Raises BenchError: no photos in a folder; AstrError of steps."""
+    """Per folder, astr's reconstruction, then SIFT's. Raises BenchError: no photos in a folder; AstrError of steps;
+    Interrupted when `stop` is set.
+    """
     names = [folder.resolve().name for folder in options.folders]
     if len(set(names)) < len(names):
         raise BenchError(f"two of the folders are called {max(names, key=names.count)}; rename one")
@@ -60,16 +66,22 @@ def bench_sfm(
         if not folder.is_dir():
             raise BenchError(f"{folder}: no such folder; check the path")
         photos = folder / "images" if (folder / "images").is_dir() else folder
-        yield from _scene(options, folder, photos, name, listener, tell)
+        yield from _scene(options, folder, photos, name, listener, tell, stop or StopFlag())
 
 
 def _scene(
-    options: SfmOptions, folder: Path, photos: Path, name: str, listener: Listener, tell: Callable[[str], None]
+    options: SfmOptions,
+    folder: Path,
+    photos: Path,
+    name: str,
+    listener: Listener,
+    tell: Callable[[str], None],
+    stop: StopFlag,
 ) -> Iterator[SfmFigures]:
     truth = _truth(folder)
     out = options.work / name / OURS
     tell(f"{name}: astr")
-    found = reconstruct(take(ReconstructOptions, options, photos=photos, out=out), listener, tell)
+    found = reconstruct(take(ReconstructOptions, options, photos=photos, out=out), listener, tell, stop=stop)
     yield _figures(name, OURS, found.pairs.method, found.model, truth)
     tell(f"{name}: SIFT")
     images = sorted({image for pair in found.pairs.pairs for image in pair})
@@ -77,10 +89,11 @@ def _scene(
     matched = [MatchedImage(image, infos[image].size, infos[image].size) for image in images]
     database = options.work / name / SIFT / f"{options.sift_side}-{found.pairs.method}-{options.cameras.mode}.db"
     database.parent.mkdir(parents=True, exist_ok=True)
+    stop.check()
     if not database.exists():
         sift_database(database, photos, matched, found.pairs.pairs, options.cameras, options.sift_side)
     try:
-        model = map_database(database, photos, database.parent, options.mapping, tell)
+        model = map_database(database, photos, database.parent, options.mapping, tell, stop)
     except MappingError:
         yield SfmFigures(name, SIFT, found.pairs.method, len(images), 0)
     else:

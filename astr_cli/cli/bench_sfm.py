@@ -36,8 +36,8 @@ def command(options: SfmOptions, output: JsonOption) -> int:
     from astr_cli.cli.sfm_output import progress_line, stoppable
 
     message = f"{options.work}: stopped; run the same command again to resume"
-    with stoppable(message), make_report(False, True) as report:
-        found = bench_sfm(options, report.event, progress_line(output.as_json))
+    with stoppable(message) as stop, make_report(False, True) as report:
+        found = bench_sfm(options, report.event, progress_line(output.as_json), stop)
         if output.as_json:
             for figures in found:
                 console.json_line({"event": "reconstruction", **asdict(figures)})

@@ -18,7 +18,7 @@ astr export matches.h5 --format hloc --out hloc/
 
 astr export matches.h5 --format openmvg --out openmvg/ --images photos/
 
-Exit codes: 0 = done; 2 = nothing was written; 4 = disk full.
+Exit codes: 0 = done; 2 = nothing was written; 4 = disk full; 130 = stopped (nothing was written).
 """
 
 
@@ -28,10 +28,12 @@ def command(options: ExportOptions, output: OutputOptions) -> int:
     from dataclasses import asdict
 
     from astr_cli.cli import console
+    from astr_cli.cli.sfm_output import stoppable
     from astr_cli.sfm.exports.export import export_matches
     from astr_cli.wording import counted
 
-    summary = export_matches(options)
+    with stoppable(f"{options.out}: stopped; nothing was written") as stop:
+        summary = export_matches(options, stop)
     if output.as_json:
         record = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(summary).items()}
         console.json_line({"event": "exported", **record})

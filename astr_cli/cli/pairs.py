@@ -37,7 +37,7 @@ def exhaustive(where: PhotosOption, output: PairListOptions) -> int:
 
     astr pairs exhaustive photos/ | astr match - --images photos/ --out matches.h5
 
-    Exit codes: 0 = done; 2 = nothing was written.
+    Exit codes: 0 = done; 2 = nothing was written; 130 = stopped (nothing was written).
     """
     from astr_cli.sfm.pairs.generators import exhaustive as generate
 
@@ -47,7 +47,7 @@ def exhaustive(where: PhotosOption, output: PairListOptions) -> int:
 def sequential(where: PhotosOption, options: SequentialOptions, output: PairListOptions) -> int:
     """Pair each photo with the ones that follow it by name. For photos taken one after another, such as video frames.
 
-    Numbers in names are sorted by value: img2 comes before img10.
+    Numbers in names are sorted by value: img2 comes before img10. Each folder is a sequence of its own.
 
     Examples:
 
@@ -55,7 +55,7 @@ def sequential(where: PhotosOption, options: SequentialOptions, output: PairList
 
     astr pairs retrieval frames/ --neighbours 3 | astr pairs sequential frames/ --union - --out pairs.txt
 
-    Exit codes: 0 = done; 2 = nothing was written.
+    Exit codes: 0 = done; 2 = nothing was written; 130 = stopped (nothing was written).
     """
     from astr_cli.sfm.pairs.generators import sequential as generate
 
@@ -71,7 +71,7 @@ def spatial(where: PhotosOption, options: SpatialOptions, output: PairListOption
 
     astr pairs spatial drone/ --out pairs.txt --neighbours 10 --distance 60
 
-    Exit codes: 0 = done; 2 = nothing was written.
+    Exit codes: 0 = done; 2 = nothing was written; 130 = stopped (nothing was written).
     """
     from astr_cli.sfm.pairs.generators import spatial as generate
 
@@ -92,7 +92,7 @@ def retrieval(
 
     astr pairs retrieval photos/ --out pairs.txt --neighbours 30 --degree 40
 
-    Exit codes: 0 = done; 2 = nothing was written.
+    Exit codes: 0 = done; 2 = nothing was written; 130 = stopped (nothing was written).
     """
     from astr_cli.cli.sfm_output import progress_line
 
@@ -112,7 +112,7 @@ def covisible(where: ModelOption, options: CovisibleOptions, output: PairListOpt
 
     astr pairs covisible sparse/0 --out pairs.txt
 
-    Exit codes: 0 = done; 2 = nothing was written.
+    Exit codes: 0 = done; 2 = nothing was written; 130 = stopped (nothing was written).
     """
     from astr_cli.cli.pairs_output import check_request, finish
     from astr_cli.sfm.pairs.generators import covisible as generate
@@ -125,10 +125,14 @@ def covisible(where: ModelOption, options: CovisibleOptions, output: PairListOpt
 def _propose(output: PairListOptions, photos: Path, propose: Callable[[list[str]], Proposal]) -> int:
     """Finds the photos, chooses the pairs with the method, and writes them."""
     from astr_cli.cli.pairs_output import check_request, find_photos, finish
+    from astr_cli.cli.sfm_output import stoppable
 
     check_request(output)
-    names = find_photos(photos)
-    return finish(output, photos, names, propose(names))
+    with stoppable("stopped; nothing was written") as stop:
+        names = find_photos(photos)
+        proposal = propose(names)
+        stop.check()
+    return finish(output, photos, names, proposal)
 
 
 for _command in (exhaustive, sequential, spatial, retrieval, covisible):

@@ -80,10 +80,8 @@ def graph_warnings(graph: Connectivity) -> Iterator[str]:
     """The reasons why the photos cannot become one model."""
     if graph.alone:
         yield f"photos in no pair: {listed(graph.alone, LISTED)}"
-    groups = [part for part in graph.components if len(part) > 1]
-    if len(groups) > 1:
-        sizes = ", ".join(str(len(part)) for part in groups[:LISTED]) + (", ..." if len(groups) > LISTED else "")
-        yield f"no pair connects the {len(groups)} groups of {sizes} photos, so each becomes a separate model"
+    if graph.apart is not None:
+        yield graph.apart
 
 
 def graph_record(graph: Connectivity) -> dict[str, object]:

@@ -34,9 +34,10 @@ def command(options: ReconstructOptions, output: OutputOptions) -> int:
     from astr_cli.sfm.reconstruct import reconstruct
 
     with (
-        stoppable(f"{options.out}: stopped; run the same command again to resume"),
+        stoppable(f"{options.out}: stopped; run the same command again to resume") as stop,
         make_report(output.as_json, output.quiet) as report,
     ):
-        summary = reconstruct(options, report.event, progress_line(output.as_json or output.quiet), report.stop)
+        tell = progress_line(output.as_json or output.quiet)
+        summary = reconstruct(options, report.event, tell, report.stop, stop)
     print_reconstruction(summary, report, output.as_json, output.quiet)
     return 3 if summary.matching.failed or summary.skipped else 0

@@ -101,8 +101,10 @@ def place_text(place: Georeference) -> str:
 
 def model_warnings(model: ModelSummary) -> Iterator[str]:
     """Photos without a pose, separate models, and an uncertain position on the earth."""
-    if model.missing:
-        yield f"not registered: {listed(model.missing, LISTED)}"
+    for photo in model.unregistered[:LISTED]:
+        yield f"not registered: {photo.name}: {photo.reason}"
+    if len(model.unregistered) > LISTED:
+        yield f"not registered: {len(model.unregistered) - LISTED} more; summary.json gives the reasons"
     yield from camera_warnings(model.cameras)
     if model.models > 1:
         yield f"{model.models} models, which share too few points to be joined; {model.folder} is the largest"

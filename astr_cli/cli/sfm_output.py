@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from astr_cli.cli import console
 from astr_cli.errors import Interrupted
+from astr_cli.matching.resources.signals import StopFlag, stop_on_signals
 from astr_cli.sfm.reconstruct import database_record, plain
 from astr_cli.wording import counted
 
@@ -23,15 +23,19 @@ LISTED = 10  # images that are listed by name
 
 
 @contextmanager
-def stoppable(message: str) -> Iterator[None]:
-    """Makes SIGTERM and Ctrl-C in a long step end with one line and exit code 130, after the cleanup."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+def stoppable(message: str) -> Iterator[StopFlag]:
+    """A flag that SIGTERM and Ctrl-C set: the step at hand is finished or cancelled, everything is tidied up, and the
+    command ends with `message` and exit code 130. A second signal ends it immediately.
+    """
+
+    def notify(name: str) -> None:
+        print(f"astr: {name}: stopping after this step; once more ends it immediately", file=sys.stderr, flush=True)
+
     try:
-        yield
+        with stop_on_signals(notify, message) as stop:
+            yield stop
     except KeyboardInterrupt:
         raise Interrupted(message) from None
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def progress_line(silent: bool) -> Callable[[str], None]:

@@ -117,6 +117,13 @@ class ImportOptions(Options):
         panel=DATABASE,
         default_text="create; append if DB has all of the images",
     )
+    replace_import: bool = option(
+        False,
+        help="Import a file that lacks pairs of an earlier astr import; those pairs go. The matches of other programs "
+        "stay.",
+        stored=False,
+        panel=DATABASE,
+    )
     dry_run: bool = option(
         False, help="Only print the changes that an import would make.", stored=False, panel=DATABASE
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+LISTED = 5  # groups that are written out
+
 
 @dataclass(frozen=True)
 class Connectivity:
@@ -23,6 +25,15 @@ class Connectivity:
     def alone(self) -> tuple[str, ...]:
         """Images without any pair."""
         return tuple(part[0] for part in self.components if len(part) == 1)
+
+    @property
+    def apart(self) -> str | None:
+        """A warning of groups that no pair joins; None: there is one group at most."""
+        sizes = [len(part) for part in self.components if len(part) > 1]
+        if len(sizes) < 2:
+            return None
+        shown = ", ".join(map(str, sizes[:LISTED])) + (", ..." if len(sizes) > LISTED else "")
+        return f"no pair connects the {len(sizes)} groups of {shown} photos, so each becomes a separate model"
 
 
 def connectivity(names: Sequence[str], pairs: Iterable[tuple[str, str]]) -> Connectivity:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import difflib
 import zlib  # noqa: F401  (first: see below)
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from astr_cli.errors import AstrError
+from astr_cli.matching.resources.signals import StopFlag
 
 # pycolmap 4.2 exports a zlib of its own. Loaded before the system's, it captures half of its calls, and the next PNG
 # that Pillow or OpenCV writes ends the process with "free(): invalid pointer". Python's zlib module loads the latter.
@@ -41,6 +43,7 @@ __all__ = [
 # have none to SIFT; they know neither known poses nor the global mapper.
 OLDEST = (4, 0)
 MIN_MODEL_IMAGES = 3
+HEARD = 0.1  # seconds until a signal is acted on
 
 
 class MapperSettings(NamedTuple):
@@ -49,6 +52,15 @@ class MapperSettings(NamedTuple):
     seed: int = 0
     options: tuple[str, ...] = ()
     """pycolmap's options as NAME=VALUE."""
+    two_views: bool = False
+    """Whether there are two images only: then a model of two counts, and a point that two images see."""
+    stop: StopFlag | None = None
+    """Ends the long calls."""
+
+    @property
+    def flag(self) -> StopFlag:
+        """`stop`, or one that is never set."""
+        return self.stop or StopFlag()
 
 
 def check_version(version: str) -> None:
@@ -72,6 +84,23 @@ def quiet(errors: bool = True) -> Iterator[None]:
         yield
     finally:
         pycolmap.logging.minloglevel = before
+
+
+def _call(stop: StopFlag, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Calls a long function of pycolmap in a thread, so that this one hears signals meanwhile, and cancels it then.
+
+    Raises Interrupted when `stop` was set, and what the function raises. pycolmap before 4.2 cannot cancel: the call
+    continues to its end.
+    """
+    token = pycolmap.CancellationToken() if hasattr(pycolmap, "CancellationToken") else None
+    options = {} if token is None else {"cancellation_token": token}
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(function, *arguments, **options)
+        while not wait([future], timeout=HEARD).done:
+            if stop.requested and token is not None:
+                token.cancel()
+    stop.check()
+    return future.result()
 
 
 @contextmanager
@@ -99,18 +128,22 @@ def import_images(database: Path, root: Path, names: Sequence[str], mode: str, m
         pycolmap.import_images(database, root, camera_mode, list(names), options)
 
 
-def verification(database: Path, threads: int, batch: int, seed: int) -> None:
-    """RANSAC on every pair of `matches` without a geometry, `batch` pairs to a transaction."""
+def verification(database: Path, threads: int, batch: int, seed: int, stop: StopFlag) -> None:
+    """RANSAC on every pair of `matches` without a geometry, `batch` pairs to a transaction. Raises Interrupted."""
     options = pycolmap.GeometricVerifierOptions()
     options.num_threads = threads
     with quiet(errors=False):
-        pycolmap.geometric_verification(database, options, _pairing(batch), _two_view(seed))
+        _call(stop, pycolmap.geometric_verification, database, options, _pairing(batch), _two_view(seed))
 
 
-def guided_verification(model: Any, database: Path, threads: int, batch: int, seed: int) -> None:
-    """Verifies by the poses of a pycolmap.Reconstruction with the database's ids; RANSAC where a pose is missing."""
+def guided_verification(model: Any, database: Path, threads: int, batch: int, seed: int, stop: StopFlag) -> None:
+    """Verifies by the poses of a pycolmap.Reconstruction with the database's ids; RANSAC where a pose is missing.
+
+    Raises Interrupted.
+    """
     with quiet(errors=False):
-        pycolmap.guided_geometric_verification(model, database, _pairing(batch), _two_view(seed), threads)
+        function = pycolmap.guided_geometric_verification
+        _call(stop, function, model, database, _pairing(batch), _two_view(seed), threads)
 
 
 def _pairing(batch: int) -> pycolmap.ExistingMatchedPairingOptions:
@@ -138,7 +171,8 @@ def incremental_mapping(
     options = _pipeline(settings)
     options.extract_colors = colours
     with quiet(errors=False):
-        found = pycolmap.incremental_mapping(database, images, out, options, str(start) if start else "")
+        arguments = (database, images, out, options, str(start) if start else "")
+        found = _call(settings.flag, pycolmap.incremental_mapping, *arguments)
     return list(found.values())
 
 
@@ -163,7 +197,8 @@ def calibrate(database: Path, seed: int) -> None:
 def triangulate(model: Any, database: Path, images: Path, out: Path, settings: MapperSettings) -> Any:
     """The model with points triangulated again from the database's geometries; poses stay as they are."""
     with quiet(errors=False):
-        return pycolmap.triangulate_points(model, database, images, out, True, _pipeline(settings))
+        arguments = (model, database, images, out, True, _pipeline(settings))
+        return _call(settings.flag, pycolmap.triangulate_points, *arguments)
 
 
 def adjust(model: Any, database: Path, settings: MapperSettings) -> None:
@@ -218,7 +253,8 @@ def _cache(database: Path, options: pycolmap.IncrementalPipelineOptions) -> pyco
 def _pipeline(settings: MapperSettings) -> pycolmap.IncrementalPipelineOptions:
     options = pycolmap.IncrementalPipelineOptions()
     options.random_seed = settings.seed
-    options.min_model_size = MIN_MODEL_IMAGES
+    options.min_model_size = 2 if settings.two_views else MIN_MODEL_IMAGES
+    options.triangulation.ignore_two_view_tracks = not settings.two_views
     _apply(settings.options, options)
     return options
 

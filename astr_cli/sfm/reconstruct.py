@@ -15,6 +15,7 @@ from astr_cli.files import parse_json, write_whole
 from astr_cli.images.catalogue import catalogue, find_images
 from astr_cli.images.drawing import DrawingFolder
 from astr_cli.matching.plots import draw_pairs
+from astr_cli.matching.resources.signals import StopFlag
 from astr_cli.matching.run.events import Listener, MatchSummary
 from astr_cli.matching.run.match import match_pairs
 from astr_cli.options.config_file import config_text
@@ -34,16 +35,19 @@ from astr_cli.sfm.mapping.georeference import Georeference
 from astr_cli.sfm.mapping.mapper import ModelSummary, map_database
 from astr_cli.sfm.mapping.model_refinement import ModelRefiner
 from astr_cli.sfm.mapping.pair_agreement import PairFigures, doubtful_pairs, pair_figures
+from astr_cli.sfm.mapping.unregistered import Unregistered
 from astr_cli.sfm.own_files import require_own_files, require_own_models
 from astr_cli.sfm.pairs.automatic import HEAD, Chosen, Source, write_choice
 from astr_cli.sfm.tracks.match_rows import StoredRows
 from astr_cli.sfm.tracks.refinement import PhotoPixels
+from astr_cli.store.lock import Lock
 from astr_cli.store.matches_file import MatchesFile
 from astr_cli.wording import counted
 
-FEWEST_PHOTOS = 3
+FEWEST_PHOTOS = 2
 CONFIG = "options.toml"
 CONFIG_HEAD = "astr reconstruct"
+LOCK = ".reconstruct.lock"
 HEADER = 100  # bytes at the start of an SQLite file; COLMAP changes the counter in them whenever it opens one
 
 
@@ -83,6 +87,7 @@ def reconstruct(
     listener: Listener,
     tell: Callable[[str], None] = lambda line: None,
     matched: Callable[[], None] = lambda: None,
+    stop: StopFlag | None = None,
 ) -> ReconstructSummary:
     """Chooses pairs of the photos of a folder, matches them, makes a database and maps it, all in `options.out`:
     pairs.txt, matches.h5, database.db, options.toml, sparse/0, sparse/1, ... (largest first) and summary.json.
@@ -91,20 +96,36 @@ def reconstruct(
     verification continues, and a model stays if the same database was mapped in the same way.
 
     `listener` gets the events of matching, and `matched` is called after the last one; `tell` gets a line per longer
-    step. Raises AstrError: too few photos, a database in `out` that astr did not write, and all that the steps raise.
+    step, and `stop` is looked at between steps. Raises Interrupted, or AstrError: too few photos, a database in `out`
+    that astr did not write, and all that the steps raise.
     """
     check_camera_options(options.cameras)
-    matching, database = match_options(options), options.out / "database.db"
     names, skipped = _photos(options)
     _require_own(options)
     drawings = None if options.plots is None else DrawingFolder(options.plots)
+    with _own_folder(options):
+        return _steps(options, names, skipped, drawings, listener, tell, matched, stop or StopFlag())
+
+
+def _steps(
+    options: ReconstructOptions,
+    names: list[str],
+    skipped: tuple[str, ...],
+    drawings: DrawingFolder | None,
+    listener: Listener,
+    tell: Callable[[str], None],
+    matched: Callable[[], None],
+    stop: StopFlag,
+) -> ReconstructSummary:
+    matching, database = match_options(options), options.out / "database.db"
     with _nothing_left(options):
-        _make_folder(options.sparse)
         check_target(database, replace_ours=True)
         source = Source(options.photos, names, options.matching.weights, options.matching.device)
         pairs = write_choice(matching.pairs, source, options.choice, tell)
         _write(options.out / CONFIG, config_text(options, options.out, f"{CONFIG_HEAD} --config {CONFIG}"))
+        stop.check()
         found = match_pairs(matching, listener)
+    stop.check()
     if drawings is not None:
         draw_pairs(matching.out, options.photos, drawings)
     matched()
@@ -117,8 +138,9 @@ def reconstruct(
         refinement=options.refinement.of_tracks,
         replace_ours=True,
     )
-    imported = import_matches(importing, tell)
-    model, key = _mapped(options, database, imported.images, tell)
+    imported = import_matches(importing, tell, stop)
+    stop.check()
+    model, key = _mapped(options, database, imported.images, tell, stop)
     figures = pair_figures(database, model.folder)
     file = options.out / "summary.json"
     summary = ReconstructSummary(pairs, found, imported, model, figures, skipped, file)
@@ -138,7 +160,7 @@ def _require_own(options: ReconstructOptions) -> None:
 
 
 def _mapped(
-    options: ReconstructOptions, database: Path, images: int, tell: Callable[[str], None]
+    options: ReconstructOptions, database: Path, images: int, tell: Callable[[str], None], stop: StopFlag
 ) -> tuple[ModelSummary, str]:
     """The model, from now or from an earlier call, and the key that identifies it."""
     by_model = options.refinement if options.refinement.refine == "model" else None
@@ -149,7 +171,7 @@ def _mapped(
         return model, key
     tell(f"mapping {counted(images, 'image')}")
     refiner = None if by_model is None else _refiner(match_options(options).out, options.photos, by_model, tell)
-    return map_database(database, options.photos, options.sparse, options.mapping, tell, refiner), key
+    return map_database(database, options.photos, options.sparse, options.mapping, tell, stop, refiner), key
 
 
 def _refiner(matches: Path, photos: Path, options: RefineOptions, tell: Callable[[str], None]) -> ModelRefiner:
@@ -193,11 +215,31 @@ def _made_folders(options: ReconstructOptions) -> set[Path]:
 
 
 @contextmanager
+def _own_folder(options: ReconstructOptions) -> Iterator[None]:
+    """Makes OUT and keeps a second run out of it; folders that are still empty when the block refuses are removed."""
+    made = [folder for folder in (options.sparse, *options.sparse.parents) if not folder.exists()]
+    _make_folder(options.sparse)
+    try:
+        lock = Lock(options.out / LOCK, options.out)
+    except OSError as error:
+        raise AstrError(f"{options.out}: cannot be written ({error.strerror}); choose another --out") from None
+    try:
+        yield
+    except AstrError:
+        lock.release(remove=True)
+        with suppress(OSError):  # the folder contains other files
+            for folder in made:
+                folder.rmdir()
+        raise
+    finally:
+        lock.release(remove=True)
+
+
+@contextmanager
 def _nothing_left(options: ReconstructOptions) -> Iterator[None]:
     """Removes the files of the block if it refuses to start."""
     files = (options.out / "pairs.txt", options.out / CONFIG)
     before = {file: file.read_bytes() for file in files if file.is_file()}
-    made = [folder for folder in (options.sparse, *options.sparse.parents) if not folder.exists()]
     try:
         yield
     except AstrError as error:
@@ -207,9 +249,6 @@ def _nothing_left(options: ReconstructOptions) -> Iterator[None]:
                     write_whole(file, before[file])
                 else:
                     file.unlink(missing_ok=True)
-            with suppress(OSError):  # the folder contains other files
-                for folder in made:
-                    folder.rmdir()
         raise
 
 
@@ -281,8 +320,9 @@ def read_model_record(file: Path, mapping_key: str, folder: Path) -> ModelSummar
             models=int(model["models"]),
             georeference=Georeference(**place) if place is not None else None,
             cameras=tuple(CameraFigures(**camera) for camera in model["cameras"]),
+            unregistered=tuple(Unregistered(**photo) for photo in model["unregistered"]),
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     whole = all((folder.parent / str(number) / "points3D.bin").is_file() for number in range(found.models))
     return found if whole else None

@@ -103,6 +103,7 @@ def read_database(path: Path) -> tuple[list[Camera], dict[str, int]]:
     cameras = []
     try:
         with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as database:
+            _refuse_views(path, database)
             rows = database.execute("SELECT camera_id, model, width, height, params, prior_focal_length FROM cameras")
             for key, number, width, height, blob, prior in rows.fetchall():
                 if not prior:  # COLMAP's 1.2 max(w, h): a guess, and a guess is worse than unknown
@@ -124,6 +125,13 @@ def _name(name: object, where: str) -> str:
         return clean_name(name)
     except NameProblem as problem:
         raise CamerasError(f"{where}: {problem}") from None
+
+
+def _refuse_views(path: Path, database: sqlite3.Connection) -> None:
+    """Raises CamerasError: a view in the place of a table may run for ever."""
+    view = database.execute("SELECT name FROM sqlite_master WHERE type = 'view'").fetchone()
+    if view is not None:
+        raise CamerasError(f"{path}: {view[0]} is a view, which COLMAP's databases do not have; name another file")
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:

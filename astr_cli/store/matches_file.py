@@ -44,7 +44,7 @@ class MatchesFile:
         self.path = path
         self._pairs: tuple[StoredPair, ...] | None = None
         try:
-            self._file = h5py.File(path, "r", locking="best-effort")
+            self._file = h5py.File(path, "r", locking=False)  # drives without locks; it is only read
         except FileNotFoundError:
             raise StoreError(f"{path}: no such file; make it with astr match") from None
         except IsADirectoryError:

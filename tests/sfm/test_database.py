@@ -12,8 +12,9 @@ import pytest
 
 from astr_cli.errors import Stopped
 from astr_cli.sfm.colmap import pycolmap
-from astr_cli.sfm.database.atomic import APPLICATION, DatabaseError, check_target, new_database
+from astr_cli.sfm.database.atomic import APPLICATION, check_target, new_database
 from astr_cli.sfm.database.keypoints import check_matches, write_points
+from astr_cli.sfm.database.locked import DatabaseError
 
 
 def names(folder: Path) -> list[str]:
@@ -104,15 +105,6 @@ def test_missing_and_empty_databases_are_fine(tmp_path: Path) -> None:
     with new_database(tmp_path / "schema.db") as part:
         make_foreign(part)
     assert names(tmp_path) == ["schema.db", "zero.db"]
-
-
-def test_a_database_open_elsewhere_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "open.db"
-    database = pycolmap.Database.open(path)
-    database.write_camera(pycolmap.Camera(model="SIMPLE_PINHOLE", width=10, height=10, params=[9, 5, 5]))
-    with pytest.raises(DatabaseError, match="open in another program"):
-        check_target(path, True)
-    database.close()
 
 
 @pytest.mark.parametrize(

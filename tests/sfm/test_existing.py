@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from astr_cli.cli.app import run
 from astr_cli.errors import AstrError
-from astr_cli.sfm.database.atomic import DatabaseError, examine
+from astr_cli.sfm.database.atomic import examine
 from astr_cli.sfm.database.contents import pair_id, pair_images, read_existing
+from astr_cli.sfm.database.locked import DatabaseError
 
 from .foreign_databases import execute, foreign
 

@@ -80,7 +80,7 @@ def test_stopped_in_verification_it_goes_on(
     with monkeypatch.context() as patched:
         patched.setattr(work, "verify", stop)
         assert run(["colmap-import", str(sift)]) == 130
-    assert "as it was before, and the same command goes on" in capfd.readouterr().err
+    assert "it is unchanged, and the same command resumes" in capfd.readouterr().err
     assert sift.read_bytes() == content
     # Other options are another work: what was left is of no use to it.
     written: list[Any] = []
@@ -101,6 +101,6 @@ def test_a_database_that_changes_meanwhile_is_not_replaced(sift: Path, monkeypat
         execute(sift, "UPDATE images SET name = 'other.png' WHERE image_id = 1")
 
     monkeypatch.setattr(work, "verify", interfere)
-    with pytest.raises(AstrError, match="another program changed it"):
+    with pytest.raises(AstrError, match="another program opened or changed it"):
         import_matches(ImportOptions(sift))
     assert query(sift, "SELECT name FROM images WHERE image_id = 1") == [("other.png",)]

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from astr_cli.errors import AstrError
 from astr_cli.images.catalogue import Catalogue, catalogue
 from astr_cli.images.info import ImageInfo
+from astr_cli.images.mask_checks import mask_warnings
 from astr_cli.images.masks import find_masks
 from astr_cli.matching.photos.geometry import CameraSource, PhotoGeometry, photo_geometries, read_camera_source
 from astr_cli.matching.resources.compute import Compute, resolve_compute
@@ -55,6 +56,8 @@ def prepare(options: MatchOptions, listener: Listener) -> PreparedRun:
     cameras = read_camera_source(options.cameras)
     views = photo_geometries(found.infos, cameras, compute.long_side, options.rotate != "none")
     masks = None if options.masks is None else find_masks(options.masks, list(found.infos))
+    for warning in mask_warnings(masks or {}):
+        listener(Notice(warning))
     weights = load_weights(weights_path(options.weights))
     plan = make_plan(pairs, {name: view.matched for name, view in views.items()}, compute.batch)
     return PreparedRun(options, compute, weights, pairs, tuple(skipped), cameras, found.infos, views, masks, plan)

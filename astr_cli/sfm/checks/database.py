@@ -52,6 +52,12 @@ def check_database(path: Path, alive: Callable[[], None]) -> FileReport:
 
 def _open(path: Path, found: Findings) -> sqlite3.Connection:
     wal = path.with_name(f"{path.name}-wal")
+    journal = path.with_name(f"{path.name}-journal")
+    if journal.exists() and journal.stat().st_size > 0:
+        raise UnreadableError(
+            f"half written: another program is writing it, or was killed; open it there again ({journal.name} then "
+            "goes), or start astr colmap-import, which undoes what is half done"
+        )
     pending = wal.exists() and wal.stat().st_size > 0
     if pending:
         found.add("warning", "open-database", f"close the database in other programs to write {wal.name} into it")

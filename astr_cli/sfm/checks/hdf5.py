@@ -40,7 +40,7 @@ class HDF5Leaves:
         self.alive = alive
         self.broken: list[str] = []  # paths of what cannot be opened
         try:
-            self._file = h5py.File(path, "r", locking="best-effort")
+            self._file = h5py.File(path, "r", locking=False)  # drives without locks; it is only read
         except DAMAGE as error:
             raise UnreadableError(f"not a complete HDF5 file ({first_line(error)})") from None
         try:

@@ -6,25 +6,21 @@ astr works on a copy beside it, which takes the name in one step at the end.
 from __future__ import annotations
 
 import os
-import platform
-import re
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from astr_cli.errors import AstrError, Stopped
+from astr_cli.errors import Interrupted, Stopped
 from astr_cli.sfm.colmap import open_database
+from astr_cli.sfm.database.locked import UNREADABLE, DatabaseError, alone, copy_database, unused
+from astr_cli.sfm.scratch import HOST, Stamp, is_left_over, stamp_of
 
 # In the header of databases that astr wrote (SQLite's application_id; COLMAP leaves it alone): "ASTR".
 APPLICATION = 0x41535452
 SIDE_FILES = ("-wal", "-shm", "-journal")
-
-
-class DatabaseError(AstrError):
-    """A database that must not be touched, or cannot be written."""
 
 
 @dataclass(frozen=True)
@@ -35,39 +31,65 @@ class Target:
     """Tables that are not empty; none for a missing or empty database."""
     ours: bool
     """Whether astr made it."""
+    stamp: Stamp | None
+    """Its file at that moment; None: there is none."""
 
 
 def examine(path: Path) -> Target:
-    """Raises DatabaseError unless `path` is, or can become, a database. Nothing is changed in any case."""
+    """Raises DatabaseError unless `path` is, or can become, a database.
+
+    Nothing is changed, but SQLite undoes or finishes what a killed program left half done in it.
+    """
     if not path.parent.is_dir():
         raise DatabaseError(f"{path}: there is no folder {path.parent}; create it first")
     if not os.access(path.parent, os.W_OK):
         raise DatabaseError(f"{path}: the folder {path.parent} is not writable; choose another folder")
     if path.is_dir():
         raise DatabaseError(f"{path}: is a folder; name a database file in it, such as {path / 'database.db'}")
-    wal = path.with_name(path.name + "-wal")
-    if wal.exists() and wal.stat().st_size:
-        raise DatabaseError(
-            f"{path}: is open in another program, or a program crashed with it open ({wal.name} is not empty); close "
-            "that program, or open and close the database once in COLMAP"
-        )
     if not path.exists() or not path.stat().st_size:
-        return Target((), False)
+        return Target((), False, stamp_of(path))
     return _examine_content(path)
 
 
 def _examine_content(path: Path) -> Target:
-    try:
-        with closing(read_only(path)) as connection:
+    with alone(path) as connection:
+        try:
             ours = connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION
+            problem = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+            if problem != "ok":
+                raise _damaged(path, problem)
+            _refuse_code(path, connection)
             tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
             names = [name for (name,) in tables if not name.startswith("sqlite_")]
-            filled = [
-                name for name in names if connection.execute(f'SELECT 1 FROM "{name}" LIMIT 1').fetchone() is not None
-            ]
-    except sqlite3.Error as error:
-        raise DatabaseError(f"{path}: an existing file that is not a database ({error}); choose another name") from None
-    return Target(tuple(filled), ours)
+            filled = [name for name in names if connection.execute(f"SELECT 1 FROM {_quoted(name)} LIMIT 1").fetchone()]
+        except UNREADABLE as error:
+            raise DatabaseError(
+                f"{path}: an existing file that is not a database ({error}); choose another name"
+            ) from None
+    return Target(tuple(filled), ours, stamp_of(path))
+
+
+def _damaged(path: Path, problem: str) -> DatabaseError:
+    shown = " ".join(problem.split())
+    return DatabaseError(f"{path}: damaged ({shown}); make it again, or rescue it with .recover of the sqlite3 program")
+
+
+def _refuse_code(path: Path, connection: sqlite3.Connection) -> None:
+    """Raises DatabaseError for what runs by itself when rows are read or written; COLMAP's databases have none."""
+    row = connection.execute(
+        "SELECT type, name FROM sqlite_master WHERE type IN ('trigger', 'view') OR sql LIKE 'CREATE VIRTUAL%'"
+    ).fetchone()
+    if row is not None:
+        kind = "virtual table" if row[0] == "table" else row[0]
+        raise DatabaseError(
+            f"{path}: has the {kind} {row[1]}, which would run during the import; remove it (DROP "
+            f"{row[0].upper()} {_quoted(row[1])}), or import into another database"
+        )
+
+
+def _quoted(name: str) -> str:
+    """As an identifier in SQL."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def read_only(path: Path) -> sqlite3.Connection:
@@ -88,17 +110,20 @@ def check_target(path: Path, replace_ours: bool) -> None:
 
 
 @contextmanager
-def new_database(path: Path, start: Path | None = None, key: str = "", backup: bool = False) -> Iterator[Path]:
+def new_database(
+    path: Path, start: Path | None = None, key: str = "", backup: bool = False, before: Target | None = None
+) -> Iterator[Path]:
     """A path beside `path` to build a database at; renamed to `path` when the block ends well, removed when it fails.
 
     start: a database to copy first, usually `path` itself; None: an empty one, marked as astr's.
     key: identifies this work, with `mark_resumable` in the block. A run that was killed or stopped after that leaves
     its copy to the next run with the same key, which resumes from it. backup: keep the old `path` (`backup_name`).
-    Raises Stopped: disk full.
+    before: `path` as it was examined; None: as it is now. Raises DatabaseError: another program has `path` open, or
+    changed it since; Stopped: disk full.
     """
     path = path.resolve()
-    before = _stamp(path)
-    part = path.with_name(f".{path.name}.{_host()}.{os.getpid()}.part")
+    stamp = stamp_of(path) if before is None else before.stamp
+    part = path.with_name(f".{path.name}.{HOST}{os.getpid()}.part")
     kept = _adopt(path, part, key)
     keep = False
     try:
@@ -106,15 +131,15 @@ def new_database(path: Path, start: Path | None = None, key: str = "", backup: b
             _begin(part, start)
         yield part
         _seal(part, whole=start is None)
-        if _stamp(path) != before:
-            raise DatabaseError(f"{path}: another program changed it during the import; run the same command again")
-        _take_place(part, path, backup)
-    except KeyboardInterrupt:
+        _take_place(part, path, backup, stamp)
+    except (KeyboardInterrupt, Interrupted):
         keep = bool(key) and _key_of(part) == key
         raise
-    except (RuntimeError, sqlite3.Error, OSError) as error:
+    except (RuntimeError, OSError, *UNREADABLE) as error:
         if "disk is full" in str(error) or "No space left" in str(error):
             raise Stopped(f"{path}: the disk is full; free some space and run the same command again") from None
+        if start is not None and ("malformed" in str(error) or isinstance(error, UNREADABLE)):
+            raise _damaged(path, str(error)) from None  # what the check of `examine` does not see
         raise
     finally:
         if not keep:
@@ -124,9 +149,7 @@ def new_database(path: Path, start: Path | None = None, key: str = "", backup: b
 
 def _begin(part: Path, start: Path | None) -> None:
     if start is not None:
-        shutil.copyfile(start, part)
-        with suppress(OSError):
-            shutil.copymode(start, part)
+        copy_database(start, part)
     with open_database(part):
         pass
     if start is None:
@@ -134,21 +157,37 @@ def _begin(part: Path, start: Path | None) -> None:
             connection.execute(f"PRAGMA application_id = {APPLICATION}")
 
 
-def _take_place(part: Path, path: Path, backup: bool) -> None:
-    """`path` is the old file or the new one at any instant."""
-    if backup and path.exists():
-        try:
-            os.link(path, backup_name(path))
-        except OSError:  # no hard links there
-            shutil.copy2(path, backup_name(path))
-    _remove_side_files(path)
-    part.replace(path)
+def _take_place(part: Path, path: Path, backup: bool, expected: Stamp | None) -> None:
+    """`path` is the old file or the new one at any instant. Raises DatabaseError: the old one is not as expected."""
+    saved = backup_name(path) if backup and path.exists() else None
+    try:
+        if saved is not None and not saved.exists():
+            _save(path, saved)
+        with unused(path, expected):
+            _remove_side_files(path)
+            if os.name != "nt":  # there an open file cannot be replaced
+                part.replace(path)
+        if os.name == "nt":
+            part.replace(path)
+    except (DatabaseError, OSError):
+        if saved is not None:
+            saved.unlink(missing_ok=True)
+        raise
+
+
+def _save(path: Path, backup: Path) -> None:
+    try:
+        os.link(path, backup)
+    except OSError:  # no hard links there
+        shutil.copy2(path, backup)
 
 
 def backup_name(path: Path) -> Path:
-    """The first free one of database.db.backup, database.db.backup2, ..."""
+    """The first free one of database.db.backup, database.db.backup2, ..., or the one that a killed run just made."""
     number = 1
     while (found := path.with_name(f"{path.name}.backup{number if number > 1 else ''}")).exists():
+        if path.exists() and found.samefile(path):
+            return found
         number += 1
     return found
 
@@ -189,13 +228,12 @@ def _seal(part: Path, whole: bool) -> None:
 
 def _adopt(path: Path, part: Path, key: str) -> bool:
     """Takes over a copy that a run with the same key left beside `path`, and removes all other leftovers."""
-    adopted = False
+    adopted, start = False, f".{path.name}."
     for left in sorted(path.parent.iterdir()):
-        owner = re.fullmatch(rf"\.{re.escape(path.name)}\.(?:([\w-]+)\.)?(\d+)\.(part.*)", left.name)
-        if owner is None or owner[1] not in (None, _host()):  # None: of astr 0.1
-            continue  # another machine on a shared drive: whether its process lives cannot be seen from here
-        end = owner[3]
-        if int(owner[2]) != os.getpid() and _alive(int(owner[2])):
+        owner, _, end = left.name.removeprefix(start).partition(".")
+        if not left.name.startswith(start) or not end.startswith("part"):
+            continue
+        if not (left.name.startswith(part.name) or is_left_over(owner)):
             continue
         if end == "part" and key and not adopted and _key_of(left) == key:
             left.replace(part)
@@ -203,30 +241,6 @@ def _adopt(path: Path, part: Path, key: str) -> bool:
         elif not (adopted and left.name.startswith(part.name)):
             left.unlink(missing_ok=True)
     return adopted
-
-
-def _host() -> str:
-    """This machine's name, as part of a file name."""
-    return re.sub(r"[^\w-]+", "-", platform.node())[:60] or "host"
-
-
-def _alive(process: int) -> bool:
-    if os.name == "nt":
-        return True  # os.kill would end it there
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        pass
-    return True
-
-
-def _stamp(path: Path) -> tuple[int, int] | None:
-    if not path.exists():
-        return None
-    status = path.stat()
-    return status.st_mtime_ns, status.st_size
 
 
 def _remove_side_files(path: Path) -> None:

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from astr_cli.names import NameProblem, require_name
-from astr_cli.sfm.database.atomic import DatabaseError, read_only
+from astr_cli.sfm.database.atomic import read_only
+from astr_cli.sfm.database.locked import UNREADABLE, DatabaseError
 from astr_cli.store.camera_models import MODELS
 
 MOST_IMAGES = 2147483647  # COLMAP's pair_id is smaller id * this + larger id
@@ -49,12 +50,14 @@ class Existing:
     pairs: frozenset[int]  # pair ids in the table of matches
     filled_pairs: frozenset[int]  # those with at least one
     foreign_pairs: frozenset[int]  # those with matches of other origin
+    our_pairs: frozenset[int]  # those with matches of astr's last import
     geometries: frozenset[int]  # pair ids with a geometry
     framed: frozenset[int]  # ids of images that belong to a frame
     notes: dict[str, str]  # the notes of astr's last import
 
 
-NOTHING = Existing({}, {}, 0, 0, frozenset(), frozenset(), frozenset(), frozenset(), frozenset(), {})
+NONE: frozenset[int] = frozenset()
+NOTHING = Existing({}, {}, 0, 0, NONE, NONE, NONE, NONE, NONE, NONE, {})
 
 
 def pair_id(image0: int, image1: int) -> int:
@@ -75,7 +78,7 @@ def read_existing(path: Path) -> Existing:
     try:
         with closing(read_only(path)) as connection:
             return _read(connection)
-    except (sqlite3.Error, OverflowError, MemoryError) as error:
+    except (*UNREADABLE, OverflowError, MemoryError) as error:
         raise DatabaseError(f"{path}: not a readable COLMAP database ({error}); choose another name") from None
     except _Wrong as error:
         raise DatabaseError(f"{path}: {error}; astr wrote nothing: repair the database or make it again") from None
@@ -112,6 +115,7 @@ def _read(connection: sqlite3.Connection) -> Existing:
         frozenset(matches),
         frozenset(pair for pair, (rows, _) in matches.items() if rows),
         frozenset(pair for pair, (_, foreign) in matches.items() if foreign),
+        frozenset(pair for pair, (rows, foreign) in matches.items() if rows > foreign),
         frozenset(geometries),
         framed,
         notes,

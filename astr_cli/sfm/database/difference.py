@@ -9,9 +9,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from astr_cli.sfm.database.atomic import DatabaseError, Target
+from astr_cli.sfm.database.atomic import Target
 from astr_cli.sfm.database.contents import Existing, pair_id, pair_images
+from astr_cli.sfm.database.locked import DatabaseError
 from astr_cli.sfm.tracks.match_rows import MatchedImage
+from astr_cli.wording import counted
 
 MODES = ("create", "append", "replace", "fail")
 
@@ -56,6 +58,9 @@ def choose_mode(
         raise DatabaseError(f"{path}: already contains {', '.join(target.tables[:3])}; choose another name or --mode")
     missing = [matched.name for matched in images if matched.name not in existing.images]
     if mode is None and missing:
+        other = other_folder(path, existing.images, missing)
+        if other is not None:
+            raise DatabaseError(other)
         held = len(images) - len(missing)
         some = f"; it has {min(existing.images)}" if existing.images and not held else ""
         raise DatabaseError(
@@ -71,6 +76,47 @@ def choose_mode(
                 "them; import into the earlier backup, or use --mode create"
             )
     return mode or "append"
+
+
+def other_folder(path: Path, existing: Iterable[str], missing: Sequence[str]) -> str | None:
+    """What to do when names are those of the database but for a folder in front; None: they are other names.
+
+    missing: names of matched images that the database lacks, at least one.
+    """
+    names, first = set(existing), missing[0]
+    for longer in sorted(names):
+        front = longer.removesuffix(first)
+        if front != longer and front.endswith("/") and all(front + name in names for name in missing):
+            return (
+                f"{path}: its names begin with {front} ({longer}), the matched ones do not ({first}), so each photo "
+                f"would come twice; match again with {front} in the names, and --images one folder up"
+            )
+    for shorter in sorted(names):
+        front = first.removesuffix(shorter)
+        if front != first and front.endswith("/") and all(name.removeprefix(front) in names for name in missing):
+            return (
+                f"{path}: the matched names begin with {front} ({first}), its own do not ({shorter}), so each photo "
+                f"would come twice; match again without {front} in the names, and with {front} in --images"
+            )
+    return None
+
+
+def check_kept(path: Path, matches: Path, existing: Existing, pairs: Iterable[tuple[str, str]]) -> None:
+    """Raises DatabaseError when `pairs` of names, those of `matches`, lack some of an earlier astr import.
+
+    An import takes the place of the earlier one as a whole: without this, the first of two files would be lost.
+    """
+    numbers = {name: image.number for name, image in existing.images.items()}
+    there = {pair_id(numbers[a], numbers[b]) for a, b in pairs if a in numbers and b in numbers}
+    lost = sorted(existing.our_pairs - there)
+    if lost:
+        names = {number: name for name, number in numbers.items()}
+        first, second = (names[number] for number in pair_images(lost[0]))
+        raise DatabaseError(
+            f"{path}: an earlier astr import has {counted(len(lost), 'pair')} that {matches} lacks (for example "
+            f"{first} and {second}), which this import would remove; match all pairs into one file and import "
+            "that, or give --replace-import"
+        )
 
 
 def _check_sizes(path: Path, existing: Existing, images: Sequence[MatchedImage]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import tempfile
 from collections.abc import Callable
 from contextlib import closing
@@ -13,13 +12,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from astr_cli.errors import AstrError
+from astr_cli.matching.resources.signals import StopFlag
 from astr_cli.options.database import CameraOptions, ImportOptions, TrackOptions
 from astr_cli.options.option import declared
 from astr_cli.refine.rules import Summary
-from astr_cli.sfm.database.atomic import backup_name, check_target, examine, is_resumed, new_database
+from astr_cli.sfm.database.atomic import Target, backup_name, check_target, examine, is_resumed, new_database
 from astr_cli.sfm.database.cameras import Held, check_camera_options, check_known, held_by, image_ids, import_images
 from astr_cli.sfm.database.contents import NOTHING, Existing, pair_id, read_existing
-from astr_cli.sfm.database.difference import Difference, choose_mode, difference, unchanged
+from astr_cli.sfm.database.difference import (
+    Difference,
+    check_kept,
+    choose_mode,
+    difference,
+    other_folder,
+    unchanged,
+)
 from astr_cli.sfm.database.inputs import (
     check_photos,
     content_hash,
@@ -30,6 +37,7 @@ from astr_cli.sfm.database.inputs import (
 )
 from astr_cli.sfm.database.keypoints import clear_geometries, write_notes, write_points
 from astr_cli.sfm.database.known_poses import KnownPoses, cameras_of, write_model
+from astr_cli.sfm.database.locked import copy_database
 from astr_cli.sfm.database.verification import Verified, count_verified, verify
 from astr_cli.sfm.tracks.build import Tracks, build_tracks
 from astr_cli.sfm.tracks.match_rows import StoredRows
@@ -86,12 +94,16 @@ class ImportSummary:
         return sum(self.histogram[:3]) / max(1, self.tracks)
 
 
-def import_matches(options: ImportOptions, tell: Callable[[str], None] = lambda line: None) -> ImportSummary:
+def import_matches(
+    options: ImportOptions, tell: Callable[[str], None] = lambda line: None, stop: StopFlag | None = None
+) -> ImportSummary:
     """Builds tracks from matches.h5, writes them to a COLMAP database and verifies its pairs.
 
-    Data of other origin stays as it is, with its numbers. `tell` gets a line before and during every longer step.
-    Raises AstrError: a database that does not fit `options.mode` or is damaged, no or bad matches, photos missing or
-    changed, unusable cameras or poses. The database is complete under its name, or as it was before.
+    Data of other origin stays as it is, with its numbers. `tell` gets a line before and during every longer step;
+    `stop` is looked at between them. The database is complete under its name, or as it was before.
+
+    Raises Interrupted, or AstrError: a database that does not fit `options.mode`, has pairs of an earlier import that
+    the matches lack, or is damaged; no or bad matches, photos missing or changed, unusable cameras or poses.
     """
     check_camera_options(options.cameras)
     target = examine(options.database)
@@ -104,7 +116,10 @@ def import_matches(options: ImportOptions, tell: Callable[[str], None] = lambda 
         existing = read_existing(options.database) if target.tables else NOTHING
         wish = "create" if options.replace_ours else options.mode
         mode = choose_mode(options.database, wish, target, existing, rows.images)
-        outcome = ImportSteps(options, path, root, rows, mode, existing, tell).run()
+        if mode == "append" and not options.replace_import:
+            names = [matched.name for matched in rows.images]
+            check_kept(options.database, path, existing, [(names[a], names[b]) for a, b in rows.pairs])
+        outcome = ImportSteps(options, path, root, rows, mode, target, existing, tell, stop or StopFlag()).run()
     return _summary(options, path, root, rows, outcome)
 
 
@@ -180,12 +195,15 @@ class ImportSteps:
         root: Path,
         rows: StoredRows,
         mode: str,
+        target: Target,
         existing: Existing,
         tell: Callable[[str], None],
+        stop: StopFlag,
     ) -> None:
         """mode: create, append or replace. Raises KnownPosesError: `options.poses` cannot be used."""
         self.options, self.matches, self.root, self.rows = options, matches, root, rows
-        self.mode, self.existing, self.tell = mode, existing, tell
+        self.mode, self.target, self.existing = mode, target, existing
+        self.tell, self.stop = tell, stop
         self.poses = KnownPoses(options.poses, [matched.name for matched in rows.images]) if options.poses else None
         self.cameras = options.cameras
         if options.poses is not None and self.cameras.known is None:
@@ -250,11 +268,12 @@ class ImportSteps:
         outcome = ImportOutcome(statistics, unchanged(self.mode, self.existing, len(missing)), Verified(0, 0))
         if self.options.dry_run:
             return outcome
+        self._kept_steps().remove()  # of a run that was killed just after the database took its name
         if not missing:
             return outcome._replace(posed=self._keep_poses())
         backup = backup_name(database) if self.options.backup and not self.options.replace_ours else None
         key = self._key()
-        with new_database(database, database, key, backup is not None) as part:
+        with new_database(database, database, key, backup is not None, self.target) as part:
             if not is_resumed(part, key):
                 clear_geometries(part, missing)
                 write_notes(part, {"verified": self.verification}, key)
@@ -270,6 +289,7 @@ class ImportSteps:
             "building tracks"
         )
         tracks = build_tracks(self.rows, options.tracks.merge_radius)
+        self.stop.check()
         if not len(tracks.of_row):
             raise AstrError(
                 f"{self.matches}: no match has a score of {options.tracks.min_score:g} or more; "
@@ -293,9 +313,10 @@ class ImportSteps:
         backup = backup_name(database) if keep else None
         key, start = self._key(), database if self.mode != "create" else None
         warnings = list(losing)
-        with new_database(database, start, key, backup is not None) as part:
+        with new_database(database, start, key, backup is not None, self.target) as part:
             if not is_resumed(part, key):
                 warnings += self._fill(part, tracks, lists, outcome.statistics, key)
+            self.stop.check()
             model = self._verify(part, self._pairs(part)) if options.verify else self._model(part)
         if kept is not None:
             kept.remove()
@@ -317,7 +338,12 @@ class ImportSteps:
             self.tell(warning)
         pixels = PhotoPixels(self.root, self.rows.images, masks)
         refiner = TrackRefiner(self.rows.images, pixels, self.options.refinement.refine_rule, os.cpu_count() or 1)
-        return refiner.refine(tracks, kept, self.tell)
+        return refiner.refine(tracks, kept, self._step)
+
+    def _step(self, line: str) -> None:
+        """Looks at the flag, and tells a line."""
+        self.stop.check()
+        self.tell(line)
 
     def _fill(self, part: Path, tracks: Tracks, lists: PairLists, statistics: TrackStatistics, key: str) -> list[str]:
         """Writes images, keypoints, matches and notes on them; returns warnings."""
@@ -341,10 +367,10 @@ class ImportSteps:
         model = self._model(part)
         self.tell(f"verifying {counted(len(pairs), 'pair')}" + (" by known poses" if model is not None else ""))
         if model is None:
-            verify(part, pairs, None, self.tell)
+            verify(part, pairs, None, self.tell, self.stop)
         else:
             with cameras_of(model, part):
-                verify(part, pairs, model, self.tell)
+                verify(part, pairs, model, self.tell, self.stop)
         return model
 
     def _model(self, part: Path) -> Any:
@@ -371,7 +397,7 @@ class ImportSteps:
             return self._posed if self.poses is not None else None
         with tempfile.TemporaryDirectory() as scratch:
             copy = Path(scratch) / "database.db"
-            shutil.copyfile(self.options.database, copy)
+            copy_database(self.options.database, copy)
             return self._write_poses(self._model(copy))
 
     def _warnings(self) -> list[str]:
@@ -382,6 +408,10 @@ class ImportSteps:
                 f"{self.poses.folder}: has poses for {len(self.poses.posed)} of {total} photos; astr verifies pairs "
                 "with the others without poses"
             )
+        added = [matched.name for matched in self.rows.images if matched.name not in self.existing.images]
+        other = other_folder(self.options.database, self.existing.images, added) if added else None
+        if self.mode != "create" and other is not None:
+            notes.append(other)
         kept = self.mode != "create" and all(matched.name in self.existing.images for matched in self.rows.images)
         if kept and self.options.cameras != CameraOptions():
             notes.append(
@@ -392,9 +422,7 @@ class ImportSteps:
 
     def _key(self) -> str:
         """Identifies this work: the inputs, the options, and the state of the database that it starts from."""
-        database = self.options.database
-        status = database.stat() if database.exists() else None
-        stamp = (status.st_mtime_ns, status.st_size) if status is not None else None
+        stamp = self.target.stamp
         text = repr(
             (sorted(self.identity.items()), self.mode, self.cameras, self.options.verify, self.verification, stamp)
         )

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -14,6 +12,7 @@ import numpy as np
 
 from astr_cli.errors import AstrError
 from astr_cli.sfm.colmap import open_database, pycolmap, quiet
+from astr_cli.sfm.scratch import scratch_folder
 from astr_cli.store.cameras import read_cameras
 from astr_cli.wording import first_line
 
@@ -127,12 +126,12 @@ def write_model(model: Any, folder: Path) -> None:
     """Writes a model in place of an older one. Raises KnownPosesError: the folder contains other files."""
     if folder.exists() and not (folder.is_dir() and all(path.name in MODEL_FILES for path in folder.iterdir())):
         raise KnownPosesError(f"{folder}: contains files that are not a COLMAP model; move or rename it")
-    with tempfile.TemporaryDirectory(prefix=".posed-", dir=folder.parent) as scratch:
-        made = Path(scratch) / folder.name
+    with scratch_folder(folder.parent, "posed") as scratch:
+        made = scratch / folder.name
         made.mkdir()
         model.write(str(made))
         if folder.exists():
-            shutil.rmtree(folder)
+            folder.rename(scratch / "old")
         made.rename(folder)
 
 

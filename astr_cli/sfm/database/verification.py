@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from astr_cli.matching.resources.signals import StopFlag
 from astr_cli.sfm.colmap import guided_verification, open_database, verification
 from astr_cli.sfm.database.atomic import read_only
 
@@ -34,19 +35,22 @@ def verify(
     pairs: Collection[int],
     model: Any = None,
     tell: Callable[[str], None] = lambda line: None,
+    stop: StopFlag | None = None,
 ) -> None:
     """Verifies all pairs of the database that have no geometry yet.
 
     No written geometry is undefined (docs/formats.md, COLMAP databases). pairs: the pair ids of a dense matcher, for
     which COLMAP's minimum of inliers is too low. model: a pycolmap.Reconstruction with the database's ids, to verify by
     its poses. `tell` gets a line of progress regularly. Stopped and called again, it resumes.
+    Raises Interrupted when `stop` is set.
     """
+    stop = stop or StopFlag()
     before, empty = _geometries(database)
     with _progress(database, len(before), tell):
         if model is None:
-            verification(database, -1, BATCH, SEED)
+            verification(database, -1, BATCH, SEED, stop)
         else:
-            guided_verification(model, database, -1, BATCH, SEED)
+            guided_verification(model, database, -1, BATCH, SEED, stop)
     _settle(database, pairs, before, empty)
 
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-import tempfile
+import json
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from astr_cli.errors import AstrError
 from astr_cli.files import real_path
+from astr_cli.matching.resources.signals import StopFlag
 from astr_cli.options.files import ExportOptions
 from astr_cli.sfm.exports.formats import FORMATS
 from astr_cli.sfm.exports.shared_keypoints import read_tracked
+from astr_cli.sfm.scratch import Stamp, left_over, scratch_folder, stamp_of
 from astr_cli.store.errors import disk_full, is_full
+
+PURPOSE = "export"
+NOTES = "files.json"
 
 
 @dataclass(frozen=True)
@@ -29,25 +35,31 @@ class ExportSummary:
     matches: int
 
 
-def export_matches(options: ExportOptions) -> ExportSummary:
+def export_matches(options: ExportOptions, stop: StopFlag | None = None) -> ExportSummary:
     """Joins matches.h5 to tracks and writes them into a folder; either all files are written, or none.
 
     Raises AstrError: unknown format, bad matches, names that the format cannot hold, existing files;
-    Stopped: disk full.
+    Stopped: disk full; Interrupted when `stop` is set.
     """
+    stop = stop or StopFlag()
     if options.format not in FORMATS:
         raise AstrError(f"--format {options.format}: choose one of {', '.join(FORMATS)}")
     tracked = read_tracked(options.matches, options.tracks.min_score, options.tracks.merge_radius)
     root = options.images or _stored_root(options.matches, tracked.images_root)
+    stop.check()
     try:
         options.out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".export-", dir=options.out) as scratch:
-            FORMATS[options.format].write(tracked, Path(scratch), root)
-            files = sorted(path.relative_to(scratch) for path in Path(scratch).rglob("*") if path.is_file())
+        with scratch_folder(options.out, PURPOSE) as scratch:
+            made = scratch / "files"
+            made.mkdir()
+            FORMATS[options.format].write(tracked, made, root)
+            files = sorted(path.relative_to(made) for path in made.rglob("*") if path.is_file())
             _check_targets(options, files)
+            stop.check()
+            _note(scratch, made, files)
             for file in files:
                 (options.out / file).parent.mkdir(parents=True, exist_ok=True)
-                (Path(scratch) / file).replace(options.out / file)
+                (made / file).replace(options.out / file)
     except OSError as error:
         if is_full(error):
             raise disk_full(str(options.out)) from None
@@ -65,6 +77,7 @@ def export_matches(options: ExportOptions) -> ExportSummary:
 
 
 def _check_targets(options: ExportOptions, files: list[Path]) -> None:
+    ours = _noted(options.out)
     for file in files:
         target = options.out / file
         linked = next((folder for folder in file.parents if (options.out / folder).is_symlink()), Path())
@@ -74,8 +87,24 @@ def _check_targets(options: ExportOptions, files: list[Path]) -> None:
             raise AstrError(f"{target}: is a folder; choose another --out")
         if target.exists() and target.resolve() == options.matches.resolve():
             raise AstrError(f"{options.matches}: the export would overwrite this file; choose another --out")
-        if target.exists() and not options.overwrite:
+        if target.exists() and not options.overwrite and stamp_of(target) not in ours:
             raise AstrError(f"{target}: already exists; replace it with --overwrite")
+
+
+def _note(scratch: Path, made: Path, files: list[Path]) -> None:
+    """Notes which files are about to move to their places: a killed run's are replaced without --overwrite."""
+    part = scratch / "part.json"
+    part.write_text(json.dumps([stamp_of(made / file) for file in files]), encoding="utf-8")
+    part.replace(scratch / NOTES)
+
+
+def _noted(out: Path) -> set[Stamp]:
+    """The files that killed runs made."""
+    found: set[Stamp] = set()
+    for left in left_over(out, f".{PURPOSE}-"):
+        with suppress(OSError, ValueError, TypeError):
+            found |= {Stamp(*stamp) for stamp in json.loads((left / NOTES).read_text(encoding="utf-8"))}
+    return found
 
 
 def _stored_root(matches: Path, stored: str) -> Path:

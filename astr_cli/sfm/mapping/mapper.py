@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from astr_cli.errors import AstrError
+from astr_cli.matching.resources.signals import StopFlag
 from astr_cli.options.mapping import MapOptions
 from astr_cli.sfm import colmap
 from astr_cli.sfm.colmap import MapperSettings, open_database
 from astr_cli.sfm.database.cameras import held_by
+from astr_cli.sfm.database.locked import copy_database
 from astr_cli.sfm.mapping.camera_changes import CameraFigures, camera_figures
 from astr_cli.sfm.mapping.georeference import Georeference, georeference
 from astr_cli.sfm.mapping.model_refinement import ModelRefiner
+from astr_cli.sfm.mapping.unregistered import Unregistered, no_model_reason, unregistered
 from astr_cli.sfm.own_files import PLY, is_model, require_own_models
+from astr_cli.sfm.scratch import scratch_folder
 from astr_cli.wording import counted
 
+TWO = 2  # images of a database that make a two-view model
 WILD = 2.0  # a found focal length this many times the guess, or its inverse, is wrong
 
 
@@ -52,6 +56,8 @@ class ModelSummary:
     """The model's position on the earth, in metres; None: its scale and position are arbitrary."""
     cameras: tuple[CameraFigures, ...]
     """The cameras of the registered images."""
+    unregistered: tuple[Unregistered, ...] = ()
+    """The reasons for the missing images."""
 
 
 def map_database(
@@ -60,64 +66,67 @@ def map_database(
     out: Path,
     options: MapOptions | None = None,
     tell: Callable[[str], None] = lambda line: None,
+    stop: StopFlag | None = None,
     refiner: ModelRefiner | None = None,
 ) -> ModelSummary:
     """Maps a verified database into `out`/0, `out`/1, ..., largest first; older models of that name are replaced.
 
     Models whose photos have GPS positions in their EXIF are rotated and scaled to them. images: the folder
-    of the photos, for the colours of the points. The database stays as it is.
+    of the photos, for the colours of the points. The database stays as it is: COLMAP, which writes to every database
+    that it opens, gets a copy.
 
     refiner: improves every model on the pixels of the photos.
 
     Raises MappingError: COLMAP built no model; ImageError: a photo cannot be read; AstrError: `out` holds a model of
-    another program.
+    another program; Interrupted when `stop` is set.
     """
-    options = options or MapOptions()
+    options, stop = options or MapOptions(), stop or StopFlag()
     require_own_models(out)
-    names = _all_names(database)
-    with tempfile.TemporaryDirectory(prefix=".mapping-", dir=out) as folder:
-        scratch = Path(folder)
-        models = sorted(_models(database, images, names, scratch, options), key=_size, reverse=True)
+    with scratch_folder(out, "mapping") as scratch:
+        copy = scratch / "database.db"
+        copy_database(database, copy)
+        names = _all_names(copy)
+        settings = MapperSettings(options.seed, options.mapper_option, len(names) == TWO, stop)
+        found = _models(copy, images, names, scratch, options, settings)
+        stop.check()
+        # COLMAP counts poses without a single point as a model; it makes them of photos taken from one place.
+        models = sorted((model for model in found if model.num_points3D()), key=_size, reverse=True)
         if not models:
             raise MappingError(
-                f"{database}: COLMAP could not build a model from {len(names)} images: the photos overlap too little "
-                "or too few pairs match; add photos in between, or match with a larger --long-side"
+                f"{database}: COLMAP could not build a model from {len(names)} images: {no_model_reason(copy)}"
             )
         if refiner is not None:
             tell(f"refining {counted(len(models), 'model')}")
             # The global mapper's options are none of the incremental mapper's.
-            settings = _settings(options) if options.mapper == "incremental" else MapperSettings(options.seed)
-            refined = (refiner.refine(each, database, images, scratch, settings, tell) for each in models)
+            given = settings if options.mapper == "incremental" else settings._replace(options=())
+            refined = (refiner.refine(each, copy, images, scratch, given, tell) for each in models)
             models = sorted(refined, key=_size, reverse=True)
-        placed = [georeference(model, database, images) for model in models]
+        placed = [georeference(model, copy, images) for model in models]
         for number, model in enumerate(models):
             model.update_point_3d_errors()  # the global mapper of 4.0 leaves them in other units
             made = scratch / f"sorted-{number}"
             made.mkdir()
             model.write(made)
             model.export_PLY(made / PLY)
-        _remove_models(out, tell)
+        stop.check()
+        _remove_models(out, scratch, tell)
         for number in range(len(models)):
-            if (out / str(number)).is_symlink() or (out / str(number)).exists():
-                raise AstrError(f"{out / str(number)}: is not a model of astr, so astr keeps it; choose another --out")
-            (scratch / f"sorted-{number}").rename(out / str(number))
-    return _summary(out / "0", names, models, placed[0], _cameras(database))
+            (scratch / f"sorted-{number}").rename(_free(out / str(number)))
+        return _summary(out / "0", names, models, placed[0], copy)
 
 
-def _models(database: Path, images: Path, names: list[str], scratch: Path, options: MapOptions) -> list[Any]:
-    if options.mapper == "incremental":
+def _models(
+    database: Path, images: Path, names: list[str], scratch: Path, options: MapOptions, settings: MapperSettings
+) -> list[Any]:
+    if options.mapper == "incremental" or len(names) == TWO:  # the global mapper takes three
         colours = all((images / name).is_file() for name in names)
-        return colmap.incremental_mapping(database, images, scratch, _settings(options), colours)
-    copy = scratch / database.name
+        return colmap.incremental_mapping(database, images, scratch, settings, colours)
+    copy = scratch / "calibrated.db"
     shutil.copyfile(database, copy)
     held = held_by(copy)
     if held.known_focals < held.cameras and not _calibrate(copy, options.seed):
         shutil.copyfile(database, copy)
-    return colmap.global_mapping(copy, images, scratch, _settings(options))
-
-
-def _settings(options: MapOptions) -> MapperSettings:
-    return MapperSettings(options.seed, options.mapper_option)
+    return colmap.global_mapping(copy, images, scratch, settings)
 
 
 def _calibrate(database: Path, seed: int) -> bool:
@@ -149,31 +158,40 @@ def _all_names(database: Path) -> list[str]:
         return sorted(image.name for image in opened.read_all_images())
 
 
-def _remove_models(out: Path, tell: Callable[[str], None]) -> None:
-    """Removes numbered models, and nothing else, of an earlier mapping."""
+def _remove_models(out: Path, scratch: Path, tell: Callable[[str], None]) -> None:
+    """Moves numbered models, and nothing else, of an earlier mapping away: none is ever there in part."""
     found = [folder for folder in out.iterdir() if folder.name.isdecimal() and is_model(folder)]
     if found:
         tell(f"{out}: {counted(len(found), 'earlier model')} replaced")
     for folder in found:
-        shutil.rmtree(folder)
+        folder.rename(scratch / f"old-{folder.name}")
+
+
+def _free(folder: Path) -> Path:
+    """Raises AstrError: something else has that name."""
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise AstrError(f"{folder}: exists and is not a model of COLMAP; move or rename it")
+    return folder
 
 
 def _summary(
-    folder: Path, names: list[str], models: list[Any], place: Georeference | None, before: dict[int, Any]
+    folder: Path, names: list[str], models: list[Any], place: Georeference | None, database: Path
 ) -> ModelSummary:
     best = models[0]
     registered = {best.image(number).name for number in best.reg_image_ids()}
+    missing = tuple(name for name in names if name not in registered)
     return ModelSummary(
         folder=folder,
         images=len(names),
         registered=tuple(name for name in names if name in registered),
-        missing=tuple(name for name in names if name not in registered),
+        missing=missing,
         points=best.num_points3D(),
         mean_track=best.compute_mean_track_length(),
         reprojection_error=best.compute_mean_reprojection_error(),
         models=len(models),
         georeference=place,
-        cameras=camera_figures(best, before),
+        cameras=camera_figures(best, _cameras(database)),
+        unregistered=unregistered(database, missing),
     )
 
 

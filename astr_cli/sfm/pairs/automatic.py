@@ -102,25 +102,31 @@ def write_choice(path: Path, source: Source, choice: PairChoice, tell: Callable[
     key = hashlib.sha256(repr(made_of).encode()).hexdigest()[:16]
     kept = _earlier(path, key) if choice.pairs in METHODS else None
     if kept is not None:
-        return _with_alone(kept, source.names)
+        return _with_gaps(kept, source.names)
     chosen = choose_pairs(source, choice, tell)
     if choice.pairs not in METHODS and path.exists() and path.samefile(choice.pairs):
-        return _with_alone(chosen, source.names)  # the user's own file lies there
+        return _with_gaps(chosen, source.names)  # the user's own file lies there
     head = f"{HEAD}{chosen.method} pairs of {len(source.names)} photos, {key}\n"
     try:
         write_whole(path, head + pairs_text(chosen.pairs))
     except OSError as error:
         raise AstrError(f"{path}: cannot be written ({error.strerror}); choose another --out") from None
-    return _with_alone(chosen, source.names)
+    return _with_gaps(chosen, source.names)
 
 
-def _with_alone(chosen: Chosen, names: Sequence[str]) -> Chosen:
-    paired = {name for pair in chosen.pairs for name in pair}
-    alone = [name for name in names if name not in paired]
-    if not alone:
-        return chosen
-    warning = f"{len(alone)} of {len(names)} photos are in no pair (for example {alone[0]}) and will have no pose"
-    return chosen._replace(warnings=(*chosen.warnings, warning))
+def _with_gaps(chosen: Chosen, names: Sequence[str]) -> Chosen:
+    """Adds warnings of photos in no pair, and of groups that no pair joins."""
+    known = set(names)
+    graph = connectivity(names, [pair for pair in chosen.pairs if known.issuperset(pair)])
+    warnings = list(chosen.warnings)
+    if graph.alone:
+        warnings.append(
+            f"{len(graph.alone)} of {len(names)} photos are in no pair (for example {graph.alone[0]}) and will have no "
+            "pose"
+        )
+    if graph.apart is not None:
+        warnings.append(graph.apart)
+    return chosen._replace(warnings=tuple(warnings))
 
 
 def _earlier(path: Path, key: str) -> Chosen | None:

@@ -63,17 +63,26 @@ def exhaustive(names: Sequence[str]) -> Proposal:
 
 
 def sequential(names: Sequence[str], overlap: int, quadratic: bool) -> Proposal:
-    """Every photo with the `overlap` following ones, in the order given; nearer ones rank higher.
+    """Every photo with the `overlap` following ones of its folder, in the order given; nearer ones rank higher.
 
+    Folders are sequences of their own: the end of one video has nothing to do with the start of another.
     quadratic: instead with the photos 1, 2, 4, 8, ... later, also `overlap` of them. Raises AstrError above MOST_PAIRS.
     """
     _refuse_many(len(names) * min(overlap, len(names)), "use a smaller --overlap")
     options = pycolmap.SequentialPairingOptions()
     options.overlap = overlap
     options.quadratic_overlap = quadratic
-    with _named_database(names) as database:
-        found = _generate(lambda: pycolmap.SequentialPairGenerator(options, database))
-    return _ranked(names, found, found[:, 1] - found[:, 0])
+    folders: dict[str, list[int]] = {}
+    for number, name in enumerate(names):
+        folders.setdefault(name.rpartition("/")[0], []).append(number)
+    found, distances = [np.zeros((0, 2), np.int64)], [np.zeros(0, np.int64)]
+    for members in folders.values():
+        if len(members) > 1:
+            with _named_database([names[number] for number in members]) as database:
+                steps = _generate(lambda: pycolmap.SequentialPairGenerator(options, database))
+            found.append(np.array(members)[steps])
+            distances.append(steps[:, 1] - steps[:, 0])
+    return _ranked(names, np.concatenate(found), np.concatenate(distances))
 
 
 def spatial(root: Path, names: Sequence[str], neighbours: int, distance: float, ignore_height: bool) -> Proposal:

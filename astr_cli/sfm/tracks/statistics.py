@@ -48,7 +48,7 @@ class TrackStatistics:
             found = json.loads(text)
             histogram = tuple(int(count) for count in found["histogram"])
             return TrackStatistics(int(found["keypoints"]), int(found["matches"]), histogram)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):  # the last: deep JSON
             return None
 
 
