@@ -7,7 +7,7 @@ parameter per option.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
 
@@ -16,7 +16,7 @@ from typer.core import TyperCommand
 
 from astr_cli.options.config_file import read_config
 from astr_cli.options.matching import FILES
-from astr_cli.options.option import Declared, build, declared
+from astr_cli.options.option import Declared, OptionError, build, declared
 
 CONFIG = "config"
 
@@ -26,6 +26,7 @@ class AstrCommand(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Before Typer parses: counts the options, and takes defaults from the file of `--config`."""
+        refuse_former_flags(self.known, args)
         values, _, order = self.make_parser(ctx).parse_args(args=list(args))
         single = [each for each in order if each.param_type_name == "option" and not each.multiple]
         for each in single:
@@ -43,6 +44,16 @@ class AstrCommand(TyperCommand):
         """The options of the command, without those that every command has."""
         found: tuple[Declared, ...] = self.callback.declared  # type: ignore[union-attr]
         return found
+
+
+def refuse_former_flags(known: Iterable[Declared], args: Sequence[str]) -> None:
+    """Raises OptionError for an option that was a flag once, and stands in `args` without a value as it did then."""
+    messages = {f"--{each.name}": each.option.without_value for each in known if each.option.without_value}
+    for given, after in zip(args, [*args[1:], "-"], strict=True):
+        if given == "--":
+            return
+        if given in messages and after.startswith("-"):
+            raise OptionError(messages[given])
 
 
 def add_command(app: typer.Typer, name: str, command: Callable[..., int | None], help: str | None = None) -> None:

@@ -20,7 +20,7 @@ def command(options: ReconstructOptions, output: OutputOptions) -> int:
 
     astr reconstruct project/images --out project
 
-    astr reconstruct photos/ --out model/ --camera-mode single --long-side 1024 --refine
+    astr reconstruct photos/ --out model/ --camera-mode single --long-side 1024 --refine model
 
     astr reconstruct drone/ --out model/ --pairs spatial --mapper global --tiles --masks masks/
 

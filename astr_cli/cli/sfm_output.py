@@ -16,6 +16,7 @@ from astr_cli.sfm.reconstruct import database_record, plain
 from astr_cli.wording import counted
 
 if TYPE_CHECKING:
+    from astr_cli.refine.rules import Summary
     from astr_cli.sfm.database.importing import ImportSummary
 
 LISTED = 10  # images that are listed by name
@@ -89,6 +90,15 @@ def difference_lines(summary: ImportSummary) -> Iterator[str]:
     )
 
 
+def refinement_line(done: Summary) -> str:
+    """What refinement did to the keypoints."""
+    precision = f" by {done.shift:.2f} px (median), to a precision of {done.sigma:.2f} px" if done.refined else ""
+    return (
+        f"refined {counted(done.refined, 'keypoint')}{precision}; {done.references} are references, "
+        f"{done.left} stay as they were matched, {done.dropped} were dropped"
+    )
+
+
 def import_lines(summary: ImportSummary) -> Iterator[str]:
     """The content of the database."""
     verified, change = summary.verified, summary.difference
@@ -103,6 +113,8 @@ def import_lines(summary: ImportSummary) -> Iterator[str]:
         )
     if summary.backup is not None:
         yield f"{summary.backup}: the database before this import"
+    if summary.refinement is not None:
+        yield refinement_line(summary.refinement)
     others = summary.images_held > summary.images or summary.keypoints_held > summary.keypoints
     own = f"; astr's part: {counted(summary.keypoints, 'keypoint')} in {counted(summary.images, 'image')}"
     yield (

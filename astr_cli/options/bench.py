@@ -6,14 +6,15 @@ from pathlib import Path
 from astr_cli.options.database import CameraOptions, TrackOptions
 from astr_cli.options.mapping import MapOptions
 from astr_cli.options.matching import MatchingOptions
-from astr_cli.options.option import OptionError, check, group, option
+from astr_cli.options.option import OptionError, Options, group, option
 from astr_cli.options.pairs import PairChoice
+from astr_cli.options.refinement import RefineOptions
 
 LISTS = ("realistic", "random")
 
 
-@dataclass(frozen=True)
-class OperatorOptions:
+@dataclass(frozen=True, eq=False, repr=False)
+class OperatorOptions(Options):
     """The options of `astr bench operator`."""
 
     grid: tuple[str, ...] = option(
@@ -63,7 +64,9 @@ class OperatorOptions:
         return self.lists or LISTS
 
     def __post_init__(self) -> None:
-        check(self)
+        super().__post_init__()
+        for text in self.grid:
+            _grid(text)
         for size in self.batch:
             if size < 1:
                 raise OptionError(f"--batch {size}: give at least 1")
@@ -76,8 +79,8 @@ def _grid(text: str) -> tuple[int, int]:
     return int(height), int(width)
 
 
-@dataclass(frozen=True)
-class PipelineOptions:
+@dataclass(frozen=True, eq=False, repr=False)
+class PipelineOptions(Options):
     """The options of `astr bench pipeline`."""
 
     folder: Path = option(help="Folder of photos; its subfolders are searched too.", stored=False, argument=True)
@@ -99,12 +102,9 @@ class PipelineOptions:
     )
     matching: MatchingOptions = group(MatchingOptions)
 
-    def __post_init__(self) -> None:
-        check(self)
 
-
-@dataclass(frozen=True)
-class SfmOptions:
+@dataclass(frozen=True, eq=False, repr=False)
+class SfmOptions(Options):
     """The options of `astr bench sfm`."""
 
     folders: tuple[Path, ...] = option(
@@ -124,7 +124,5 @@ class SfmOptions:
     choice: PairChoice = group(PairChoice)
     cameras: CameraOptions = group(CameraOptions)
     tracks: TrackOptions = group(TrackOptions)
+    refinement: RefineOptions = group(RefineOptions)
     mapping: MapOptions = group(MapOptions)
-
-    def __post_init__(self) -> None:
-        check(self)

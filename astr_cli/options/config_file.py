@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import sys
 from collections.abc import Sequence
@@ -12,17 +11,16 @@ from typing import Any
 from astr_cli.errors import AstrError
 from astr_cli.options.option import Declared, declared, is_path, values_of
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 
 def read_config(path: Path, command: str, known: Sequence[Declared]) -> dict[str, Any]:
     """The values in a file, by `Declared.key`, in the form that the command line has.
 
     Raises AstrError: no such file, not TOML, or an option that the command does not have (with the nearest name).
     """
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -34,6 +32,8 @@ def read_config(path: Path, command: str, known: Sequence[Declared]) -> dict[str
     for name, value in content.items():
         each = names.get(name) or names.get(name.replace("_", "-"))
         if each is None:
+            import difflib
+
             near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]
             raise AstrError(f"--config {path}: astr {command} has no option '{name}'; did you mean '{near}'?")
         values[each.key] = _checked(path, each, value)
@@ -61,6 +61,8 @@ def _checked(path: Path, each: Declared, value: Any) -> Any:
 
 
 def _checked_item(path: Path, each: Declared, value: Any) -> Any:
+    if isinstance(value, bool) and each.option.without_value:
+        raise AstrError(f"--config {path}: {each.option.without_value}")
     if not isinstance(value, (str, int, float)) or isinstance(value, bool) != (each.type is bool):
         expected = "true or false" if each.type is bool else "a single value"
         raise AstrError(f"--config {path}: '{each.name}' takes {expected}, not {value!r}")

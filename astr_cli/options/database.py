@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Literal
 
 from astr_cli.options.matching import is_cameras_path
-from astr_cli.options.option import check, group, option
-from astr_cli.options.refinement import RefineOptions
+from astr_cli.options.option import Options, group, option
+from astr_cli.options.refinement import TrackRefineOptions
 
 CameraMode = Literal["auto", "single", "per-folder", "per-image"]
 ImportMode = Literal["create", "append", "replace", "fail"]
@@ -14,8 +14,8 @@ ImportMode = Literal["create", "append", "replace", "fail"]
 CAMERAS, TRACKS, DATABASE = "Cameras", "Tracks", "Database"
 
 
-@dataclass(frozen=True)
-class CameraOptions:
+@dataclass(frozen=True, eq=False, repr=False)
+class CameraOptions(Options):
     """The source of cameras. Parameters follow COLMAP: the centre of the top-left pixel is at (0.5, 0.5)."""
 
     mode: CameraMode = option(
@@ -52,17 +52,14 @@ class CameraOptions:
         is_path=is_cameras_path,
     )
 
-    def __post_init__(self) -> None:
-        check(self)
-
     @property
     def known(self) -> Path | None:
         """The path of the known cameras, or None."""
         return Path(self.cameras) if is_cameras_path(self.cameras) else None
 
 
-@dataclass(frozen=True)
-class JoinOptions:
+@dataclass(frozen=True, eq=False, repr=False)
+class JoinOptions(Options):
     """How matches are joined to tracks."""
 
     min_score: float = option(
@@ -78,11 +75,8 @@ class JoinOptions:
         least=0,
     )
 
-    def __post_init__(self) -> None:
-        check(self)
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class TrackOptions(JoinOptions):
     """How tracks are made for a database."""
 
@@ -99,8 +93,8 @@ class TrackOptions(JoinOptions):
     )
 
 
-@dataclass(frozen=True)
-class ImportOptions:
+@dataclass(frozen=True, eq=False, repr=False)
+class ImportOptions(Options):
     """The options of `astr colmap-import`."""
 
     database: Path = option(name="db", help="COLMAP database to create or add to.", stored=False, argument=True)
@@ -145,7 +139,7 @@ class ImportOptions:
     )
     cameras: CameraOptions = group(CameraOptions)
     tracks: TrackOptions = group(TrackOptions)
-    refinement: RefineOptions = group(RefineOptions)
+    refinement: TrackRefineOptions = group(TrackRefineOptions)
     replace_ours: bool = option(
         False,
         help="Replace a database that astr wrote, without a backup; refuse any other database that contains anything.",

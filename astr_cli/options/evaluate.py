@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from astr_cli.options.matching import MATCHING, MatchingOptions, is_cameras_path, is_weights_file
-from astr_cli.options.option import check, group, option
+from astr_cli.options.option import Options, group, option
 
 LONG_SIDE = 640  # pixels; the size for the figures in the documentation
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class EvalMatching(MatchingOptions):
     """How the photos of a benchmark are matched: at the same size on every device, with the true cameras."""
 
@@ -32,8 +32,8 @@ class EvalMatching(MatchingOptions):
     )
 
 
-@dataclass(frozen=True)
-class EvalOptions:
+@dataclass(frozen=True, eq=False, repr=False)
+class EvalOptions(Options):
     """The options of `astr eval`."""
 
     folder: Path = option(help="Folder of one benchmark, or of any number of them.", stored=False, argument=True)
@@ -65,6 +65,3 @@ class EvalOptions:
         None, help="Draw each pair's matches into this folder, coloured by error.", stored=False
     )
     matching: EvalMatching = group(EvalMatching)
-
-    def __post_init__(self) -> None:
-        check(self)

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from astr_cli.options.database import JoinOptions
 from astr_cli.options.matching import FILES
-from astr_cli.options.option import check, group, option
+from astr_cli.options.option import Options, group, option
 
 
-@dataclass(frozen=True)
-class PlotOption:
+@dataclass(frozen=True, eq=False, repr=False)
+class PlotOption(Options):
     """Drawings of matched pairs."""
 
     plots: Path | None = option(
@@ -20,8 +20,8 @@ class PlotOption:
     )
 
 
-@dataclass(frozen=True)
-class SampleOption:
+@dataclass(frozen=True, eq=False, repr=False)
+class SampleOption(Options):
     """The number of pairs that `astr plan` matches."""
 
     sample: int = option(
@@ -32,12 +32,9 @@ class SampleOption:
         least=0,
     )
 
-    def __post_init__(self) -> None:
-        check(self)
 
-
-@dataclass(frozen=True)
-class CheckOptions:
+@dataclass(frozen=True, eq=False, repr=False)
+class CheckOptions(Options):
     """The options of `astr check`."""
 
     paths: tuple[Path, ...] = option(
@@ -51,15 +48,15 @@ class CheckOptions:
     )
 
 
-@dataclass(frozen=True)
-class DoctorOptions:
+@dataclass(frozen=True, eq=False, repr=False)
+class DoctorOptions(Options):
     """The options of `astr doctor`."""
 
     folder: Path = option(Path(), help="Folder for results, to be checked as well.", stored=False, argument=True)
 
 
-@dataclass(frozen=True)
-class ExportOptions:
+@dataclass(frozen=True, eq=False, repr=False)
+class ExportOptions(Options):
     """The options of `astr export`."""
 
     matches: Path = option(help="File written by astr match.", stored=False, argument=True)

@@ -3,16 +3,16 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from astr_cli.options.option import OptionError, check, option
+from astr_cli.options.option import OptionError, Options, option
 
 Mapper = Literal["incremental", "global"]
 
 MAPPING = "Mapping"
 
 
-@dataclass(frozen=True)
-class MapOptions:
-    """Mapper, seed and refinement."""
+@dataclass(frozen=True, eq=False, repr=False)
+class MapOptions(Options):
+    """Mapper and seed."""
 
     mapper: Mapper = option(
         "incremental",
@@ -30,16 +30,9 @@ class MapOptions:
         panel=MAPPING,
         default_text="none",
     )
-    refine: bool = option(
-        False,
-        help="Re-verify all pairs with the estimated poses after mapping, re-triangulate, run bundle adjustment again "
-        "and retry unregistered photos.",
-        stored=True,
-        panel=MAPPING,
-    )
 
     def __post_init__(self) -> None:
-        check(self)
+        super().__post_init__()
         for text in self.mapper_option:
             if not (text.partition("=")[0] and text.partition("=")[2]):
                 raise OptionError(f"--mapper-option {text}: give NAME=VALUE, such as min_model_size=5")

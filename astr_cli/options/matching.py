@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from astr_cli.options.option import OptionError, check, option
+from astr_cli.options.option import OptionError, Options, option
 
 Precision = Literal["fp32", "bf16"]
 Rotate = Literal["exif", "auto", "none"]
@@ -34,8 +34,8 @@ def is_cameras_path(text: str) -> bool:
     return text not in ("exif", "none", "true")
 
 
-@dataclass(frozen=True, kw_only=True)
-class MatchingOptions:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class MatchingOptions(Options):
     """How a pair of photos is matched, and the resources for it."""
 
     weights: str = option(
@@ -153,7 +153,7 @@ class MatchingOptions:
     )
 
     def __post_init__(self) -> None:
-        check(self)
+        super().__post_init__()
         if self.tiles and self.long_side is not None and self.long_side < SMALLEST_TILE:
             raise OptionError(f"--tiles with --long-side {self.long_side}: give at least {SMALLEST_TILE} pixels")
         if not 0.0 <= self.threshold <= 1.0:
@@ -162,7 +162,7 @@ class MatchingOptions:
             raise OptionError(f"--memory {self.memory}: give bytes, or a size such as 500M or 2G")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class PairsOptions(MatchingOptions):
     """The pairs to match: those of a pairs file."""
 
@@ -186,7 +186,7 @@ class PairsOptions(MatchingOptions):
         return self.pairs.parent if self.images is None else self.images
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class MatchOptions(PairsOptions):
     """The options of `astr match`, without its output."""
 

@@ -52,8 +52,31 @@ class Option:
     """Tells paths from other texts. Relative paths in a --config file start from its folder."""
     files_only: bool = False
     """Whether it applies only to photos on disk; then the Python API has no such keyword."""
+    without_value: str = ""
+    """The error if it is given without a value, as the flag that it once was; empty: Typer's error."""
     hidden: bool = False
     """Whether only other code sets it, not the command line."""
+
+
+class Options:
+    """What all classes of options have in common.
+
+    They are `@dataclass(frozen=True, eq=False, repr=False)`: the methods that dataclasses would compile for every class
+    cost `astr --help` a fifth of its time.
+    """
+
+    def __post_init__(self) -> None:
+        """Raises OptionError for a value that is too small or is not one of the choices."""
+        check(self)
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and vars(other) == vars(self)
+
+    def __hash__(self) -> int:
+        return hash(tuple(vars(self).values()))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
 
 
 class Declared(NamedTuple):

@@ -4,14 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from astr_cli.options.matching import is_weights_file
-from astr_cli.options.option import check, group, option
+from astr_cli.options.option import Options, group, option
 
 METHODS = ("auto", "exhaustive", "sequential", "spatial", "retrieval")
 CHOICE = "Choice of pairs"
 
 
-@dataclass(frozen=True)
-class SequentialOptions:
+@dataclass(frozen=True, eq=False, repr=False)
+class SequentialOptions(Options):
     """Photos taken one after another."""
 
     overlap: int = option(
@@ -28,12 +28,9 @@ class SequentialOptions:
         panel=CHOICE,
     )
 
-    def __post_init__(self) -> None:
-        check(self)
 
-
-@dataclass(frozen=True)
-class NeighbourOptions:
+@dataclass(frozen=True, eq=False, repr=False)
+class NeighbourOptions(Options):
     """The number of photos that each photo is paired with."""
 
     neighbours: int = option(
@@ -44,11 +41,8 @@ class NeighbourOptions:
         least=1,
     )
 
-    def __post_init__(self) -> None:
-        check(self)
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class SpatialOptions(NeighbourOptions):
     """Photos with GPS positions."""
 
@@ -69,8 +63,8 @@ class SpatialOptions(NeighbourOptions):
     )
 
 
-@dataclass(frozen=True)
-class PairChoice:
+@dataclass(frozen=True, eq=False, repr=False)
+class PairChoice(Options):
     """How `astr reconstruct` chooses pairs."""
 
     pairs: str = option(
@@ -84,19 +78,16 @@ class PairChoice:
     sequential: SequentialOptions = group(SequentialOptions)
     spatial: SpatialOptions = group(SpatialOptions)
 
-    def __post_init__(self) -> None:
-        check(self)
 
-
-@dataclass(frozen=True)
-class PhotosOption:
+@dataclass(frozen=True, eq=False, repr=False)
+class PhotosOption(Options):
     """The folder of the photos."""
 
     photos: Path = option(help="Folder of the photos; its subfolders are searched too.", stored=False, argument=True)
 
 
-@dataclass(frozen=True)
-class PairListOptions:
+@dataclass(frozen=True, eq=False, repr=False)
+class PairListOptions(Options):
     """The options that all methods of `astr pairs` share."""
 
     out: Path | None = option(
@@ -120,19 +111,16 @@ class PairListOptions:
     as_json: bool = option(False, name="json", help="Print the summary as one JSON object; needs --out.", stored=False)
     quiet: bool = option(False, help="Print only warnings and errors.", stored=False, short="q")
 
-    def __post_init__(self) -> None:
-        check(self)
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class CovisibleOptions(NeighbourOptions):
     """Images that see the same points of a model."""
 
     min_points: int = option(15, help="Do not pair images that share fewer points than this.", stored=False, least=1)
 
 
-@dataclass(frozen=True)
-class RetrievalNetwork:
+@dataclass(frozen=True, eq=False, repr=False)
+class RetrievalNetwork(Options):
     """The network that finds similar photos."""
 
     weights: str = option(
@@ -144,8 +132,8 @@ class RetrievalNetwork:
     device: str = option("auto", help="Device to compute on: auto, cpu, cuda or cuda:N.", stored=False)
 
 
-@dataclass(frozen=True)
-class ModelOption:
+@dataclass(frozen=True, eq=False, repr=False)
+class ModelOption(Options):
     """The folder of a model."""
 
     model: Path = option(help="Folder of a COLMAP model, such as sparse/0.", stored=False, argument=True)

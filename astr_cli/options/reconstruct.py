@@ -6,12 +6,13 @@ from pathlib import Path
 from astr_cli.options.database import CameraOptions, TrackOptions
 from astr_cli.options.mapping import MapOptions
 from astr_cli.options.matching import FILES, MatchingOptions
-from astr_cli.options.option import group, option
+from astr_cli.options.option import Options, group, option
 from astr_cli.options.pairs import PairChoice
+from astr_cli.options.refinement import RefineOptions
 
 
-@dataclass(frozen=True)
-class ReconstructOptions:
+@dataclass(frozen=True, eq=False, repr=False)
+class ReconstructOptions(Options):
     """The options of `astr reconstruct`."""
 
     photos: Path = option(help="Folder of the photos; its subfolders are searched too.", stored=False, argument=True)
@@ -35,6 +36,7 @@ class ReconstructOptions:
     choice: PairChoice = group(PairChoice)
     cameras: CameraOptions = group(CameraOptions)
     tracks: TrackOptions = group(TrackOptions)
+    refinement: RefineOptions = group(RefineOptions)
     mapping: MapOptions = group(MapOptions)
 
     @property

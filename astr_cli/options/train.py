@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from astr_cli.options.matching import is_weights_file
-from astr_cli.options.option import OptionError, check, option
+from astr_cli.options.option import OptionError, Options, option
 
 DATA, RUN, RECIPE, OTHER = "Data", "Run", "Recipe", "Instead of training"
 
 
-@dataclass(frozen=True)
-class TrainOptions:
+@dataclass(frozen=True, eq=False, repr=False)
+class TrainOptions(Options):
     """The options of `astr train`. None: the value of the recipe or of the resumed run."""
 
     photos: Path = option(help="Folder of photos; the rendered scenes use them as textures.", stored=False, panel=DATA)
@@ -103,6 +103,6 @@ class TrainOptions:
     )
 
     def __post_init__(self) -> None:
-        check(self)
+        super().__post_init__()
         if self.difficulty is not None and self.difficulty > 1:
             raise OptionError(f"--difficulty {self.difficulty:g}: give at most 1")

@@ -20,7 +20,9 @@ except ImportError as error:
 
 __all__ = [
     "MapperSettings",
+    "adjust",
     "calibrate",
+    "copied",
     "global_mapping",
     "guided_verification",
     "import_images",
@@ -164,6 +166,24 @@ def triangulate(model: Any, database: Path, images: Path, out: Path, settings: M
         return pycolmap.triangulate_points(model, database, images, out, True, _pipeline(settings))
 
 
+def adjust(model: Any, database: Path, settings: MapperSettings) -> None:
+    """Adjusts all of a model in place as the incremental mapper does at its end: bundle adjustment, merging and
+    completing of tracks and filtering, in turn. The model's keypoints must be those of the database.
+    """
+    options = _pipeline(settings)
+    with quiet(errors=False):
+        mapper = pycolmap.IncrementalMapper(_cache(database, options))
+        mapper.begin_reconstruction(model)
+        mapper.iterative_global_refinement(
+            options.ba_global_max_refinements,
+            options.ba_global_max_refinement_change,
+            options.get_mapper(),
+            options.get_global_bundle_adjustment(),
+            options.get_triangulation(),
+        )
+        mapper.end_reconstruction(False)
+
+
 def match_sift(database: Path, images: Path, names: Sequence[str], pairs: Path, side: int, seed: int) -> None:
     """COLMAP's own SIFT on the CPU in an existing database that holds the images: features, matches, geometries.
 
@@ -180,6 +200,19 @@ def match_sift(database: Path, images: Path, names: Sequence[str], pairs: Path, 
         pycolmap.match_image_pairs(
             database, pairing_options=pairing, verification_options=_two_view(seed), device=pycolmap.Device.cpu
         )
+
+
+def copied(model: Any) -> Any:
+    """A model of its own with the same content."""
+    return pycolmap.Reconstruction(model)
+
+
+def _cache(database: Path, options: pycolmap.IncrementalPipelineOptions) -> pycolmap.DatabaseCache:
+    """What a mapper reads of a database."""
+    wanted = pycolmap.DatabaseCacheOptions()
+    wanted.min_num_matches = options.min_num_matches
+    with open_database(database) as opened:
+        return pycolmap.DatabaseCache.create(opened, wanted)
 
 
 def _pipeline(settings: MapperSettings) -> pycolmap.IncrementalPipelineOptions:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -21,16 +22,21 @@ from astr_cli.options.mapping import MapOptions
 from astr_cli.options.matching import MatchOptions
 from astr_cli.options.option import take
 from astr_cli.options.reconstruct import ReconstructOptions
+from astr_cli.options.refinement import RefineOptions
 from astr_cli.sfm.colmap import pycolmap
 from astr_cli.sfm.database.atomic import check_target
 from astr_cli.sfm.database.cameras import check_camera_options
 from astr_cli.sfm.database.importing import ImportSummary, import_matches
-from astr_cli.sfm.database.inputs import content_hash
+from astr_cli.sfm.database.inputs import content_hash, find_matched_masks
 from astr_cli.sfm.mapping.camera_changes import CameraFigures
 from astr_cli.sfm.mapping.georeference import Georeference
 from astr_cli.sfm.mapping.mapper import ModelSummary, map_database
+from astr_cli.sfm.mapping.model_refinement import ModelRefiner
 from astr_cli.sfm.mapping.pair_agreement import PairFigures, doubtful_pairs, pair_figures
 from astr_cli.sfm.pairs.automatic import Chosen, Source, write_choice
+from astr_cli.sfm.tracks.match_rows import StoredRows
+from astr_cli.sfm.tracks.refinement import PhotoPixels
+from astr_cli.store.matches_file import MatchesFile
 from astr_cli.wording import counted
 
 FEWEST_PHOTOS = 3
@@ -99,7 +105,13 @@ def reconstruct(
         draw_pairs(matching.out, options.photos, drawings)
     matched()
     importing = ImportOptions(
-        database, matching.out, options.photos, cameras=options.cameras, tracks=options.tracks, replace_ours=True
+        database,
+        matching.out,
+        options.photos,
+        cameras=options.cameras,
+        tracks=options.tracks,
+        refinement=options.refinement.of_tracks,
+        replace_ours=True,
     )
     imported = import_matches(importing, tell)
     model, key = _mapped(options, database, imported.images, tell)
@@ -114,18 +126,30 @@ def _mapped(
     options: ReconstructOptions, database: Path, images: int, tell: Callable[[str], None]
 ) -> tuple[ModelSummary, str]:
     """The model, from now or from an earlier call, and the key that identifies it."""
-    key = _mapping_key(database, options.mapping)
+    by_model = options.refinement if options.refinement.refine == "model" else None
+    key = _mapping_key(database, options.mapping, by_model)
     model = read_model_record(options.out / "summary.json", key, options.sparse / "0")
     if model is not None:
         tell(f"{model.folder}: up to date, not mapped again")
         return model, key
     tell(f"mapping {counted(images, 'image')}")
-    return map_database(database, options.photos, options.sparse, options.mapping, tell), key
+    refiner = None if by_model is None else _refiner(match_options(options).out, options.photos, by_model, tell)
+    return map_database(database, options.photos, options.sparse, options.mapping, tell, refiner), key
 
 
-def _mapping_key(database: Path, options: MapOptions) -> str:
-    """Identifies the result of mapping this database with these options."""
-    text = f"{content_hash(database, HEADER)} {options!r} {pycolmap.__version__}"
+def _refiner(matches: Path, photos: Path, options: RefineOptions, tell: Callable[[str], None]) -> ModelRefiner:
+    """Refines on the pixels that the matcher saw: masked ones never count."""
+    with MatchesFile(matches) as file, closing(StoredRows(file)) as rows:
+        images = rows.images
+        masks, warning = find_matched_masks(matches, rows.attributes)
+    if warning is not None:
+        tell(warning)
+    return ModelRefiner(images, PhotoPixels(photos, images, masks), options.refine_rule, os.cpu_count() or 1)
+
+
+def _mapping_key(database: Path, options: MapOptions, by_model: RefineOptions | None) -> str:
+    """Identifies the result of mapping this database with these options; by_model: None without that refinement."""
+    text = f"{content_hash(database, HEADER)} {options!r} {by_model!r} {pycolmap.__version__}"
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -51,8 +51,8 @@ def test_the_table_says_what_is_left_out(capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--grid", "60-80"], "--grid 60-80: expected HEIGHTxWIDTH in cells"),
-        (["--grid", "0x8"], "--grid 0x8: expected HEIGHTxWIDTH in cells"),
+        (["--grid", "60-80"], "--grid 60-80: give HEIGHTxWIDTH in cells"),
+        (["--grid", "0x8"], "--grid 0x8: give HEIGHTxWIDTH in cells"),
         (["--lists", "real"], "no lists 'real'; expected realistic or random"),
         (["--dtype", "int8"], "no dtype 'int8'; expected float32 or float16 or bfloat16"),
         (["--device", "tpu"], "no device 'tpu'; expected auto, cpu, cuda or cuda:N"),

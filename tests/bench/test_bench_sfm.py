@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 
 from astr_cli.bench.records import BenchError
-from astr_cli.bench.sfm import SfmFigures, SfmRequest, bench_sfm
+from astr_cli.bench.sfm import SfmFigures, bench_sfm
 from astr_cli.cli.app import run
 from astr_cli.cli.bench_sfm import _print_table
+from astr_cli.options.bench import SfmOptions
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -72,11 +73,11 @@ def test_the_table_fits_80_columns(capsys: pytest.CaptureFixture[str], monkeypat
 
 def test_folders_that_cannot_be_compared(tmp_path: Path, capsys: Any) -> None:
     with pytest.raises(BenchError, match="no such folder"):
-        list(bench_sfm(SfmRequest([tmp_path / "none"], tmp_path), lambda event: None))
+        list(bench_sfm(SfmOptions((tmp_path / "none",), tmp_path), lambda event: None))
     for folder in ("a/scene", "b/scene"):
         (tmp_path / folder).mkdir(parents=True)
     with pytest.raises(BenchError, match="two of the folders are called scene"):
-        list(bench_sfm(SfmRequest([tmp_path / "a/scene", tmp_path / "b/scene"], tmp_path), lambda event: None))
+        list(bench_sfm(SfmOptions((tmp_path / "a/scene", tmp_path / "b/scene"), tmp_path), lambda event: None))
     Image.new("L", (64, 64)).save(tmp_path / "a" / "scene" / "one.png")
     assert run(["bench", "sfm", str(tmp_path / "a" / "scene"), "--work", str(tmp_path / "work")]) == 2
     assert "too few for a model" in capsys.readouterr().err

@@ -168,7 +168,7 @@ def test_out_of_memory_halves_the_batch_and_says_so(scene, recorder, monkeypatch
     assert match_pairs(scene.options(batch=8, jobs=1), heard).pairs == 15
     assert sizes[:4] == [8, 4, 2, 2]
     assert max(sizes[3:]) == 2
-    assert [text.text.split("now hold ")[1].split()[0] for text in heard.of(Notice)] == ["4", "2"]
+    assert [text.text.split("--batch to ")[1].split(";")[0] for text in heard.of(Notice)] == ["4", "2"]
 
 
 def test_out_of_memory_beside_another_batch_ends_that_first(

@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 
 from astr_cli.cli.app import run
 from astr_cli.options.database import CameraOptions, ImportOptions
-from astr_cli.sfm.colmap import pycolmap, read_model, triangulate
+from astr_cli.sfm.colmap import MapperSettings, pycolmap, read_model, triangulate
 from astr_cli.sfm.database.importing import import_matches
 from astr_cli.sfm.database.known_poses import KnownPosesError
 
@@ -47,7 +47,7 @@ def test_known_poses_verify_and_are_ready_to_triangulate(workplace: Path, scene:
         query(workplace / "db.db", "SELECT name, image_id FROM images")
     )
     (workplace / "out").mkdir()
-    model = triangulate(posed, workplace / "db.db", workplace / "photos", workplace / "out", 0)
+    model = triangulate(posed, workplace / "db.db", workplace / "photos", workplace / "out", MapperSettings())
     assert model.num_points3D() >= 500 and model.compute_mean_reprojection_error() < 1
     for image in model.images.values():
         truth = scene.cameras[scene.names.index(image.name)]

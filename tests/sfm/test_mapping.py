@@ -1,6 +1,5 @@
 """Down to a model: the cameras come out where they are."""
 
-import sqlite3
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -75,31 +74,6 @@ def test_the_global_mapper(mapped: Path, workplace: Path, scene: Any) -> None:
     assert mapped.read_bytes()[100:] == content
     with pytest.raises(AstrError, match="--mapper other: choose incremental or global"):
         MapOptions("other")
-
-
-def test_refinement_leaves_the_database_and_finds_no_worse_cameras(mapped: Path, workplace: Path, scene: Any) -> None:
-    content = mapped.read_bytes()[100:]
-    plain = map_database(mapped, workplace / "photos", workplace)
-    before = error_of_all(workplace / "0", scene.centres)
-    refined = map_database(mapped, workplace / "photos", workplace, MapOptions(refine=True))
-    assert mapped.read_bytes()[100:] == content
-    assert error_of_all(workplace / "0", scene.centres) < max(2 * before, 0.005)
-    assert refined.points >= 0.95 * plain.points >= 200 and refined.mean_track >= 0.95 * plain.mean_track
-    assert sorted(path.name for path in workplace.iterdir()) == ["0", "db.db", "matches.h5", "photos"]
-
-
-def test_refinement_gives_photos_without_a_pose_another_chance(mapped: Path, workplace: Path, scene: Any) -> None:
-    """The geometries of one photo were spoilt: the mapper leaves it out, but its matches are sound."""
-    with closing(sqlite3.connect(mapped)) as connection:
-        pairs = [min(image, 6) * 2147483647 + 6 for image in range(1, 6)]
-        connection.executemany(
-            "UPDATE two_view_geometries SET config = 1, rows = 0, data = NULL WHERE pair_id = ?",
-            [(pair,) for pair in pairs],
-        )
-        connection.commit()
-    assert map_database(mapped, workplace / "photos", workplace).missing == ("z.png",)
-    assert map_database(mapped, workplace / "photos", workplace, MapOptions(refine=True)).missing == ()
-    assert error_of_all(workplace / "0", scene.centres) < 0.01
 
 
 def write_places(database: Path, places: dict[str, np.ndarray]) -> None:

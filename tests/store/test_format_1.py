@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from astr_cli.options.database import ImportOptions
-from astr_cli.options.refinement import RefineOptions
+from astr_cli.options.refinement import TrackRefineOptions
 from astr_cli.sfm.database.importing import import_matches
 from astr_cli.sfm.tracks.match_rows import StoredRows
 from astr_cli.store.errors import JournalMismatch
@@ -78,7 +78,9 @@ def test_an_option_that_is_younger_than_the_results_was_at_its_default(place: Pa
 def test_the_same_import_into_an_old_database_changes_nothing(place: Path) -> None:
     before = (place / "old.db").read_bytes()
     summary = import_matches(
-        ImportOptions(place / "old.db", place / "matches.h5", place / "photos", refinement=RefineOptions(refine="off"))
+        ImportOptions(
+            place / "old.db", place / "matches.h5", place / "photos", refinement=TrackRefineOptions(refine="off")
+        )
     )
     assert not summary.changed
     assert (place / "old.db").read_bytes() == before

@@ -1,6 +1,7 @@
 """Where and how a run computes: the defaults that depend on the device."""
 
 import re
+from dataclasses import fields
 from typing import NamedTuple
 
 import torch
@@ -42,7 +43,7 @@ def resolve_compute(options: MatchingOptions) -> Compute:
 
 def match_settings(options: MatchingOptions) -> MatchSettings:
     """The options that the model needs."""
-    return MatchSettings(options.threshold, options.max_matches, options.one_way, options.scaling)
+    return MatchSettings(**{field.name: getattr(options, field.name) for field in fields(MatchSettings)})
 
 
 def find_device(name: str) -> torch.device:

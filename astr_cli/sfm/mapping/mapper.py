@@ -16,7 +16,7 @@ from astr_cli.sfm.colmap import MapperSettings, open_database
 from astr_cli.sfm.database.cameras import held_by
 from astr_cli.sfm.mapping.camera_changes import CameraFigures, camera_figures
 from astr_cli.sfm.mapping.georeference import Georeference, georeference
-from astr_cli.sfm.mapping.second_pass import refine
+from astr_cli.sfm.mapping.model_refinement import ModelRefiner
 from astr_cli.wording import counted
 
 PLY = "points.ply"
@@ -60,13 +60,15 @@ def map_database(
     out: Path,
     options: MapOptions | None = None,
     tell: Callable[[str], None] = lambda line: None,
+    refiner: ModelRefiner | None = None,
 ) -> ModelSummary:
     """Maps a verified database into `out`/0, `out`/1, ..., largest first; older models of that name are replaced.
 
     Models whose photos have GPS positions in their EXIF are rotated and scaled to them. images: the folder
     of the photos, for the colours of the points. The database stays as it is.
 
-    Raises MappingError: COLMAP built no model.
+    refiner: improves every model on the pixels of the photos.
+    Raises MappingError: COLMAP built no model. ImageError: a photo cannot be read.
     """
     options = options or MapOptions()
     names = _all_names(database)
@@ -78,11 +80,12 @@ def map_database(
                 f"{database}: COLMAP could not build a model from {len(names)} images: the photos overlap too little "
                 "or too few pairs match; add photos in between, or match with a larger --long-side"
             )
-        if options.refine:
+        if refiner is not None:
             tell(f"refining {counted(len(models), 'model')}")
-            models = sorted(
-                (refine(model, database, images, scratch, _settings(options)) for model in models), key=_size
-            )[::-1]
+            # The global mapper's options are none of the incremental mapper's.
+            settings = _settings(options) if options.mapper == "incremental" else MapperSettings(options.seed)
+            refined = (refiner.refine(each, database, images, scratch, settings, tell) for each in models)
+            models = sorted(refined, key=_size, reverse=True)
         placed = [georeference(model, database, images) for model in models]
         for number, model in enumerate(models):
             model.update_point_3d_errors()  # the global mapper of 4.0 leaves them in other units

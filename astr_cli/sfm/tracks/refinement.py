@@ -128,34 +128,35 @@ class TrackRefiner:
         """
         tell(f"refining {counted(len(tracks.image), 'keypoint')} on the original pixels")
         sizes = np.array([each.size for each in self.images], np.int32).reshape(-1, 2)
-        pixel = np.array([_photo_pixels(each) for each in self.images], np.float64)
+        pixel = np.array([photo_pixels(each) for each in self.images], np.float64)
         xy = tracks.keypoints.astype(np.float64)
         seen = Observations(tracks.image, tracks.track, xy, pixel[tracks.image], sizes)
         plan = plan_from_neighbours(seen, self.settings.half)
-        found = refine_tracks(seen, plan, self.pixels, self.settings, kept, self.threads, _progress(tell))
+        found = refine_tracks(seen, plan, self.pixels, self.settings, kept, self.threads, progress(tell))
         stays = kept_by(self.rule, seen, found)
         moved = replace(tracks, keypoints=found.xy.astype(np.float32))
         return Refinement(only_keypoints(moved, stays), summary(found, stays))
 
 
-def _progress(tell: Callable[[str], None]) -> Callable[[int, int], None]:
+def progress(tell: Callable[[str], None]) -> Callable[[int, int], None]:
+    """What hears of steps done of all, and tells regularly how much time is left."""
     start = last = time.monotonic()
 
-    def progress(done: int, steps: int) -> None:
+    def heard(done: int, steps: int) -> None:
         nonlocal last
         now = time.monotonic()
         if done and now - last > TOLD:
             last = now
             tell(f"refined {100 * done // steps}%, about {(now - start) * (steps - done) / done:.0f} s left")
 
-    return progress
+    return heard
 
 
 def worth_refining(images: Sequence[MatchedImage]) -> bool:
     """Whether photos are larger than their matched size by enough for refinement to gain anything."""
-    return bool(images) and float(np.median([_photo_pixels(each) for each in images])) >= WORTH
+    return bool(images) and float(np.median([photo_pixels(each) for each in images])) >= WORTH
 
 
-def _photo_pixels(image: MatchedImage) -> float:
+def photo_pixels(image: MatchedImage) -> float:
     """Photo pixels per matched pixel, the mean of both axes."""
     return float(np.mean(np.divide(image.size, image.matched)))
