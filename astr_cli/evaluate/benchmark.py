@@ -12,6 +12,7 @@ from astr_cli.errors import AstrError
 from astr_cli.evaluate.metrics import Array
 from astr_cli.images.catalogue import catalogue
 from astr_cli.images.errors import ImageError
+from astr_cli.names import NameProblem, require_name
 from astr_cli.pairs.reading import Pair
 from astr_cli.store.types import PairMatches
 
@@ -125,6 +126,14 @@ def read_sizes(images: Path, names: Iterable[str], source: Path) -> dict[str, Si
     return {name: info.size for name, info in found.infos.items()}
 
 
+def require_photo_name(name: object, source: Path) -> str:
+    """The name of a photo in a benchmark's file. Raises EvaluateError for one that no photo may have."""
+    try:
+        return require_name(name)
+    except NameProblem as problem:
+        raise EvaluateError(f"{source}: {problem}") from None
+
+
 def number_pairs(names: Iterable[tuple[str, str]], source: Path) -> tuple[Pair, ...]:
     """Pairs numbered from 1. Raises EvaluateError: none, one listed twice, a photo with itself."""
     pairs = tuple(Pair(name0, name1, line) for line, (name0, name1) in enumerate(names, 1))
@@ -132,7 +141,7 @@ def number_pairs(names: Iterable[tuple[str, str]], source: Path) -> tuple[Pair, 
         raise EvaluateError(f"{source}: contains no pairs; add some")
     seen: set[frozenset[str]] = set()
     for pair in pairs:
-        both = frozenset((pair.name0, pair.name1))
+        both = frozenset(require_photo_name(name, source) for name in (pair.name0, pair.name1))
         if len(both) < 2 or both in seen:
             what = "is listed twice" if both in seen else "is a photo with itself"
             raise EvaluateError(f"{source}: pair {pair.line}, {pair.name0} {pair.name1}, {what}; delete it")

@@ -48,11 +48,13 @@ def scale_homography(
 def corner_error(estimate: Array | None, truth: Array, size: tuple[int, int]) -> float:
     """Mean distance of the four corners of image 0, of `size`, between estimate and truth, both `oriented`.
 
-    Infinite without an estimate (None) or if the estimate maps a corner beyond the horizon.
+    Infinite without an estimate (None) or if the estimate or the truth maps a corner beyond the horizon.
     """
     if estimate is None:
         return float("inf")
     there = warp(corners(size), truth)
+    if not np.isfinite(there).all():
+        return float("inf")
     return float(np.mean(np.linalg.norm(warp(corners(size), estimate) - there, axis=1)))
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from astr_cli.evaluate.benchmark import Benchmark, EvaluateError, PairResult
-from astr_cli.store.matches_file import MatchesFile
+from astr_cli.files import real_path
+from astr_cli.store.matches_file import MatchesFile, stored_long_side
 from astr_cli.store.types import PairMatches
 
 R = TypeVar("R", bound=PairResult)
@@ -50,10 +51,10 @@ class StoredMatches:
 def long_side_of(path: Path) -> int:
     """The long side that a matches.h5 was matched at. Raises StoreError, or EvaluateError if it is not stored."""
     with MatchesFile(path) as file:
-        text = file.attributes.get("long_side", "")
-    if not text.isdecimal() or int(text) < 1:
+        long_side = stored_long_side(file.attributes)
+    if long_side is None:
         raise EvaluateError(f"{path}: has no long side stored; create it with astr match")
-    return int(text)
+    return long_side
 
 
 def other_photos(benchmark: Benchmark[Any], file: MatchesFile) -> str | None:
@@ -66,7 +67,7 @@ def other_photos(benchmark: Benchmark[Any], file: MatchesFile) -> str | None:
         return None
     begin = f"{file.path}: was matched from {root}, not from {benchmark.images}"
     end = "if these are other photos, the figures are meaningless"
-    folders = [folder for folder in (file.path.parent / root, Path(root)) if folder.is_dir()]
+    folders = [folder for folder in (real_path(file.path).parent / root, Path(root)) if folder.is_dir()]
     if any(benchmark.images.is_dir() and folder.samefile(benchmark.images) for folder in folders):
         return None
     names = dict.fromkeys(name for pair in benchmark.pairs for name in (pair.name0, pair.name1))

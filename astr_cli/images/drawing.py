@@ -1,5 +1,7 @@
 """Drawings of a pair's matches: two photos side by side, a point in both for each match, lines for some."""
 
+import os
+from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -7,8 +9,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from astr_cli.errors import AstrError
+from astr_cli.files import write_whole
 
 HEIGHT_OF_TEXT = 28
+# How a drawing begins: JPEG's first marker, then a comment. By this astr knows a drawing of its own.
+START = b"\xff\xd8"
+_COMMENT = b"astr drawing"
+MARK = START + b"\xff\xfe" + (len(_COMMENT) + 2).to_bytes(2, "big") + _COMMENT
 LINES = 100  # at most, an even sample of the matches: more would hide the photos; all have their points
 
 
@@ -46,7 +53,9 @@ def draw_matches(
 
 
 class DrawingFolder:
-    """A new folder of drawings. Raises AstrError when the folder or a drawing cannot be written."""
+    """A folder of drawings. Earlier drawings of astr are replaced; any other file keeps its name, and the drawing gets
+    another. Raises AstrError when the folder or a drawing cannot be written.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -57,18 +66,36 @@ class DrawingFolder:
             raise AstrError(f"{folder}: cannot be created ({error.strerror}); choose another --plots") from None
 
     def write(self, canvas: NDArray[np.uint8], name0: str, name1: str, prefix: str = "") -> Path:
-        """Writes PREFIX + NAME0_NAME1.jpg, the names without their suffixes where that leaves them apart."""
+        """Writes PREFIX + NAME0_NAME1.jpg, the names without their suffixes where that leaves them apart, with a number
+        where another file has that name."""
         import cv2
 
         stems = (PurePosixPath(name).with_suffix("").as_posix() for name in (name0, name1))
         key = prefix + "_".join(stem.replace("/", "-") for stem in stems)
         if key in self._taken:
             key = prefix + "_".join(name.replace("/", "-").replace(".", "-") for name in (name0, name1))
-        self._taken.add(key)
+        _, data = cv2.imencode(".jpg", canvas)
         path = self._folder / f"{key}.jpg"
-        written, data = cv2.imencode(".jpg", canvas)
         try:
-            path.write_bytes(data.tobytes() if written else b"")
+            path = self._free(key)
+            write_whole(path, MARK + data.tobytes().removeprefix(START))
         except OSError as error:
             raise AstrError(f"{path}: cannot be written ({error.strerror}); choose another --plots") from None
         return path
+
+    def _free(self, key: str) -> Path:
+        """The first name that no other file and no drawing of this run has."""
+        for number in count(1):
+            name = key if number == 1 else f"{key}-{number}"
+            path = self._folder / f"{name}.jpg"
+            if name not in self._taken and (not os.path.lexists(path) or _is_drawing(path)):
+                break
+        self._taken.add(name)
+        return path
+
+
+def _is_drawing(path: Path) -> bool:
+    if path.is_symlink() or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(MARK)) == MARK

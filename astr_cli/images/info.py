@@ -31,6 +31,7 @@ class ImageInfo:
     orientation: int  # EXIF, 1..8; 1 when absent
     focal: float | None  # raw pixels, from EXIF; None = unknown, never a guess
     named: bool = False  # whether EXIF has the make and the model of the camera
+    inode: int = 0  # of the file; 0: unknown
 
     @property
     def size(self) -> tuple[int, int]:
@@ -53,7 +54,8 @@ def read_info(root: Path, name: str) -> ImageInfo:
             orientation, focal, named = _exif(path, image, width, height)
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise ImageError(f"{name}: cannot be read ({first_line(error)}); copy it again") from None
-    return ImageInfo(name, path, width, height, status.st_mtime_ns, status.st_size, orientation, focal, named)
+    times = status.st_mtime_ns, status.st_size
+    return ImageInfo(name, path, width, height, *times, orientation, focal, named, status.st_ino)
 
 
 def _exif(path: Path, image: Image.Image, width: int, height: int) -> tuple[int, float | None, bool]:

@@ -1,5 +1,6 @@
 """Everything that decides a run's results, and the results that an earlier run left."""
 
+import hashlib
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +13,7 @@ from astr_cli.options.matching import MatchingOptions, MatchOptions
 from astr_cli.options.option import declared, stored_texts
 from astr_cli.pairs.reading import Pair
 from astr_cli.store.errors import StoreError
+from astr_cli.store.hashes import HashBook
 from astr_cli.store.output import Output, read_output
 from astr_cli.store.run_info import ImageStamp, RunInfo
 
@@ -29,7 +31,7 @@ def names_of(pair: Pair) -> Names:
     return pair.name0, pair.name1
 
 
-def run_info(prepared: PreparedRun) -> RunInfo:
+def run_info(prepared: PreparedRun, hashes: HashBook) -> RunInfo:
     """The options that decide a run's matches; they become the attributes of matches.h5 and the journal's head."""
     options, compute = prepared.options, prepared.compute
     resolved = {
@@ -45,7 +47,9 @@ def run_info(prepared: PreparedRun) -> RunInfo:
         "model": prepared.weights.name,
         "weights_sha256": prepared.weights.sha256,
     }
-    stamps = tuple(stamp_of(prepared, info) for info in prepared.infos.values())
+    masks = prepared.masks or {}
+    hashes.read([*(info.path for info in prepared.infos.values()), *masks.values()], options.workers)
+    stamps = tuple(stamp_of(info, masks.get(info.name), hashes) for info in prepared.infos.values())
     matched = {
         name: each.size if options.tiles else upright_size(each.matched, each.orientation)
         for name, each in prepared.views.items()
@@ -54,19 +58,21 @@ def run_info(prepared: PreparedRun) -> RunInfo:
     return RunInfo(tuple({**first, **texts}.items()), stamps, matched, absent)
 
 
-def stamp_of(prepared: PreparedRun, info: ImageInfo) -> ImageStamp:
-    """Time and size of a photo and its mask together: when either changes, the photo's pairs are to be matched again.
+def stamp_of(info: ImageInfo, mask: Path | None, hashes: HashBook) -> ImageStamp:
+    """A photo and its mask together: when the content of either changes, the photo's pairs are to be matched again.
 
-    The time of a missing mask is its folder's, which changes when a mask is removed.
+    A photo without a mask is the photo alone, whatever other masks there are.
     """
-    stamp = ImageStamp(info.name, info.width, info.height, info.mtime_ns, info.file_size)
-    if prepared.masks is None or prepared.options.masks is None:
+    content = hashes.of(info.path)
+    stamp = ImageStamp(info.name, info.width, info.height, info.mtime_ns, info.file_size, content)
+    if mask is None:
         return stamp
-    mask = prepared.masks.get(info.name)
-    folder = (prepared.options.masks / info.name).parent
-    status = (mask or (folder if folder.is_dir() else prepared.options.masks)).stat()
-    size = info.file_size + (0 if mask is None else status.st_size)
-    return stamp._replace(mtime_ns=max(info.mtime_ns, status.st_mtime_ns), file_size=size)
+    status = mask.stat()
+    return stamp._replace(
+        mtime_ns=max(info.mtime_ns, status.st_mtime_ns),
+        file_size=info.file_size + status.st_size,
+        content=hashlib.sha256(f"{content} {hashes.of(mask)}".encode()).hexdigest(),
+    )
 
 
 def earlier_output(options: MatchOptions) -> Output | None:

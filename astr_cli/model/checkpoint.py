@@ -8,16 +8,16 @@ holds the config, the training position and a checksum over all of it.
 import dataclasses
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from astr_cli.errors import AstrError
+from astr_cli.files import parse_json, write_whole
 from astr_cli.model.astr import Astr
 from astr_cli.model.config import PRESETS, AstrConfig
 from astr_cli.model.layers import ConvNorm
@@ -89,12 +89,7 @@ def write_tensors(path: Path, file_format: str, header: dict[str, str], tensors:
     """Write a checksummed safetensors file; a kill at any instant leaves the old file or the new one, whole."""
     metadata = {"format": file_format, **header}
     metadata["checksum"] = checksum(metadata, tensors)
-    temporary = path.with_name(path.name + ".part")
-    save_file(tensors, temporary, metadata=metadata)
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    temporary.chmod(0o644)  # the library makes it private
-    temporary.replace(path)
+    write_whole(path, save(tensors, metadata=metadata))
 
 
 def read_tensors(path: Path, file_format: str = FORMAT) -> tuple[dict[str, str], dict[str, Tensor]]:
@@ -126,7 +121,7 @@ def header_config(path: Path, header: dict[str, str]) -> AstrConfig:
     if preset not in PRESETS:
         raise WeightsError(f"{path}: trained for preset '{preset}', this version has {', '.join(PRESETS)}; update astr")
     try:
-        stored = json.loads(header["config"])
+        stored = parse_json(header["config"])
         stored["stages"] = tuple(stored["stages"])
         config = AstrConfig(**stored)
     except (KeyError, TypeError, ValueError):

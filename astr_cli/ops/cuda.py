@@ -22,9 +22,23 @@ BEYOND = 2**31  # what the kernels cannot count
 Launch = Callable[[Build, str, Grid, Sequence[Argument]], None]
 
 
-@cache
+class NoMemoryError(Exception):
+    """The first trial of the kernels failed for want of memory: it says nothing about the next one."""
+
+
 def problem() -> str | None:
-    """Why this machine cannot run the kernels; None = it can: they have been tried on the current device."""
+    """Why this machine cannot run the kernels; None = it can: they have been tried on the current device.
+
+    The answer is kept, but not a want of memory: the next call tries again.
+    """
+    try:
+        return _settled()
+    except NoMemoryError as error:
+        return because(str(error))
+
+
+@cache
+def _settled() -> str | None:
     if torch.version.cuda is None:
         return because("this PyTorch is built for AMD GPUs" if torch.version.hip else "this PyTorch lacks CUDA")
     if not torch.cuda.is_available():
@@ -35,8 +49,16 @@ def problem() -> str | None:
     try:
         _try()
     except Exception as error:  # NVRTC, the driver and their wheels fail in many ways of their own
+        raise_for_memory(error)
         return because(explained(error))
     return None
+
+
+def raise_for_memory(error: Exception) -> None:
+    """Raises NoMemoryError for an error of PyTorch, the driver or Python that says so."""
+    said = f"{type(error).__name__} {error}".lower().replace("_", " ")
+    if isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)) or "out of memory" in said:
+        raise NoMemoryError(explained(error)) from error
 
 
 def explained(error: Exception) -> str:

@@ -19,12 +19,23 @@ WIDEST = 256  # channels
 LARGEST = 2.0**15  # of a feature; halves end at 65,504
 
 
-@cache
 def problem() -> str | None:
-    """Why the kernels fail on this machine; None = they do not: they have been tried on the current device."""
+    """Why the kernels fail on this machine; None = they do not: they have been tried on the current device.
+
+    The answer is kept, but not a want of memory: the next call tries again.
+    """
+    try:
+        return _settled()
+    except cuda.NoMemoryError as error:
+        return cuda.because(str(error))
+
+
+@cache
+def _settled() -> str | None:
     try:
         _try()
     except Exception as error:  # NVRTC, the driver and their wheels fail in many ways of their own
+        cuda.raise_for_memory(error)
         return cuda.because(cuda.explained(error))
     return None
 

@@ -13,12 +13,12 @@ from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
 from astr_cli.errors import AstrError
+from astr_cli.names import NameProblem, clean_name
 
 # A quoted name must end where its quotes do; a bare word ends at white space. `#` inside a word belongs to the name.
 _TOKEN = re.compile(r"""\s*(?:(?P<comment>\#)|"(?P<double>[^"]*)"(?=\s|$)|'(?P<single>[^']*)'(?=\s|$)|(?P<bare>\S+))""")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _SEPARATORS = {",": "comma", ";": "semicolon"}
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class PairsError(AstrError):
@@ -170,17 +170,10 @@ def _unquoted(field: str) -> str:
 
 
 def _clean(name: str, where: str) -> str:
-    """The name in its one spelling: "./" and doubled slashes gone."""
-    if _CONTROL.search(name):
-        raise PairsError(f"{where}: {name!r} contains a control character; rename the file")
-    if name.startswith("/") or re.match(r"[A-Za-z]:[\\/]", name):
-        raise PairsError(f"{where}: {name} is an absolute path; write names relative to the image root (--images)")
-    path = PurePosixPath(name)
-    if ".." in path.parts:
-        raise PairsError(f"{where}: {name} leaves the image root by '..'; choose the root with --images instead")
-    if not path.parts:
-        raise PairsError(f"{where}: an empty name; write two image names on each line")
-    return str(path)
+    try:
+        return clean_name(name)
+    except NameProblem as problem:
+        raise PairsError(f"{where}: {problem}") from None
 
 
 def _claim_key(pair: Pair, keys: dict[str, Pair], shown: str) -> None:

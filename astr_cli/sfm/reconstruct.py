@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from astr_cli.errors import AstrError
+from astr_cli.files import parse_json, write_whole
 from astr_cli.images.catalogue import catalogue, find_images
 from astr_cli.images.drawing import DrawingFolder
 from astr_cli.matching.plots import draw_pairs
@@ -33,7 +34,8 @@ from astr_cli.sfm.mapping.georeference import Georeference
 from astr_cli.sfm.mapping.mapper import ModelSummary, map_database
 from astr_cli.sfm.mapping.model_refinement import ModelRefiner
 from astr_cli.sfm.mapping.pair_agreement import PairFigures, doubtful_pairs, pair_figures
-from astr_cli.sfm.pairs.automatic import Chosen, Source, write_choice
+from astr_cli.sfm.own_files import require_own_files, require_own_models
+from astr_cli.sfm.pairs.automatic import HEAD, Chosen, Source, write_choice
 from astr_cli.sfm.tracks.match_rows import StoredRows
 from astr_cli.sfm.tracks.refinement import PhotoPixels
 from astr_cli.store.matches_file import MatchesFile
@@ -41,6 +43,7 @@ from astr_cli.wording import counted
 
 FEWEST_PHOTOS = 3
 CONFIG = "options.toml"
+CONFIG_HEAD = "astr reconstruct"
 HEADER = 100  # bytes at the start of an SQLite file; COLMAP changes the counter in them whenever it opens one
 
 
@@ -93,13 +96,14 @@ def reconstruct(
     check_camera_options(options.cameras)
     matching, database = match_options(options), options.out / "database.db"
     names, skipped = _photos(options)
+    _require_own(options)
     drawings = None if options.plots is None else DrawingFolder(options.plots)
     with _nothing_left(options):
         _make_folder(options.sparse)
         check_target(database, replace_ours=True)
         source = Source(options.photos, names, options.matching.weights, options.matching.device)
         pairs = write_choice(matching.pairs, source, options.choice, tell)
-        _write(options.out / CONFIG, config_text(options, options.out, f"astr reconstruct --config {CONFIG}"))
+        _write(options.out / CONFIG, config_text(options, options.out, f"{CONFIG_HEAD} --config {CONFIG}"))
         found = match_pairs(matching, listener)
     if drawings is not None:
         draw_pairs(matching.out, options.photos, drawings)
@@ -120,6 +124,17 @@ def reconstruct(
     summary = ReconstructSummary(pairs, found, imported, model, figures, skipped, file)
     _write(file, summary_text(summary, key))
     return summary
+
+
+def _require_own(options: ReconstructOptions) -> None:
+    """Raises AstrError when OUT holds files of these names that an earlier call did not write."""
+    out, listed = options.out, options.out / "pairs.txt"
+    marks = {out / CONFIG: f"# {CONFIG_HEAD}", out / "summary.json": "mapping_key"}
+    given = Path(options.choice.pairs)
+    if not (listed.exists() and given.exists() and given.samefile(listed)):  # the user may keep the list there
+        marks[listed] = HEAD
+    require_own_files(marks)
+    require_own_models(options.sparse)
 
 
 def _mapped(
@@ -189,7 +204,7 @@ def _nothing_left(options: ReconstructOptions) -> Iterator[None]:
         if error.exit_code == AstrError.exit_code:
             for file in files:
                 if file in before:
-                    file.write_bytes(before[file])
+                    write_whole(file, before[file])
                 else:
                     file.unlink(missing_ok=True)
             with suppress(OSError):  # the folder contains other files
@@ -206,10 +221,8 @@ def _make_folder(folder: Path) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + ".tmp")
     try:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-        temporary.replace(path)
+        write_whole(path, text)
     except OSError as error:
         raise AstrError(f"{path}: cannot be written ({error.strerror}); free some space and run it again") from None
 
@@ -252,7 +265,7 @@ def summary_text(summary: ReconstructSummary, mapping_key: str) -> str:
 def read_model_record(file: Path, mapping_key: str, folder: Path) -> ModelSummary | None:
     """The model of an earlier call with that key, if it is still in `folder`; None without one."""
     try:
-        record = json.loads(file.read_text(encoding="utf-8"))
+        record = parse_json(file.read_bytes())
         if record["format"] != FORMAT or record["mapping_key"] != mapping_key:
             return None
         model = record["model"]

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 from urllib.parse import quote
 
 from astr_cli.errors import AstrError
+from astr_cli.names import NameProblem, clean_name
 from astr_cli.store.camera_models import MODELS, Camera, problem_of_camera
 
 POINT_BYTES = 24  # x, y (f64) and the 3-D point's id (u64), in images.bin
@@ -28,7 +29,7 @@ def read_cameras_text(path: Path) -> tuple[list[Camera], dict[str, int]]:
             if line.startswith("#"):
                 note = line[1:].split(maxsplit=2)
                 if len(note) == 3 and note[0] == "IMAGE" and note[1].isdecimal():
-                    names[note[2]] = int(note[1])
+                    names[_name(note[2], f"{path}:{number}")] = int(note[1])
             elif words:
                 key, width, height = int(words[0]), int(words[2]), int(words[3])
                 cameras.append(_camera(key, words[1], width, height, tuple(map(float, words[4:]))))
@@ -54,7 +55,7 @@ def read_images_text(path: Path) -> dict[str, int]:
             words = line.split(maxsplit=9)
             if len(words) != 10 or not words[8].isdecimal():
                 raise CamerasError(f"{path}:{number}: expected IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME")
-            names[words[9]] = int(words[8])
+            names[_name(words[9], f"{path}:{number}")] = int(words[8])
             points = True
     return names
 
@@ -90,7 +91,7 @@ def read_images_binary(path: Path) -> dict[str, int]:
             if points > size - file.tell():
                 raise _cut_off(path)
             file.seek(points, 1)
-            names[name.decode("utf-8", "replace")] = key
+            names[_name(bytes(name), str(path))] = key
         if file.tell() > path.stat().st_size:
             raise _cut_off(path)
     return names
@@ -111,10 +112,18 @@ def read_database(path: Path) -> tuple[list[Camera], dict[str, int]]:
                     raise CamerasError(f"{path}: camera {key} has unknown model number {number}; use a COLMAP model")
                 params = struct.unpack(f"<{len(blob) // 8}d", blob)
                 cameras.append(_named(path, key, model, width, height, params))
-            names = dict(database.execute("SELECT name, camera_id FROM images"))
+            rows = database.execute("SELECT name, camera_id FROM images")
+            names = {_name(name, str(path)): camera for name, camera in rows}
     except (sqlite3.Error, struct.error, TypeError) as error:
         raise CamerasError(f"{path}: not a readable COLMAP database ({error}); name another file") from None
     return cameras, names
+
+
+def _name(name: object, where: str) -> str:
+    try:
+        return clean_name(name)
+    except NameProblem as problem:
+        raise CamerasError(f"{where}: {problem}") from None
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from astr_cli.errors import AstrError
+from astr_cli.files import open_own, temporary_path
 from astr_cli.store.errors import StoreError, disk_full, is_full
 from astr_cli.store.lock import Lock
 from astr_cli.store.matches_file import MatchesFile
 from astr_cli.store.output import Output, read_output, refuse_foreign
 from astr_cli.store.records import decode, encode, scan
-from astr_cli.store.run_info import RunInfo, load_run, require_same, save_run, sync_folder
+from astr_cli.store.run_info import ImageStamp, RunInfo, load_run, require_same, save_run, sync_folder
 from astr_cli.store.types import MatchEntry, PairMatches, problem_of
 from astr_cli.store.writer import write_matches
 
@@ -74,6 +75,8 @@ class Journal:
         folder = output.with_name(output.name + ".journal")
         with ExitStack() as undo:
             try:
+                if folder.is_symlink():
+                    raise StoreError(f"{folder}: is a link, which astr does not follow; remove it")
                 new = not folder.is_dir()
                 folder.mkdir(exist_ok=True)
                 if new:  # a refused start leaves nothing behind
@@ -194,7 +197,7 @@ class Journal:
             for record in found.records:
                 names = (record.stamp0.name, record.stamp1.name)
                 self._recorded.add(names)
-                if self._stamps.get(names[0]) == record.stamp0 and self._stamps.get(names[1]) == record.stamp1:
+                if all(self._is_current(stamp) for stamp in (record.stamp0, record.stamp1)):
                     self._places[names] = _Place(segment, record.offset, record.length)
             torn = segment.stat().st_size - found.end
             if found.damaged:
@@ -204,6 +207,10 @@ class Journal:
             if segment is segments[-1]:
                 self._open_segment(segment, found.end)  # cuts the torn tail
         self.notes = tuple(notes)
+
+    def _is_current(self, stamp: ImageStamp) -> bool:
+        now = self._stamps.get(stamp.name)
+        return now is not None and now.is_same(stamp)
 
     def _segments(self) -> list[Path]:
         return sorted(self.folder.glob("[0-9]" * 6 + ".seg"))
@@ -224,7 +231,7 @@ class Journal:
         return segment, offset
 
     def _open_segment(self, segment: Path, end: int) -> None:
-        self._handle = os.open(segment, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644)
+        self._handle = open_own(segment, os.O_RDWR | os.O_CREAT)
         self._segment = segment
         os.ftruncate(self._handle, end)
         os.lseek(self._handle, end, os.SEEK_SET)
@@ -245,7 +252,7 @@ class Journal:
         stamp0, stamp1 = self._stamps[name0], self._stamps[name1]
         place = self._places.get((name0, name1))
         if place is not None:
-            with place.segment.open("rb") as file:
+            with os.fdopen(open_own(place.segment, os.O_RDONLY), "rb") as file:
                 file.seek(place.offset)
                 decoded = decode(file.read(place.length))
             if decoded is None:
@@ -260,12 +267,13 @@ class Journal:
                 matches = opened.read(name0, name1)
         sizes = (stamp0.width, stamp0.height), (stamp1.width, stamp1.height)
         matched = self.run.matched.get(name0), self.run.matched.get(name1)
-        return MatchEntry(name0, name1, *sizes, matches, *matched)
+        return MatchEntry(name0, name1, *sizes, matches, *matched, stamp0.content, stamp1.content)
 
     def _clear(self) -> None:
         """Remove the journal's files, run.json first: segments without it count for nothing."""
-        for name in ("run.json", "run.json.tmp"):
-            (self.folder / name).unlink(missing_ok=True)
+        run = self.folder / "run.json"
+        for path in (run, temporary_path(run), self.folder / "run.json.tmp"):  # the last one: of astr 0.1
+            path.unlink(missing_ok=True)
         for segment in self._segments():
             segment.unlink(missing_ok=True)
 

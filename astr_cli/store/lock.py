@@ -5,6 +5,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from astr_cli.files import open_own
 from astr_cli.store.errors import StoreError
 
 if sys.platform == "win32":
@@ -14,12 +15,13 @@ else:
 
 
 class Lock:
-    """An exclusive lock on a file, held until `release`. Raises StoreError when another process has it."""
+    """An exclusive lock on a file, held until `release`. Raises StoreError when another process has it,
+    OSError when it cannot be made or is a link."""
 
     def __init__(self, path: Path, output: Path) -> None:
         self.path = path
         while True:
-            self._handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            self._handle = open_own(path, os.O_RDWR | os.O_CREAT)
             if not _try_lock(self._handle):
                 owner = os.pread(self._handle, 20, 0).decode(errors="replace").strip() if os.name != "nt" else ""
                 os.close(self._handle)
@@ -72,6 +74,6 @@ def _try_lock(handle: int) -> bool:
 
 def _same_file(handle: int, path: Path) -> bool:
     try:
-        return os.path.samestat(os.fstat(handle), path.stat())
+        return os.path.samestat(os.fstat(handle), path.lstat())
     except FileNotFoundError:
         return False

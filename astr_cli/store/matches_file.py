@@ -1,20 +1,40 @@
 """Reading matches.h5, with a check of everything in it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
+from astr_cli.names import NameProblem, require_name
 from astr_cli.store.errors import StoreError
-from astr_cli.store.types import ARRAYS, PairMatches, StoredPair, problem_of
+from astr_cli.store.plain_hdf5 import NotPlainError, is_there, plain_dataset, plain_group
+from astr_cli.store.types import ARRAYS, PairMatches, Side, StoredPair, problem_of, problem_of_values
 from astr_cli.store.writer import FORMAT, pair_group
 from astr_cli.wording import first_line
 
+DIGITS = 7  # of a long side
+OURS = "astr-matches-"
 READ = ("astr-matches-1", FORMAT)
 
 # What h5py raises for damaged content, measured by flipping bytes.
 DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, MemoryError, OverflowError)
+
+
+def stored_long_side(attributes: Mapping[str, str]) -> int | None:
+    """The long side that a file was matched at; None: it does not say, or a size that no photo has."""
+    text = attributes.get("long_side", "")
+    return int(text) if text.isdecimal() and len(text) <= DIGITS and int(text) >= 1 else None
+
+
+def is_foreign(path: Path) -> bool:
+    """Whether this is a whole HDF5 file of another program. A damaged one may have been astr's."""
+    try:
+        with h5py.File(path, "r", locking="best-effort") as file:
+            return not _text(file.attrs.get("format", "")).startswith(OURS)
+    except DAMAGE:
+        return False
 
 
 class MatchesFile:
@@ -50,16 +70,15 @@ class MatchesFile:
         """The matches of a pair, the names in the order stored. Raises StoreError: no such pair, or damaged arrays."""
         key = pair_group(name0, name1)
         try:
-            group = self._file.get(key)
-            if not isinstance(group, h5py.Group):
-                raise StoreError(f"{self.path}: has no pair {name0} {name1}; match it with astr match")
-            missing = [spec.name for spec in ARRAYS if spec.name not in group]
+            group = self._group_of(name0, name1)
+            missing = [spec.name for spec in ARRAYS if not is_there(group, spec.name)]
             if missing:
                 raise StoreError(f"{self.path}: pair {key} lacks {missing[0]}; make it again with astr match")
-            arrays = [np.asarray(group[spec.name]) for spec in ARRAYS]
+            arrays = [np.asarray(plain_dataset(group, spec.name)) for spec in ARRAYS]
+            sides = self._sides(key, group)
         except DAMAGE as error:
             raise self._damaged(error) from None
-        problem = problem_of(arrays)
+        problem = problem_of(arrays) or problem_of_values(PairMatches(*arrays), *sides)
         if problem is not None:
             raise StoreError(f"{self.path}: pair {key}: {problem}; make the file again with astr match")
         return PairMatches(*arrays)
@@ -67,7 +86,7 @@ class MatchesFile:
     def count(self, name0: str, name1: str) -> int:
         """The number of matches of one pair, the names in the order stored; cheaper than `read`."""
         try:
-            return int(self._file[pair_group(name0, name1)]["scores"].shape[0])
+            return int(plain_dataset(self._group_of(name0, name1), "scores").shape[0])
         except (*DAMAGE, IndexError) as error:
             raise self._damaged(error) from None
 
@@ -93,30 +112,53 @@ class MatchesFile:
         return attributes
 
     def _group(self, name: str) -> h5py.Group:
-        group = self._file[name]
-        if not isinstance(group, h5py.Group):
-            raise StoreError(f"{self.path}: {name} is not a pair; make the file again with astr match")
-        return group
+        try:
+            return plain_group(self._file, name)
+        except NotPlainError:
+            raise StoreError(f"{self.path}: {name} is not a pair; make the file again with astr match") from None
+
+    def _group_of(self, name0: str, name1: str) -> h5py.Group:
+        outer, inner = pair_group(name0, name1).split("/")
+        if not (is_there(self._file, outer) and is_there(group := plain_group(self._file, outer), inner)):
+            raise StoreError(f"{self.path}: has no pair {name0} {name1}; match it with astr match")
+        return plain_group(group, inner)
+
+    def _sides(self, key: str, group: h5py.Group) -> tuple[Side, Side]:
+        """Raw and matched size of both images."""
+        sizes = [self._size(key, group.attrs[f"size{side}"]) for side in (0, 1)]
+        names = [f"matched{side}" for side in (0, 1)]
+        matched = [self._size(key, group.attrs[name]) if name in group.attrs else None for name in names]
+        return Side(sizes[0], matched[0]), Side(sizes[1], matched[1])
 
     def _pair(self, outer: str, inner: str) -> StoredPair:
         key = f"{outer}/{inner}"
-        attributes = self._file[key].attrs
+        group = plain_group(self._group(outer), inner)
+        attributes = group.attrs
         missing = [name for name in ("name0", "name1", "size0", "size1") if name not in attributes]
         if missing:
             raise StoreError(f"{self.path}: pair {key} lacks the attribute {missing[0]}; make it again with astr match")
+        side0, side1 = self._sides(key, group)
         pair = StoredPair(
-            _text(attributes["name0"]),
-            _text(attributes["name1"]),
-            self._size(key, attributes["size0"]),
-            self._size(key, attributes["size1"]),
-            self._size(key, attributes["matched0"]) if "matched0" in attributes else None,
-            self._size(key, attributes["matched1"]) if "matched1" in attributes else None,
+            self._name(key, attributes["name0"]),
+            self._name(key, attributes["name1"]),
+            side0.size,
+            side1.size,
+            side0.matched,
+            side1.matched,
+            _text(attributes.get("content0", "")),
+            _text(attributes.get("content1", "")),
         )
         if pair_group(pair.name0, pair.name1) != key:
             raise StoreError(
                 f"{self.path}: pair {key} is named {pair.name0} {pair.name1}; make it again with astr match"
             )
         return pair
+
+    def _name(self, key: str, value: Any) -> str:
+        try:
+            return require_name(value)
+        except NameProblem as problem:
+            raise StoreError(f"{self.path}: pair {key}: {problem}") from None
 
     def _size(self, key: str, value: Any) -> tuple[int, int]:
         size = np.asarray(value)

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from astr_cli.store.errors import StoreError
-from astr_cli.store.matches_file import MatchesFile
-from astr_cli.store.run_info import RunInfo, require_same
+from astr_cli.store.matches_file import MatchesFile, is_foreign
+from astr_cli.store.run_info import ImageStamp, RunInfo, require_same
 from astr_cli.store.types import StoredPair
 
 AHEAD_NS = 600 * 10**9  # more than the clock of a file server is ahead of this machine's
@@ -36,23 +36,25 @@ class Output(NamedTuple):
     def reusable(self, run: RunInfo) -> frozenset[tuple[str, str]]:
         """The pairs (name0, name1) that need not be matched again for `run`.
 
-        A pair serves when both images have the size stored and are older than the file. matches.h5 holds no times of
-        images (equal results shall be equal bytes), so its own time counts: a photo changed or copied in after
-        it is matched again. A time far in the future (from a camera or another file system) is ignored.
-        Raises JournalMismatch: other options.
+        A pair serves when both images have the size and the content (hash) stored. A file of astr 0.1 holds no hashes
+        and no times (equal results shall be equal bytes): there, both images must be older than the file, and a time
+        far in the future (from a camera or another file system) is ignored. Raises JournalMismatch: other options.
         """
         require_same(self.path, {k: v for k, v in self.attributes.items() if k != "format"}, run)
-        future = time.time_ns() + AHEAD_NS
-        sizes = {
-            stamp.name: (stamp.width, stamp.height)
-            for stamp in run.images
-            if stamp.mtime_ns < self.version.mtime_ns or stamp.mtime_ns > future
-        }
+        stamps = run.stamps()
         return frozenset(
             (pair.name0, pair.name1)
             for pair in self.pairs
-            if sizes.get(pair.name0) == pair.size0 and sizes.get(pair.name1) == pair.size1
+            if self._serves(stamps.get(pair.name0), pair.size0, pair.content0)
+            and self._serves(stamps.get(pair.name1), pair.size1, pair.content1)
         )
+
+    def _serves(self, stamp: ImageStamp | None, size: tuple[int, int], content: str) -> bool:
+        if stamp is None or (stamp.width, stamp.height) != size:
+            return False
+        if content and stamp.content:
+            return content == stamp.content
+        return stamp.mtime_ns < self.version.mtime_ns or stamp.mtime_ns > time.time_ns() + AHEAD_NS
 
 
 def refuse_foreign(path: Path) -> None:
@@ -66,6 +68,8 @@ def refuse_foreign(path: Path) -> None:
         raise StoreError(f"{path}: cannot be read ({error.strerror}); choose another --out") from None
     if not ours:
         raise StoreError(f"{path}: exists and is not an HDF5 file, so astr keeps it; choose another --out")
+    if is_foreign(path):
+        raise StoreError(f"{path}: exists and was not written by astr match, so astr keeps it; choose another --out")
 
 
 def read_output(path: Path, known: Output | None = None) -> Output | None:

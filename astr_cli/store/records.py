@@ -2,11 +2,13 @@
 
     magic (4) | length of the pair (u32) | length of the arrays (u64) | CRC32 (u32) of all else | pair | arrays
 
-Little endian. The pair is JSON: both image stamps (name, width, height, mtime_ns, file_size). The arrays are those of
+Little endian. The pair is JSON: both image stamps (name, width, height, mtime_ns, file_size, content; the
+last one is younger than astr 0.1). The arrays are those of
 `types.ARRAYS`, raw, one after another; their length gives the number of rows.
 """
 
 import json
+import os
 import struct
 import zlib
 from collections.abc import Iterator
@@ -15,6 +17,7 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
+from astr_cli.files import open_own, parse_json
 from astr_cli.store.run_info import ImageStamp
 from astr_cli.store.types import ARRAYS, PairMatches
 
@@ -76,8 +79,8 @@ def scan(path: Path) -> Scan:
     """
     records: list[Found] = []
     damaged = pending = end = 0
-    size = path.stat().st_size
-    with path.open("rb") as file:
+    with os.fdopen(open_own(path, os.O_RDONLY), "rb") as file:
+        size = os.fstat(file.fileno()).st_size
         for offset, record in _walk(file, size):
             parsed = _check(record)
             if parsed is None:
@@ -104,7 +107,7 @@ def _walk(file: BinaryIO, size: int) -> Iterator[tuple[int, bytes]]:
 
 
 def _check(record: bytes) -> tuple[tuple[ImageStamp, ImageStamp], int] | None:
-    """The stamps of a record and where its arrays begin; None when its lengths or its CRC are wrong."""
+    """The stamps of a record and where its arrays begin; None when lengths, CRC or stamps are wrong."""
     if len(record) < HEADER:
         return None
     magic, pair_length, arrays_length = _LENGTHS.unpack_from(record)
@@ -113,5 +116,8 @@ def _check(record: bytes) -> tuple[tuple[ImageStamp, ImageStamp], int] | None:
     view = memoryview(record)
     if zlib.crc32(view[HEADER:], zlib.crc32(view[: _LENGTHS.size])) != _CRC.unpack_from(record, _LENGTHS.size)[0]:
         return None
-    stamps = json.loads(record[HEADER : HEADER + pair_length])
-    return (ImageStamp(*stamps[0]), ImageStamp(*stamps[1])), HEADER + pair_length
+    try:
+        stamp0, stamp1 = map(ImageStamp.of, parse_json(record[HEADER : HEADER + pair_length]))
+    except (TypeError, ValueError):
+        return None
+    return (stamp0, stamp1), HEADER + pair_length

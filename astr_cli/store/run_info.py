@@ -5,11 +5,13 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from astr_cli.files import parse_json, read_own, write_whole
 from astr_cli.store.errors import JournalMismatch, StoreError
 
-JOURNAL_FORMAT = "1"
+JOURNAL_FORMAT = "2"
+READ = ("1", JOURNAL_FORMAT)  # format 1 lacks the hash of an image's content
 FOLDERS = ("images", "masks")  # options that name one
 
 
@@ -21,6 +23,24 @@ class ImageStamp(NamedTuple):
     height: int
     mtime_ns: int
     file_size: int  # bytes
+    content: str = ""  # SHA-256 of the photo, or of it and its mask; "": unknown, in a journal of format 1
+
+    @staticmethod
+    def of(values: Any) -> "ImageStamp":
+        """The stamp from its values in JSON. Raises ValueError for anything else."""
+        kinds = (str, int, int, int, int, str)
+        good = isinstance(values, list) and 5 <= len(values) <= len(kinds)
+        if not good or not all(isinstance(value, kind) for value, kind in zip(values, kinds, strict=False)):
+            raise ValueError("not the stamp of an image")
+        return ImageStamp(*values)
+
+    def is_same(self, other: "ImageStamp") -> bool:
+        """Whether both are of one content; where a hash is unknown, time and size decide."""
+        if self[:3] != other[:3]:
+            return False
+        if self.content and other.content:
+            return self.content == other.content
+        return (self.mtime_ns, self.file_size) == (other.mtime_ns, other.file_size)
 
 
 @dataclass(frozen=True)
@@ -88,26 +108,21 @@ def save_run(path: Path, run: RunInfo, fresh: bool) -> None:
         "fresh": fresh,
         "images": [list(stamp) for stamp in run.images],
     }
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", encoding="utf-8", newline="\n") as file:
-        json.dump(content, file, ensure_ascii=False, indent=0)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    write_whole(path, json.dumps(content, ensure_ascii=False, indent=0))
     sync_folder(path.parent)
 
 
 def load_run(path: Path) -> SavedRun | None:
     """Read run.json; None when there is none. Raises StoreError: damaged; JournalMismatch: other format."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["format"] != JOURNAL_FORMAT:
+        content = parse_json(read_own(path))
+        if content["format"] not in READ:
             raise JournalMismatch(
                 f"{path}: has journal format {content['format']}, but this astr writes {JOURNAL_FORMAT}; "
                 "start over with --overwrite"
             )
         options = {str(name): str(value) for name, value in content["options"].items()}
-        return SavedRun(options, bool(content["fresh"]), tuple(ImageStamp(*stamp) for stamp in content["images"]))
+        return SavedRun(options, bool(content["fresh"]), tuple(map(ImageStamp.of, content["images"])))
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, AttributeError):

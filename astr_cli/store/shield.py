@@ -5,17 +5,20 @@ the first error to raise it itself, and holds all later data in memory until the
 """
 
 import io
+import os
 from pathlib import Path
 from typing import Any
 
+from astr_cli.files import open_new
+
 
 class ShieldedFile(io.RawIOBase):
-    """A new file for reading and writing, for h5py.File(...). Look at `error` now and then, and stop when it is set."""
+    """A new file to read and write, for h5py.File(...). Look at `error` now and then, and stop when it is set."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.error: BaseException | None = None
-        self._file = path.open("wb+", buffering=0)
+        self._file = os.fdopen(open_new(path), "wb+", buffering=0)
         self._position = 0
         self._held: list[tuple[int, bytes]] = []
 

@@ -47,6 +47,10 @@ class ArraySpec(NamedTuple):
         return (rows, self.columns) if self.columns else (rows,)
 
 
+ROUNDING = 1e-3  # of scores
+CELL = 8  # matched pixels
+SMALLEST = 32  # of a matched side
+
 # The order of the arrays in a journal record and in a group of matches.h5.
 ARRAYS = (
     ArraySpec("keypoints0", "<f4", 2),
@@ -65,6 +69,8 @@ class StoredPair(NamedTuple):
     size1: tuple[int, int]
     matched0: tuple[int, int] | None = None
     matched1: tuple[int, int] | None = None
+    content0: str = ""  # SHA-256 of the photo, or of it and its mask; "": unknown, in files of astr 0.1
+    content1: str = ""
 
 
 class MatchEntry(NamedTuple):
@@ -77,6 +83,8 @@ class MatchEntry(NamedTuple):
     matches: PairMatches
     matched0: tuple[int, int] | None = None  # the size that the image was matched at, as its raw pixels lie
     matched1: tuple[int, int] | None = None
+    content0: str = ""  # as of StoredPair
+    content1: str = ""
 
 
 def problem_of(arrays: Sequence[NDArray[np.generic]]) -> str | None:
@@ -91,4 +99,26 @@ def problem_of(arrays: Sequence[NDArray[np.generic]]) -> str | None:
             return f"{spec.name} holds values that are not finite"
     if rows and int(arrays[3].astype(np.uint8).max()) > 1:
         return "reference holds values other than 0 and 1"
+    return None
+
+
+class Side(NamedTuple):
+    """One image of a pair: raw size and matched size, (width, height); None: format 1 has no matched size."""
+
+    size: tuple[int, int]
+    matched: tuple[int, int] | None
+
+
+def problem_of_values(matches: PairMatches, side0: Side, side1: Side) -> str | None:
+    """The problem with finite arrays, or None: points outside of the photos, scores outside of [0, 1]."""
+    if not len(matches):
+        return None
+    if matches.scores.min() < 0 or matches.scores.max() > 1 + ROUNDING:
+        return "scores are outside of [0, 1]"
+    for name, points, side in (("keypoints0", matches.keypoints0, side0), ("keypoints1", matches.keypoints1, side1)):
+        size = np.array(side.size, np.float64)
+        # The fine stage may move a point over the edge, by less than a cell.
+        margin = CELL * size / np.array(side.matched or (SMALLEST, SMALLEST), np.float64)
+        if (points.min(0) < -0.5 - margin).any() or (points.max(0) > size - 0.5 + margin).any():
+            return f"{name} are outside of the photo of {side.size[0]}x{side.size[1]} pixels"
     return None

@@ -7,6 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from astr_cli.files import temporary_path
 from astr_cli.store.errors import StoreError, disk_full, is_full
 from astr_cli.store.run_info import sync_folder
 from astr_cli.store.shield import ShieldedFile
@@ -28,30 +29,31 @@ def write_matches(
 ) -> None:
     """Write `entries`, in their order, to `path` (hloc's dense layout), with `options` as file attributes.
 
-    The file is written as `path`.tmp, synced and renamed, so `path` is always the old file or the new one; equal input
+    The file is written beside it, synced and renamed, so `path` is always the old file or the new one; equal input
     gives equal bytes. Entries are taken one by one; `before_rename` runs once all are written (to close an old `path`
     that they are read from). Raises Stopped: disk full; StoreError: cannot be written; ValueError: two entries with
     one key, arrays of a wrong type or shape, values that are not finite.
     """
-    temporary = path.with_name(path.name + ".tmp")
+    temporary = temporary_path(path)
     try:
-        with ShieldedFile(temporary) as raw:
-            _write_all(raw, options, entries)
-            if raw.error is not None:
-                raise raw.error
-            os.fsync(raw.fileno())
-        if before_rename is not None:
-            before_rename()
-        temporary.replace(path)
+        raw = ShieldedFile(temporary)
+        try:
+            with raw:
+                _write_all(raw, options, entries)
+                if raw.error is not None:
+                    raise raw.error
+                os.fsync(raw.fileno())
+            if before_rename is not None:
+                before_rename()
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
         sync_folder(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         if is_full(error):
             raise disk_full(str(path)) from None
         raise StoreError(f"{path}: cannot be written ({error.strerror or error}); choose another --out") from None
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def _write_all(raw: ShieldedFile, options: Iterable[tuple[str, str]], entries: Iterable[MatchEntry]) -> None:
@@ -80,6 +82,9 @@ def _write_entry(file: h5py.File, entry: MatchEntry) -> None:
     if entry.matched0 is not None and entry.matched1 is not None:
         group.attrs["matched0"] = np.array(entry.matched0, np.int32)
         group.attrs["matched1"] = np.array(entry.matched1, np.int32)
+    for name, content in (("content0", entry.content0), ("content1", entry.content1)):
+        if content:
+            _write_text(group, name, content)
     for spec, array in zip(ARRAYS, arrays, strict=True):
         group.create_dataset(spec.name, data=array, dtype=spec.dtype, track_times=False)
 

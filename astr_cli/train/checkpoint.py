@@ -1,12 +1,14 @@
 """The folder of a run: config, log, and checkpoints that are never half written."""
 
 import csv
+import os
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from astr_cli.errors import AstrError
+from astr_cli.files import APPEND, open_own
 from astr_cli.model.astr import Astr
 from astr_cli.model.checkpoint import config_difference, load_for_training, read_tensors, save_weights, write_tensors
 from astr_cli.model.config import PRESETS
@@ -48,14 +50,14 @@ def export_header(state: TrainState, config: TrainConfig) -> dict[str, str]:
 
 def read_config(folder: Path) -> TrainConfig:
     """The config of a run. Raises AstrError if there is no checkpoint or it is damaged."""
-    return TrainConfig.from_json(_read(folder)[0]["train"])
+    return _config(folder / CHECKPOINT, _read(folder)[0])
 
 
 def resume_run(folder: Path, device: torch.device) -> tuple[TrainState, TrainConfig]:
     """Read the exact state of a run. Raises AstrError if the checkpoint is damaged or belongs to another model."""
     path = folder / CHECKPOINT
     header, tensors = _read(folder)
-    config = TrainConfig.from_json(header["train"])
+    config = _config(path, header)
     model = Astr(PRESETS[config.preset], folded=config.frozen_norm).to(device)
     state = fresh_state(model, config)
     state.average.to(device)
@@ -105,7 +107,7 @@ class Log:
         names = [name for name in report._fields if name != "inside"] + rounds
         values = [getattr(report, name) for name in report._fields if name != "inside"] + list(report.inside)
         new = not self.path.exists()
-        with self.path.open("a", newline="") as file:
+        with os.fdopen(open_own(self.path, APPEND), "a", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             if new:
                 writer.writerow(names)
@@ -117,6 +119,13 @@ def _read(folder: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     if not path.exists():
         raise AstrError(f"{folder}: contains no {CHECKPOINT}; give a folder written by `astr train --out`")
     return read_tensors(path, FORMAT)
+
+
+def _config(path: Path, header: dict[str, str]) -> TrainConfig:
+    try:
+        return TrainConfig.from_json(header["train"])
+    except (KeyError, TypeError, ValueError):
+        raise AstrError(f"{path}: this version does not know its config; update astr") from None
 
 
 def _load(path: Path, model: Astr, tensors: dict[str, Tensor], prefix: str) -> None:

@@ -14,14 +14,14 @@ from astr_cli.errors import AstrError, Interrupted
 from astr_cli.matching.resources.compute import find_device
 from astr_cli.model.config import PRESETS
 from astr_cli.train.batches import BatchSet, load_batches
-from astr_cli.train.checkpoint import CHECKPOINT, Log, read_config, resume_run, save_run, start_run
+from astr_cli.train.checkpoint import CHECKPOINT, LOG, Log, read_config, resume_run, save_run, start_run
 from astr_cli.train.config import Change, TrainConfig
-from astr_cli.train.curves import draw_curves
+from astr_cli.train.curves import CURVES, draw_curves
 from astr_cli.train.loop import StepReport, TrainState, run
 from astr_cli.train.parallel import process_rank, run_processes
 from astr_cli.train.photos import SharedPhotos, held_out_photos, load_photos
 from astr_cli.train.scene_mix import load_recordings
-from astr_cli.train.validation import append_validation, validate
+from astr_cli.train.validation import FILE, append_validation, validate
 
 PRINT_EVERY = 25  # steps
 VALIDATE_EVERY = 4  # checkpoints
@@ -143,6 +143,9 @@ def _new_config(request: TrainRequest, folder: Path) -> TrainConfig:
             raise AstrError(f"{name} {side}: not a multiple of 32")
     if (folder / CHECKPOINT).exists():
         raise AstrError(f"{folder}: already contains a run; resume it with --resume {folder}, or choose another folder")
+    taken = [name for name in (f"{config.preset}.safetensors", LOG, FILE, CURVES) if os.path.lexists(folder / name)]
+    if taken:
+        raise AstrError(f"{folder}: contains {taken[0]} but no run; choose another folder with --out")
     return config
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from astr_cli.errors import AstrError
+from astr_cli.files import parse_json
 from astr_cli.train.scene_mix import SceneShares
 
 Change = tuple[str, int | float | str]
@@ -69,7 +70,7 @@ class TrainConfig:
         absent = {"megadepth_share": 0.0, "correction_weight": 0.0, "only_fine": False, "large_share": 0.0}
         absent |= {"accumulate": 1, "decay": 0, "frozen_norm": False, "only_matcher": False}
         absent |= {"hard_share": 0.0, "full_light_share": 0.0}
-        values = {**absent, **json.loads(text)}
+        values = {**absent, **parse_json(text)}
         if "planes_share" not in values:  # written when planes and reliefs were the only kinds
             rest = {"rooms_share": 0.0, "facades_share": 0.0, "rgbd_share": 0.0}
             values = {**values, **rest, "planes_share": 1 - values["relief_share"]}

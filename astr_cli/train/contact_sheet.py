@@ -1,6 +1,7 @@
 """Contact sheets that show the training data, one for each kind of scene."""
 
 import colorsys
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy.typing as npt
 import torch
 
 from astr_cli.errors import AstrError
+from astr_cli.files import write_whole
 from astr_cli.scenes.geometry import ScenePair
 from astr_cli.scenes.overlap import overlap
 from astr_cli.scenes.photometric import photometric
@@ -36,11 +38,14 @@ def write_contact_sheets(
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise AstrError(f"{target}: cannot be created ({error.strerror}); choose another --contact-sheet") from None
-    for kind in (*ONE_PHOTO, *MANY_PHOTOS, *recordings):
-        path = target / f"{kind}.png"
+    paths = {kind: target / f"{kind}.png" for kind in (*ONE_PHOTO, *MANY_PHOTOS, *recordings)}
+    for path in paths.values():
+        if os.path.lexists(path):
+            raise AstrError(f"{path}: already exists; remove it, or choose another --contact-sheet")
+    for kind, path in paths.items():
         written, data = cv2.imencode(".png", contact_sheet(kind, photo_set, recordings))
         try:
-            path.write_bytes(data.tobytes() if written else b"")
+            write_whole(path, data.tobytes() if written else b"")
         except OSError as error:
             raise AstrError(f"{path}: cannot be written ({error.strerror}); choose another --contact-sheet") from None
         echo(str(path))

@@ -1,12 +1,15 @@
 """curves.png: the progress of a run, drawn from its log.csv and validation.csv."""
 
 import csv
+from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
+from astr_cli.files import write_whole
 from astr_cli.train.checkpoint import LOG
 from astr_cli.train.validation import FILE
 
+CURVES = "curves.png"
 POINTS = 300  # per curve: means over this many stretches of the run
 WIDTH, HEIGHT = 12, 11  # inches
 
@@ -47,8 +50,10 @@ def draw_curves(folder: Path) -> Path:
         axes.grid(alpha=0.3)
         if len(panel.columns) > 1 and axes.lines:
             axes.legend()
-    path = folder / "curves.png"
-    figure.savefig(path, dpi=80)
+    path = folder / CURVES
+    drawn = BytesIO()
+    figure.savefig(drawn, format="png", dpi=80)
+    write_whole(path, drawn.getvalue())
     return path
 
 

@@ -20,6 +20,7 @@ import numpy.typing as npt
 import torch
 
 from astr_cli.errors import AstrError
+from astr_cli.evaluate.benchmark import require_photo_name
 from astr_cli.evaluate.pose_folder import posed_view
 from astr_cli.evaluate.readers.npz import has_arrays, read_npz
 from astr_cli.evaluate.readers.photos import photo_root
@@ -169,7 +170,7 @@ def _name(path: Path, content: dict[str, Any], key: str, number: int) -> str:
         raise AstrError(
             f"{path}: a pair refers to photo {number}, but {key} has no such entry; get the index file again"
         )
-    return name
+    return require_photo_name(name, path)
 
 
 def _read_frame(files: FrameFiles) -> Frame:

@@ -1,6 +1,7 @@
 """Validation during a run: fixed rendered pairs with photos and seeds that training never uses."""
 
 import csv
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from astr_cli.evaluate.metrics import (
     symmetric_epipolar_errors,
 )
 from astr_cli.evaluate.pose import estimate_pose
+from astr_cli.files import APPEND, open_own
 from astr_cli.model.astr import Astr
 from astr_cli.scenes.geometry import ScenePair
 from astr_cli.scenes.photometric import photometric
@@ -75,7 +77,7 @@ def append_validation(folder: Path, step: int, found: Validation) -> None:
     """Add a row to folder/validation.csv."""
     path = folder / FILE
     new = not path.exists()
-    with path.open("a", newline="") as file:
+    with os.fdopen(open_own(path, APPEND), "a", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         if new:
             writer.writerow(["step", *Validation._fields])

@@ -11,6 +11,7 @@ import torch
 
 from astr_cli.errors import AstrError
 from astr_cli.evaluate.metrics import Array
+from astr_cli.files import write_whole
 from astr_cli.scenes.geometry import ScenePair
 from astr_cli.scenes.photometric import photometric
 from astr_cli.train.photos import PhotoSet, load_photos
@@ -43,6 +44,8 @@ def write_validation(photos: Path, target: Path, echo: Callable[[str], None], pa
     zoom-large holds the scenes of zoom, rendered at LARGE. The first pairs are the same for any number of pairs.
     """
     held_out = load_photos(photos, validation=True)
+    if target.is_dir() and any(target.iterdir()):
+        raise AstrError(f"{target}: holds other files; name an empty or new folder with --write-validation")
     try:
         for kind in POSED:
             folder = _PoseWriter(target / kind)
@@ -125,8 +128,8 @@ class _PoseWriter:
     def finish(self, echo: Callable[[str], None]) -> None:
         """Writes the ground truth and prints the folder."""
         truth = json.dumps({"type": "pose", "images": self._views}, indent=1)
-        (self._folder / "gt.json").write_text(truth)
-        (self._folder / "pairs.txt").write_text("\n".join(self._lines) + "\n")
+        write_whole(self._folder / "gt.json", truth)
+        write_whole(self._folder / "pairs.txt", "\n".join(self._lines) + "\n")
         echo(str(self._folder))
 
 
@@ -135,7 +138,7 @@ def _write_homographies(folder: Path, pairs: Iterator[ScenePair]) -> None:
     for number, scene in enumerate(pairs):
         name0, name1 = _write_images(folder, number, scene, ".png")
         entries.append({"im0": name0, "im1": name1, "H": _homography(scene).tolist()})
-    (folder / "gt.json").write_text(json.dumps({"type": "homography", "pairs": entries}, indent=1))
+    write_whole(folder / "gt.json", json.dumps({"type": "homography", "pairs": entries}, indent=1))
 
 
 def _homography(scene: ScenePair) -> Array:
@@ -161,5 +164,5 @@ def _write_images(folder: Path, number: int, scene: ScenePair, suffix: str) -> t
     quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if suffix == ".jpg" else []
     for name, image in zip(names, (scene.image0, scene.image1), strict=True):
         pixels = (image[0, 0] * 255).round().byte().numpy()
-        (folder / "images" / name).write_bytes(cv2.imencode(suffix, pixels, quality)[1].tobytes())
+        write_whole(folder / "images" / name, cv2.imencode(suffix, pixels, quality)[1].tobytes())
     return names

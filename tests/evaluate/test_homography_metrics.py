@@ -50,6 +50,8 @@ def test_a_failed_homography_is_infinitely_far_off() -> None:
     assert corner_error(None, np.eye(3), SIZE) == math.inf
     beyond = np.array([[1.0, 0, 0], [0, 1.0, 0], [-1 / 150, 0, 1.0]])  # the horizon is at x = 150
     assert corner_error(oriented(beyond, SIZE), np.eye(3), SIZE) == math.inf
+    assert corner_error(np.eye(3), oriented(beyond, SIZE), SIZE) == math.inf
+    assert corner_error(oriented(beyond, SIZE), oriented(beyond, SIZE), SIZE) == math.inf
 
 
 def test_points_beyond_the_horizon_are_nowhere() -> None:

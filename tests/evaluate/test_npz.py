@@ -1,7 +1,10 @@
 """Archives and pickles are read as numpy reads them, and never run."""
 
+import io
 import os
 import pickle
+import tracemalloc
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -123,3 +126,63 @@ def test_cut_files_are_damaged(tmp_path: Path, form: str) -> None:
     assert not has_arrays(tmp_path / "none.npz", "poses")
     with pytest.raises(EvaluateError, match="no such file"):
         read_npz(tmp_path / "none.npz")
+
+
+def laughs(kind: type, depth: int, outer: Any) -> bytes:
+    value = kind(("x",))
+    for _ in range(depth):
+        value = kind((value, value))
+    return pickle.dumps(outer(value), 4)
+
+
+BOMBS = {
+    "memo": b"\x80\x04Nr\xff\xff\xff\x0f.",
+    "bytes": b"\x80\x04\x8e" + (1 << 32).to_bytes(8, "little"),
+    "text": b"\x80\x04\x8d" + (1 << 32).to_bytes(8, "little") + b".",
+    "number": b"\x80\x04\x8b" + (1 << 30).to_bytes(4, "little") + b".",
+    "frame": b"\x80\x04\x95" + (1 << 40).to_bytes(8, "little"),
+    "put": b"\x80\x04Np999999999999\n.",
+    "nothing there": b"\x80\x04\x86.",
+    "no mark": b"\x80\x04t.",
+    "dup": b"\x80\x04N2\x86.",
+    "lists": laughs(list, 60, lambda value: {"poses": value}),
+    "tuples": laughs(tuple, 60, lambda value: {"poses": value}),
+    "deep": b"\x80\x04" + b"]" * 100_000 + b"a" * 99_999 + b".",
+}
+# A tuple as a key: its hash visits all parts, while the file is loaded. pickle itself would take as long to write it.
+BOMBS["keys"] = b"\x80\x04}" + b"N\x85\x94" + b"".join(b"h%c\x86\x94" % place for place in range(60)) + b"Ns."
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+@pytest.mark.parametrize("packed", [False, True])
+def test_bombs_are_refused_before_they_go_off(tmp_path: Path, bomb: str, packed: bool) -> None:
+    path = tmp_path / "a.npz"
+    if packed:
+        header = io.BytesIO()
+        np.lib.format.write_array_header_1_0(header, {"descr": "|O", "fortran_order": False, "shape": (2,)})
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("poses.npy", header.getvalue() + BOMBS[bomb])
+    else:
+        path.write_bytes(BOMBS[bomb])
+    tracemalloc.start()
+    with pytest.raises(EvaluateError, match="cannot be read"):
+        read_npz(path)
+    assert tracemalloc.get_traced_memory()[1] < 100 << 20
+    tracemalloc.stop()
+
+
+def test_an_array_that_claims_more_than_it_holds(tmp_path: Path) -> None:
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f8", "fortran_order": False, "shape": (1 << 40,)})
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("poses.npy", header.getvalue())
+    with pytest.raises(EvaluateError, match="claims more than it holds"):
+        read_npz(tmp_path / "a.npz")
+
+
+def test_a_dense_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.savez_compressed(tmp_path / "a.npz", depth=np.zeros(1 << 20))
+    assert read_npz(tmp_path / "a.npz")["depth"].shape == (1 << 20,)
+    monkeypatch.setattr("astr_cli.evaluate.readers.npz.ALWAYS", 1 << 20)
+    with pytest.raises(EvaluateError, match="packed too densely"):
+        read_npz(tmp_path / "a.npz")

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
@@ -149,3 +150,10 @@ def test_loading_is_strict(weights, tmp_path):
 def test_a_missing_file_says_so(tmp_path):
     with pytest.raises(WeightsError, match="cannot be read"):
         load_weights(tmp_path / "none.safetensors")
+
+
+def test_a_deeply_nested_config_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    write_tensors(path, FORMAT, {"preset": "astr-small", "config": "[" * 100_000}, {"a": torch.zeros(1)})
+    with pytest.raises(WeightsError, match="does not know its config"):
+        load_weights(path)

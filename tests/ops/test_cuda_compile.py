@@ -7,12 +7,13 @@ import json
 import subprocess
 import sys
 import warnings
+from functools import cache
 
 import pytest
 import torch
 
 from astr_cli.errors import AstrError
-from astr_cli.ops import backends, cuda, cuda_launch
+from astr_cli.ops import backends, cuda, cuda_launch, cuda_matching
 from astr_cli.ops.backends import VARIABLE, attention_backend, backend_name
 from astr_cli.ops.cuda_launch import Build
 from astr_cli.ops.lists import KeyLists
@@ -126,7 +127,7 @@ def test_other_gpus_are_told_why(monkeypatch, version, hip, capability, reason):
     monkeypatch.setattr(torch.version, "hip", hip)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
-    assert cuda.problem.__wrapped__() == f"the CUDA kernels are not available because {reason}"
+    assert cuda._settled.__wrapped__() == f"the CUDA kernels are not available because {reason}"
 
 
 WITHOUT = """
@@ -163,7 +164,7 @@ def test_a_machine_that_fails_falls_back_once_and_says_why(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
     monkeypatch.setattr(cuda, "_try", fail)
-    monkeypatch.setattr(backends, "cuda_problem", cuda.problem.__wrapped__)
+    monkeypatch.setattr(backends, "cuda_problem", cuda._settled.__wrapped__)
     monkeypatch.delenv(VARIABLE, raising=False)
     with pytest.warns(RuntimeWarning, match="not available because OSError: libnvrtc is in pieces"):
         assert backend_name("cuda", torch.float16) == "torch"
@@ -186,3 +187,25 @@ def test_inputs_beyond_the_kernels_take_torch(monkeypatch):
     monkeypatch.setenv(VARIABLE, "cuda")
     with pytest.raises(AstrError, match="ASTR_ATTENTION=cuda, but heads of 512"):
         attention_backend(long, long, lists)
+
+
+@pytest.mark.parametrize(
+    "error", [torch.cuda.OutOfMemoryError("no room"), RuntimeError("CUDA_ERROR_OUT_OF_MEMORY"), MemoryError()]
+)
+@pytest.mark.parametrize("kernels", [cuda, cuda_matching])
+def test_a_want_of_memory_is_not_kept(monkeypatch, kernels, error):
+    """The next call tries the kernels again, and what it finds then is kept."""
+    tries = []
+
+    def fail_once() -> None:
+        tries.append(1)
+        if len(tries) == 1:
+            raise error
+
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
+    monkeypatch.setattr(kernels, "_try", fail_once)
+    monkeypatch.setattr(kernels, "_settled", cache(kernels._settled.__wrapped__))
+    assert type(error).__name__ in (kernels.problem() or "")
+    assert [kernels.problem(), kernels.problem(), len(tries)] == [None, None, 2]

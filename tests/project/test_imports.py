@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "astr_cli"
 
 # What each part may import of the package besides itself; "" is the package's own __init__, the Python API.
-BOTTOM = {"errors", "resources", "wording", "options"}
+BOTTOM = {"errors", "resources", "wording", "options", "names", "files"}
 STAGES = {"ops": BOTTOM - {"options"}}
 STAGES |= {part: {"ops"} | BOTTOM for part in ("model", "store", "images", "pairs", "scenes")}
 STAGES["refine"] = BOTTOM
@@ -23,7 +23,7 @@ for upper, lower in (("sfm", "matching"), ("evaluate", "sfm"), ("train", "evalua
 STAGES["bench"], STAGES["doctor"] = STAGES["train"], STAGES["sfm"]
 STAGES["cli"] |= {"bench", "doctor"}
 STAGES |= {"": set(STAGES) - {"cli"}, "__main__": {"cli"}, "errors": set(), "resources": {"errors"}, "wording": set()}
-STAGES |= {"options": {"errors", "wording"}}
+STAGES |= {"options": {"errors", "wording"}, "names": {"errors"}, "files": {"errors"}}
 for part in STAGES.keys() - BOTTOM - {"ops"}:
     STAGES[part] = STAGES[part] | BOTTOM
 
@@ -48,6 +48,8 @@ ALLOWED = {
     "": set(),
     "__main__": set(),
     "errors": set(),
+    "files": set(),
+    "names": set(),
     "options": set(),
     "resources": set(),
     "wording": set(),

@@ -25,7 +25,8 @@ def test_a_simulated_scene_is_mapped(workplace: Path, scene: Any) -> None:
     import_matches(ImportOptions(workplace / "db.db", cameras=CameraOptions("single")))
     old = workplace / "3"
     old.mkdir()
-    (old / "points3D.bin").touch()
+    for name in ("points3D.bin", "points.ply"):
+        (old / name).touch()
     (workplace / "7").mkdir()
     model = map_database(workplace / "db.db", workplace / "photos", workplace)
     assert model.registered == scene.names

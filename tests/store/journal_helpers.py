@@ -20,7 +20,7 @@ def run_of(names: tuple[str, ...] = NAMES, options: tuple[tuple[str, str], ...] 
 def matches_of(seed: int, rows: int | None = None) -> PairMatches:
     generator = np.random.default_rng(seed)
     count = int(generator.integers(0, 300)) if rows is None else rows
-    points = generator.random((2, count, 2), np.float32) * 640
+    points = generator.random((2, count, 2), np.float32) * 480
     return PairMatches(
         points[0], points[1], generator.random(count, np.float32), generator.integers(0, 2, count).astype(np.uint8)
     )

@@ -10,7 +10,7 @@ SIZE0, SIZE1 = (4000, 3000), (640, 480)
 
 def matches_of(rows: int, seed: int = 0) -> PairMatches:
     generator = np.random.default_rng(seed)
-    points = generator.random((2, rows, 2), np.float32) * 640
+    points = generator.random((2, rows, 2), np.float32) * 480
     reference = generator.integers(0, 2, rows).astype(np.uint8)
     return PairMatches(points[0], points[1], generator.random(rows, np.float32), reference)
 

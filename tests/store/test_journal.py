@@ -131,7 +131,7 @@ def test_damage_while_running_is_noticed(tmp_path: Path) -> None:
         with pytest.raises(StoreError, match="damaged at byte"):
             journal.finish(PAIRS[:2])
         assert not (tmp_path / "m.h5").exists()
-        assert not (tmp_path / "m.h5.tmp").exists()
+        assert not (tmp_path / ".m.h5.astr-tmp").exists()
 
 
 def test_other_options_are_refused_with_the_difference(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def test_damaged_run_json_and_other_formats(tmp_path: Path) -> None:
         fill(journal, PAIRS[:1])
     saved = tmp_path / "m.h5.journal" / "run.json"
     content = saved.read_text()
-    for text, message in ((content[:50], "damaged"), (content.replace('"1"', '"0"', 1), "journal format 0")):
+    for text, message in ((content[:50], "damaged"), (content.replace('"2"', '"0"', 1), "journal format 0")):
         saved.write_text(text)
         with pytest.raises(StoreError, match=rf"{message}.*--overwrite"):
             Journal.open(output, run_of())

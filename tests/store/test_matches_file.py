@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from astr_cli.errors import Stopped
+from astr_cli.names import NameProblem, clean_name
 from astr_cli.store.errors import StoreError
 from astr_cli.store.matches_file import MatchesFile
 from astr_cli.store.types import MatchEntry, PairMatches, StoredPair
@@ -59,8 +60,15 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
             file.read("a.jpg", "z.jpg")
 
 
+def is_clean(name: str) -> bool:
+    try:
+        return clean_name(name) == name
+    except NameProblem:
+        return False
+
+
 PART = st.text(st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="/"), min_size=1, max_size=9)
-NAME = st.lists(PART.filter(lambda part: part not in (".", "..")), min_size=1, max_size=3).map("/".join)
+NAME = st.lists(PART, min_size=1, max_size=3).map("/".join).filter(is_clean)
 
 
 @settings(max_examples=40, deadline=None)
@@ -107,7 +115,7 @@ def test_entries_are_taken_one_by_one(tmp_path: Path) -> None:
     def entries() -> "list[MatchEntry]":
         for number in range(5):
             taken.append(number)
-            assert (tmp_path / "m.h5.tmp").exists()
+            assert (tmp_path / ".m.h5.astr-tmp").exists()
             yield entry(f"{number}.jpg", "x.jpg")
 
     write_matches(tmp_path / "m.h5", OPTIONS, entries())

@@ -6,6 +6,8 @@ types, scalars) are replaced by stand-ins of this module, which check every fiel
 Any other name is refused. No function that a file names is ever called, not even numpy's own.
 """
 
+import io
+import math
 import pickle
 import re
 import zipfile
@@ -17,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from astr_cli.evaluate.benchmark import EvaluateError
+from astr_cli.evaluate.readers.pickle_bounds import bound, require_bounded
 
 DAMAGE = (
     *(OSError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError),
@@ -25,6 +28,7 @@ DAMAGE = (
 PICKLE = b"\x80"  # protocol 2 and newer
 ZIP = b"PK"
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+ALWAYS, DENSEST = 256 << 20, 100  # bytes unpacked, and per byte of the file
 PLAIN = re.compile(r"[biufUSO]\d+")  # bool, integers, floats, text, bytes, objects
 
 
@@ -37,10 +41,10 @@ def read_npz(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             if file.read(1) == PICKLE:
-                file.seek(0)
-                content = _unpickle(file, path)
+                content = _unpickle(PICKLE + file.read(), path)
                 return content if isinstance(content, dict) else {}
         with zipfile.ZipFile(path) as archive:
+            _require_size(archive, path)
             members = [member for member in archive.namelist() if member.endswith(".npy")]
             return {member.removesuffix(".npy"): _member(archive, member, path) for member in members}
     except FileNotFoundError:
@@ -65,18 +69,31 @@ def has_arrays(path: Path, *names: str) -> bool:
 
 def _member(archive: zipfile.ZipFile, member: str, path: Path) -> npt.NDArray[Any]:
     with archive.open(member) as file:
-        header = HEADERS.get(np.lib.format.read_magic(file))
-        if header is not None and header(file)[2] == np.dtype(object):
-            value = _unpickle(file, path)
+        reader = HEADERS.get(np.lib.format.read_magic(file))
+        if reader is None:
+            raise ValueError(f"{member} is of a format that numpy writes for arrays with fields")
+        shape, _, dtype = reader(file)
+        if dtype == np.dtype(object):
+            value = _unpickle(file.read(), path)
             if not isinstance(value, np.ndarray):
                 raise ValueError(f"{member} contains no array")
             return value
+        if math.prod(shape) * dtype.itemsize > archive.getinfo(member).file_size:
+            raise ValueError(f"{member} claims more than it holds")
     with archive.open(member) as file:
         return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
 
 
-def _unpickle(file: IO[bytes], path: Path) -> Any:
-    return _plain(_Unpickler(file, path).load())
+def _require_size(archive: zipfile.ZipFile, path: Path) -> None:
+    """A few bytes can unpack to gigabytes."""
+    unpacked = sum(info.file_size for info in archive.infolist())
+    if unpacked > max(ALWAYS, DENSEST * path.stat().st_size):
+        raise ValueError(f"its {unpacked} bytes are packed too densely for photos' data")
+
+
+def _unpickle(data: bytes, path: Path) -> Any:
+    require_bounded(data)
+    return _Plain(bound(len(data))).of(_Unpickler(io.BytesIO(data), path).load())
 
 
 class _Unpickler(pickle.Unpickler):
@@ -168,20 +185,34 @@ def _build(shape: Any, dtype: Any, fortran: bool, data: Any) -> npt.NDArray[Any]
     elif isinstance(data, list):
         flat = np.empty(len(data), object)
         for place, item in enumerate(data):
-            flat[place] = _plain(item)
+            flat[place] = item
     else:
         raise ValueError("an array of objects without a list")
     return flat.reshape(shape, order="F" if fortran else "C")
 
 
-def _plain(value: Any) -> Any:
-    """The value with every stand-in replaced by its array."""
-    if isinstance(value, _Array):
-        return value.value
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    if isinstance(value, tuple):
-        return tuple(_plain(item) for item in value)
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return value
+class _Plain:
+    """Values with every stand-in replaced by its array, up to a number of parts: one part may be in many places."""
+
+    def __init__(self, most: int) -> None:
+        self._left = most
+
+    def of(self, value: Any) -> Any:
+        """The plain value. Raises ValueError when it has too many parts."""
+        self._left -= 1
+        if self._left < 0:
+            raise ValueError("it repeats its parts too often")
+        if isinstance(value, _Array):
+            value = value.value
+        if isinstance(value, np.ndarray) and value.dtype == np.dtype(object):
+            plain = np.empty(value.shape, object)
+            for place in np.ndindex(value.shape):
+                plain[place] = self.of(value[place])
+            return plain
+        if isinstance(value, list):
+            return [self.of(item) for item in value]
+        if isinstance(value, tuple):
+            return tuple(self.of(item) for item in value)
+        if isinstance(value, dict):
+            return {key: self.of(item) for key, item in value.items()}
+        return value

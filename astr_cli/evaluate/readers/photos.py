@@ -1,9 +1,9 @@
 """Finds the photos of an index file, in its folder or in a folder near it."""
 
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from astr_cli.evaluate.benchmark import EvaluateError
+from astr_cli.evaluate.benchmark import EvaluateError, require_photo_name
 
 LEVELS = 3  # LoFTR has data/megadepth/index/NAME/*.npz next to data/megadepth/test/
 
@@ -13,9 +13,7 @@ def photo_root(folder: Path, name: str, source: Path) -> Path:
 
     Raises EvaluateError that names `source` if no folder fits.
     """
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\\" in name:
-        raise EvaluateError(f"{source}: {name} is not a name below an image folder")
+    require_photo_name(name, source)
     for candidate in _near(folder.absolute()):
         if (candidate / name).is_file():
             return candidate

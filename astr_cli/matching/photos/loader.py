@@ -52,12 +52,13 @@ def load_mask(info: ImageInfo, mask: Path | None, view: PhotoGeometry) -> tuple[
 
 
 def changed(info: ImageInfo) -> bool:
-    """Whether the file is gone or differs in time or size from what `info` describes."""
+    """Whether the file is gone or differs in time, size or inode from what `info` describes."""
     try:
         stat = info.path.stat()
     except OSError:
         return True
-    return (stat.st_mtime_ns, stat.st_size) != (info.mtime_ns, info.file_size)
+    inode = info.inode or stat.st_ino
+    return (stat.st_mtime_ns, stat.st_size, stat.st_ino) != (info.mtime_ns, info.file_size, inode)
 
 
 class Loader:

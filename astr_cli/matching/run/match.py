@@ -4,10 +4,11 @@ import shutil
 import time
 from collections.abc import Container, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from astr_cli.errors import AstrError, Interrupted, Stopped
+from astr_cli.files import real_path
 from astr_cli.matching.photos.loader import Loader, changed
 from astr_cli.matching.resources.compute import match_settings
 from astr_cli.matching.resources.cores import CoreSplit, JobPool, fitting
@@ -35,6 +36,7 @@ from astr_cli.matching.run.model_runner import Runner
 from astr_cli.matching.run.plan import unfinished
 from astr_cli.matching.run.prepare import PreparedRun, prepare
 from astr_cli.options.matching import MatchOptions
+from astr_cli.store.hashes import HashBook
 from astr_cli.store.journal import Journal
 from astr_cli.store.matches_file import MatchesFile
 
@@ -53,15 +55,19 @@ def match_pairs(options: MatchOptions, listener: Listener = ignore, stopwatch: S
     whose photos become unreadable are in the summary's `failed`, and the others are written.
     """
     started = time.monotonic()
+    options = replace(options, out=real_path(options.out))
     with stop_on_signals(lambda name: listener(StopRequested(name))) as stop:
         prepared = prepare(options, listener)
         for pair in prepared.skipped:
             listener(PairFailed(pair.name0, pair.name1, pair.reason))
-        info = run_info(prepared)
+        hashes = HashBook.beside(options.out)
+        info = run_info(prepared, hashes)
         earlier = earlier_output(options)
         if earlier is not None and is_finished(prepared, info, earlier):
+            hashes.save()
             return _summary(prepared, Progress(reused=len(prepared.pairs)), started)
         with Journal.open(options.out, info, options.overwrite, earlier) as journal:
+            hashes.save()
             for note in journal.notes:
                 listener(Notice(note))
             progress = _match_all(prepared, journal, listener, stop, stopwatch)

@@ -6,6 +6,8 @@ astr works on a copy beside it, which takes the name in one step at the end.
 from __future__ import annotations
 
 import os
+import platform
+import re
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -96,7 +98,7 @@ def new_database(path: Path, start: Path | None = None, key: str = "", backup: b
     """
     path = path.resolve()
     before = _stamp(path)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name}.{_host()}.{os.getpid()}.part")
     kept = _adopt(path, part, key)
     keep = False
     try:
@@ -188,12 +190,12 @@ def _seal(part: Path, whole: bool) -> None:
 def _adopt(path: Path, part: Path, key: str) -> bool:
     """Takes over a copy that a run with the same key left beside `path`, and removes all other leftovers."""
     adopted = False
-    start = f".{path.name}."
     for left in sorted(path.parent.iterdir()):
-        owner, _, end = left.name.removeprefix(start).partition(".")
-        if not left.name.startswith(start) or not owner.isdecimal() or not end.startswith("part"):
-            continue
-        if int(owner) != os.getpid() and _alive(int(owner)):
+        owner = re.fullmatch(rf"\.{re.escape(path.name)}\.(?:([\w-]+)\.)?(\d+)\.(part.*)", left.name)
+        if owner is None or owner[1] not in (None, _host()):  # None: of astr 0.1
+            continue  # another machine on a shared drive: whether its process lives cannot be seen from here
+        end = owner[3]
+        if int(owner[2]) != os.getpid() and _alive(int(owner[2])):
             continue
         if end == "part" and key and not adopted and _key_of(left) == key:
             left.replace(part)
@@ -201,6 +203,11 @@ def _adopt(path: Path, part: Path, key: str) -> bool:
         elif not (adopted and left.name.startswith(part.name)):
             left.unlink(missing_ok=True)
     return adopted
+
+
+def _host() -> str:
+    """This machine's name, as part of a file name."""
+    return re.sub(r"[^\w-]+", "-", platform.node())[:60] or "host"
 
 
 def _alive(process: int) -> bool:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from astr_cli.names import NameProblem, require_name
 from astr_cli.sfm.database.atomic import DatabaseError, read_only
 from astr_cli.store.camera_models import MODELS
 
@@ -140,6 +141,10 @@ def _images(connection: sqlite3.Connection, sizes: dict[int, tuple[int, int]]) -
         _need(_whole(number) and 0 < number < MOST_IMAGES, f"image number {number} is out of range")
         _need(isinstance(name, str) and bool(name), f"image {number} has no name")
         _need(camera in sizes, f"image {name} has camera {camera}, which is missing")
+        try:
+            require_name(name)
+        except NameProblem as problem:
+            raise _Wrong(str(problem)) from None
         images[name] = StoredImage(number, camera, sizes[camera])
     return images
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from astr_cli.errors import AstrError
+from astr_cli.files import real_path
 from astr_cli.images.catalogue import catalogue
 from astr_cli.sfm.tracks.match_rows import MatchedImage
 
@@ -24,7 +25,7 @@ def find_matches(database: Path) -> Path:
 
 def find_root(matches: Path, stored: str, first: str) -> Path:
     """The image root: the stored one as seen from the matches file, else from the current folder. Raises AstrError."""
-    candidates = dict.fromkeys([(matches.parent.resolve() / stored).resolve(), Path(stored).resolve()])
+    candidates = dict.fromkeys([(real_path(matches).parent.resolve() / stored).resolve(), Path(stored).resolve()])
     found = next((root for root in candidates if (root / first).is_file()), None)
     if found is None:
         tried = " or ".join(map(str, candidates))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from astr_cli.errors import AstrError
+from astr_cli.files import real_path
 from astr_cli.options.files import ExportOptions
 from astr_cli.sfm.exports.formats import FORMATS
 from astr_cli.sfm.exports.shared_keypoints import read_tracked
@@ -66,6 +67,11 @@ def export_matches(options: ExportOptions) -> ExportSummary:
 def _check_targets(options: ExportOptions, files: list[Path]) -> None:
     for file in files:
         target = options.out / file
+        linked = next((folder for folder in file.parents if (options.out / folder).is_symlink()), Path())
+        if linked != Path():
+            raise AstrError(f"{options.out / linked}: is a link, which astr does not follow; remove it")
+        if target.is_dir():
+            raise AstrError(f"{target}: is a folder; choose another --out")
         if target.exists() and target.resolve() == options.matches.resolve():
             raise AstrError(f"{options.matches}: the export would overwrite this file; choose another --out")
         if target.exists() and not options.overwrite:
@@ -74,5 +80,5 @@ def _check_targets(options: ExportOptions, files: list[Path]) -> None:
 
 def _stored_root(matches: Path, stored: str) -> Path:
     """The image root as seen from the matches file where there is such a folder, else from the current folder."""
-    beside = matches.parent / stored
+    beside = real_path(matches).parent / stored
     return beside if beside.is_dir() else Path(stored)

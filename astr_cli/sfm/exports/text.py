@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from astr_cli.errors import AstrError
 from astr_cli.images.errors import ImageError
 from astr_cli.images.info import read_info
+from astr_cli.names import problem_of_names
 from astr_cli.sfm.exports.shared_keypoints import Tracked
 
 DESCRIPTOR = 128  # both programs use SIFT's length, and need one per keypoint; astr writes zeros
@@ -24,9 +25,12 @@ def write_colmap(tracked: Tracked, folder: Path) -> None:
     """keypoints/NAME.txt for `colmap feature_importer`, matches.txt for `colmap matches_importer --match_type raw`,
     pairs.txt for `--match_type pairs`. COLMAP's pixels: the centre of the top-left one at (0.5, 0.5).
 
-    Raises AstrError for a name with a space, which these text files cannot hold.
+    Raises AstrError for a name with a space, which these text files cannot hold, and for names whose files collide.
     """
     _refuse_spaces(tracked)
+    problem = problem_of_names(f"{matched.name}.txt" for matched in tracked.images)
+    if problem is not None:
+        raise AstrError(f"keypoints/{problem}")
     zeros = " 0" * DESCRIPTOR
     for matched, keypoints in zip(tracked.images, tracked.keypoints, strict=True):
         path = folder / "keypoints" / f"{matched.name}.txt"

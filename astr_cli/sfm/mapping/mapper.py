@@ -17,9 +17,9 @@ from astr_cli.sfm.database.cameras import held_by
 from astr_cli.sfm.mapping.camera_changes import CameraFigures, camera_figures
 from astr_cli.sfm.mapping.georeference import Georeference, georeference
 from astr_cli.sfm.mapping.model_refinement import ModelRefiner
+from astr_cli.sfm.own_files import PLY, is_model, require_own_models
 from astr_cli.wording import counted
 
-PLY = "points.ply"
 WILD = 2.0  # a found focal length this many times the guess, or its inverse, is wrong
 
 
@@ -68,9 +68,12 @@ def map_database(
     of the photos, for the colours of the points. The database stays as it is.
 
     refiner: improves every model on the pixels of the photos.
-    Raises MappingError: COLMAP built no model. ImageError: a photo cannot be read.
+
+    Raises MappingError: COLMAP built no model; ImageError: a photo cannot be read; AstrError: `out` holds a model of
+    another program.
     """
     options = options or MapOptions()
+    require_own_models(out)
     names = _all_names(database)
     with tempfile.TemporaryDirectory(prefix=".mapping-", dir=out) as folder:
         scratch = Path(folder)
@@ -95,6 +98,8 @@ def map_database(
             model.export_PLY(made / PLY)
         _remove_models(out, tell)
         for number in range(len(models)):
+            if (out / str(number)).is_symlink() or (out / str(number)).exists():
+                raise AstrError(f"{out / str(number)}: is not a model of astr, so astr keeps it; choose another --out")
             (scratch / f"sorted-{number}").rename(out / str(number))
     return _summary(out / "0", names, models, placed[0], _cameras(database))
 
@@ -146,7 +151,7 @@ def _all_names(database: Path) -> list[str]:
 
 def _remove_models(out: Path, tell: Callable[[str], None]) -> None:
     """Removes numbered models, and nothing else, of an earlier mapping."""
-    found = [folder for folder in out.iterdir() if folder.name.isdecimal() and (folder / "points3D.bin").is_file()]
+    found = [folder for folder in out.iterdir() if folder.name.isdecimal() and is_model(folder)]
     if found:
         tell(f"{out}: {counted(len(found), 'earlier model')} replaced")
     for folder in found:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from astr_cli.errors import AstrError
+from astr_cli.files import write_whole
 from astr_cli.options.option import stored_texts
 from astr_cli.options.pairs import METHODS, PairChoice
 from astr_cli.pairs.connectivity import connectivity
@@ -103,11 +104,11 @@ def write_choice(path: Path, source: Source, choice: PairChoice, tell: Callable[
     if kept is not None:
         return _with_alone(kept, source.names)
     chosen = choose_pairs(source, choice, tell)
+    if choice.pairs not in METHODS and path.exists() and path.samefile(choice.pairs):
+        return _with_alone(chosen, source.names)  # the user's own file lies there
     head = f"{HEAD}{chosen.method} pairs of {len(source.names)} photos, {key}\n"
-    temporary = path.with_name(path.name + ".tmp")
     try:
-        temporary.write_text(head + pairs_text(chosen.pairs), encoding="utf-8", newline="\n")
-        temporary.replace(path)
+        write_whole(path, head + pairs_text(chosen.pairs))
     except OSError as error:
         raise AstrError(f"{path}: cannot be written ({error.strerror}); choose another --out") from None
     return _with_alone(chosen, source.names)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from astr_cli.images.geometry import matched_size
 from astr_cli.store.errors import StoreError
-from astr_cli.store.matches_file import MatchesFile
+from astr_cli.store.matches_file import MatchesFile, stored_long_side
 from astr_cli.store.types import PairMatches, StoredPair
 
 REOPEN = 1000  # pairs
@@ -174,11 +174,11 @@ def read_rows(file: MatchesFile, min_score: float = 0.0) -> MatchRows:
 
 def matched_before(attributes: Mapping[str, str], size: tuple[int, int]) -> tuple[int, int] | None:
     """The matched size of an image of `size`, by the attributes of a file of format 1, which does not hold it."""
-    text = attributes.get("long_side", "")
-    if not text.isdecimal() or int(text) < 1:
+    long_side = stored_long_side(attributes)
+    if long_side is None:
         return None
     # Tiles match at full size, so a pixel of the matched photo is one of the photo.
-    return size if attributes.get("tiles") == "true" else matched_size(*size, int(text))
+    return size if attributes.get("tiles") == "true" else matched_size(*size, long_side)
 
 
 def _matched_images(file: MatchesFile, stored: Sequence[StoredPair]) -> tuple[MatchedImage, ...]:
@@ -188,7 +188,7 @@ def _matched_images(file: MatchesFile, stored: Sequence[StoredPair]) -> tuple[Ma
         for name, size, matched in sides:
             seen = matched or matched_before(file.attributes, size)
             if seen is None:
-                text = file.attributes.get("long_side", "")
+                text = file.attributes.get("long_side", "")[:20]
                 raise StoreError(
                     f"{file.path}: the attribute long_side is '{text}', not a number; make it with astr match"
                 )

@@ -1,0 +1,56 @@
+"""A look at a pickle before it is loaded: eleven bytes can ask for gigabytes, or for time without end."""
+
+import io
+import pickletools
+
+PUTS = ("PUT", "BINPUT", "LONG_BINPUT")
+GETS = ("GET", "BINGET", "LONG_BINGET")
+TUPLES = ("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3")
+UNUSED = ("DUP", "PERSID", "BINPERSID", "EXT1", "EXT2", "EXT4", "NEXT_BUFFER", "READONLY_BUFFER")  # by numpy's pickles
+
+
+def bound(size: int) -> int:
+    """The most parts that a pickle of `size` bytes may unfold to; a sound one has less than one per byte."""
+    return 10 * size + 1000
+
+
+def require_bounded(data: bytes) -> None:
+    """Raises ValueError: cut off, a length or a place beyond the data, tuples in tuples that unfold without end.
+
+    A hash of such a tuple visits all parts, so they are counted here, on a stack as the pickle fills it. Lists have no
+    hash: who unfolds them counts himself.
+    """
+    stack: list[int] = []  # the number of parts of each value
+    marks: list[int] = []
+    memo: dict[int, int] = {}
+    for code, argument, _ in pickletools.genops(io.BytesIO(data)):
+        if code.name in UNUSED:
+            raise ValueError(f"it uses {code.name}, which no list of photos needs")
+        if code.name == "MARK":
+            marks.append(len(stack))
+        elif code.name in PUTS or code.name == "MEMOIZE":
+            place = len(memo) if code.name == "MEMOIZE" else int(str(argument))
+            if place > len(data):
+                raise ValueError("it names a place beyond its end")
+            memo[place] = stack[-1]
+        elif code.name in GETS:
+            stack.append(memo[int(str(argument))])
+        else:
+            parts = 1 + sum(_pop(code, stack, marks))
+            if code.name in TUPLES and parts > bound(len(data)):
+                raise ValueError("it repeats its parts too often")
+            stack.extend([parts if code.name in TUPLES else 1] * len(code.stack_after))
+
+
+def _pop(code: pickletools.OpcodeInfo, stack: list[int], marks: list[int]) -> list[int]:
+    """Takes from the stack what an opcode takes."""
+    before = code.stack_before
+    if pickletools.markobject in before:
+        start = marks.pop() - before.index(pickletools.markobject)
+    else:
+        start = len(stack) - len(before)
+    if start < 0:
+        raise ValueError("it takes what is not there")
+    taken = stack[start:]
+    del stack[start:]
+    return taken
