@@ -95,11 +95,11 @@ def difference_lines(summary: ImportSummary) -> Iterator[str]:
 
 
 def refinement_line(done: Summary) -> str:
-    """What refinement did to the keypoints."""
+    """The result of the refinement of keypoints."""
     precision = f" by {done.shift:.2f} px (median), to a precision of {done.sigma:.2f} px" if done.refined else ""
     return (
-        f"refined {counted(done.refined, 'keypoint')}{precision}; {done.references} are references, "
-        f"{done.left} stay as they were matched, {done.dropped} were dropped"
+        f"refined {counted(done.refined, 'keypoint')}{precision}; {done.references:,} were the "
+        f"reference of their track, {done.left:,} were left as matched, {done.dropped:,} were dropped"
     )
 
 

@@ -92,8 +92,8 @@ def homography_folder(
 ) -> HomographyFolder:
     """A checked benchmark from (name0, name1, H) of each pair, H (3, 3) from raw image 0 to raw image 1.
 
-    A pair whose H maps a corner of image 0 beyond the horizon (public sets have such wide pairs) is scored: its corner
-    error is infinite. Raises EvaluateError that names the `source` of the truth: a photo cannot be read, an H is no
+    If H maps a corner of image 0 beyond the horizon, as in some wide pairs of public sets, the pair has an infinite
+    corner error. Raises EvaluateError that names the `source` of the truth: a photo cannot be read, or an H is not a
     homography.
     """
     pairs = number_pairs(((name0, name1) for name0, name1, _ in truth), source)

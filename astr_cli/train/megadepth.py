@@ -28,6 +28,7 @@ from astr_cli.images.decode import read_gray
 from astr_cli.scenes.geometry import ScenePair
 from astr_cli.scenes.overlap import overlap
 from astr_cli.train.frames import Array, Frame, RecordedSet, cropped, trusted_inverse
+from astr_cli.wording import counted
 
 KEYS = ("image_paths", "depth_paths", "intrinsics", "poses", "pair_infos")
 # LoFTR trains on the index folder scene_info_0.1_0.7, named after its overlaps, and sets no other limit
@@ -98,7 +99,7 @@ def load_megadepth(root: Path) -> MegadepthSet:
     if not any(len(scene.pairs) for scene in scenes):
         low, high = OVERLAPS
         raise AstrError(
-            f"{root}: its {len(scenes)} index files have no pair with an overlap of {low} to {high}; get LoFTR's "
+            f"{root}: no pair with an overlap of {low} to {high} in {counted(len(scenes), 'index file')}; get LoFTR's "
             "scene_info_0.1_0.7"
         )
     return MegadepthSet(tuple(scene for scene in scenes if len(scene.pairs)))

@@ -74,7 +74,7 @@ def load_photos(root: Path, validation: bool, longest: int = 512) -> PhotoSet:
     """Read the training (or the held-out) photos below `root`, reduced to `longest` pixels. Raises AstrError."""
     names = [name for name in find_images(root) if held_out(name) == validation]
     if not names:
-        raise AstrError(f"{root}: no {'held-out' if validation else 'training'} photos found there")
+        raise AstrError(f"{root}: contains no {'held-out' if validation else 'training'} photos")
     with ThreadPoolExecutor() as threads:
         return PhotoSet(tuple(threads.map(lambda name: _reduced(read_gray(root / name), longest), names)))
 

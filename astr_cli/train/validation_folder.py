@@ -45,7 +45,7 @@ def write_validation(photos: Path, target: Path, echo: Callable[[str], None], pa
     """
     held_out = load_photos(photos, validation=True)
     if target.is_dir() and any(target.iterdir()):
-        raise AstrError(f"{target}: holds other files; name an empty or new folder with --write-validation")
+        raise AstrError(f"{target}: contains other files; give an empty or new folder with --write-validation")
     try:
         for kind in POSED:
             folder = _PoseWriter(target / kind)

@@ -149,7 +149,7 @@ def test_results_read_again_are_the_results(folder: PoseFolder, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("text", "part"),
     [
-        ("", "holds no pairs"),
+        ("", "contains no pairs"),
         ("{", r"r\.jsonl:1: not a line of JSON"),
         ("[1]", r"r\.jsonl:1: not a line of JSON"),
         ('{"event": "pair"}', "no 'benchmark'"),
@@ -233,7 +233,7 @@ def test_command_refuses_rivals_that_cannot_be_compared(
     assert run([*arguments, str(stored)]) == 2
     lines = [line for line in capsys.readouterr().err.splitlines() if "warning" not in line]
     assert len(lines) == 4
-    assert "holds no pairs of scene, only of elsewhere" in lines[3]
+    assert "contains no pairs of scene, only of elsewhere" in lines[3]
 
 
 def test_what_against_names_is_told_by_its_ending(tmp_path: Path) -> None:

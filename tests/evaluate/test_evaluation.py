@@ -87,7 +87,7 @@ def test_stored_matches_serve_either_way_round_and_missing_pairs_are_left_out(
     assert [result.matches > 200 for result in done.results] == [True, True, True]
     assert [result.precision for result in done.results] == [1.0, 1.0, 1.0]
     assert (done.missing, done.benchmark.left_out) == (1, 1)
-    assert done.warnings == (f"3 of 4 pairs; 1 is not in {path}",)
+    assert done.warnings == (f"evaluating 3 of 4 pairs; 1 is not in {path}",)
     failed = evaluate_file(folder, path, absent="failed")
     assert failed.results[3].errors["magsac"].largest == 180
     assert (failed.missing, failed.warnings) == (0, ())

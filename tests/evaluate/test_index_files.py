@@ -172,7 +172,7 @@ def test_bad_scannet_files_are_named(scannet: Path) -> None:
     with pytest.raises(EvaluateError, match=r"intrinsics\.npz: expected a 3x3 matrix for scene0707_00"):
         one(scannet)
     np.savez(scannet / "test.npz", name=np.zeros((2, 3), int))
-    with pytest.raises(EvaluateError, match=r"test\.npz: expected `name` of 4"):
+    with pytest.raises(EvaluateError, match=r"test\.npz: expected `name` with 4"):
         one(scannet)
 
 

@@ -243,7 +243,7 @@ def test_bad_disparity_is_named(tmp_path: Path, texture: np.ndarray, change: dic
 @pytest.mark.parametrize(
     ("pairs", "part"),
     [
-        ([], "holds no pairs"),
+        ([], "contains no pairs"),
         ([{"im0": "l.png", "im1": "r.png"}], "expected name, im0 and im1"),
         ([{"name": "wall", "im0": "l.png", "im1": "x.png"}], r"x\.png: no such image"),
         ([{"name": "wall", "im0": "l.png", "im1": "l.png"}], "with itself"),

@@ -61,7 +61,7 @@ def test_what_a_table_says() -> None:
         "",
         "Do it.",
         "",
-        "| option | default | what it does | stored |",
+        "| option | default | effect | stored |",
         "|---|---|---|---|",
         "| `PLACE` | required | Where. |  |",
         "| `--way`, `-w`: this, that | this | This \\| that. | stored |",

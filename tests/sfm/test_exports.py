@@ -240,7 +240,7 @@ def test_names_with_spaces_in_hdf5(tmp_path: Path) -> None:
 def test_the_command(matches: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run(["export", str(matches), "--format", "openmvg", "--out", str(tmp_path / "o"), "--images", "photos"]) == 0
     out, err = capfd.readouterr()
-    assert "4 images" in out and "openMVG_main_GeometricFilter" in out and err == ""
+    assert "4 photos" in out and "openMVG_main_GeometricFilter" in out and err == ""
     arguments = ["export", str(matches), "--format", "hloc", "--out", str(tmp_path / "h")]
     assert run([*arguments, "--json"]) == 0
     record: dict[str, Any] = json.loads(capfd.readouterr().out)

@@ -84,7 +84,7 @@ def test_what_is_done_is_not_done_again(
     command = ["reconstruct", str(workplace / "photos"), "--out", str(out), "--camera-mode", "single"]
     assert run(command) == 0
     said = capfd.readouterr().out
-    assert "6 of 6 images registered" in said and "reprojection error" in said
+    assert "6 of 6 photos registered" in said and "reprojection error" in said
     assert "registered" in said.splitlines()[-1] and "15 pairs with matches: 0 not verified; 0 doubtful" in said
     assert "camera 1, 6 photos: focal length 4" in said and "px (initial guess 614 px), radial distortion " in said
     assert "image_undistorter" in said and f"--output_path {out / 'dense'}" in said and "colmap-import" not in said
@@ -113,7 +113,7 @@ def test_what_is_done_is_not_done_again(
     monkeypatch.setattr("astr_cli.sfm.database.importing.build_tracks", refuse)
     assert run([*command, "--mapper", "global"]) == 0
     said = capfd.readouterr()
-    assert "6 of 6 images registered" in said.out.splitlines()[-1]
+    assert "6 of 6 photos registered" in said.out.splitlines()[-1]
     assert "sparse: 1 earlier model replaced" in said.err
 
 
@@ -165,7 +165,7 @@ def test_photos_that_do_not_register_are_named(
         run(["reconstruct", str(workplace / "photos"), "--out", str(workplace / "out"), "--camera-mode", "single"]) == 0
     )
     said = capfd.readouterr()
-    assert "5 of 6 images registered" in said.out
+    assert "5 of 6 photos registered" in said.out
     assert "not registered: z.png" in said.err
 
 
@@ -182,7 +182,7 @@ def test_look_alikes_are_warned_of(
     assert run(command) == 0
     said = capfd.readouterr()
     assert "1 pair matches well but contradicts the model" in said.err and "a.png and z.png;" in said.err
-    assert "6 of 6 images registered" in said.out
+    assert "6 of 6 photos registered" in said.out
     assert error_of(workplace / "out" / "sparse" / "0", scene.centres) < 0.01
     summary = json.loads((workplace / "out" / "summary.json").read_text(encoding="utf-8"))
     assert summary["doubtful"] == [["a.png", "z.png"]]

@@ -82,10 +82,10 @@ MIRRORED = np.diag((2.0, 1, 1, 1))
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (index_content((0, 1, 0.8), (1, 2, 0.05)), r"no pair with an overlap of 0\.1 to 0\.7 in its index files \(1\)"),
+        (index_content((0, 1, 0.8), (1, 2, 0.05)), r"no pair with an overlap of 0\.1 to 0\.7 in 1 index file"),
         (
             {k: v for k, v in index_content((0, 1, 0.4)).items() if k != "pair_infos"},
-            "no index file of MegaDepth there",
+            "contains no index file of MegaDepth",
         ),
         ({**index_content(), "pair_infos": of_objects([(1, 0.4)])}, "pair 1: expected the numbers of two photos"),
         ({**index_content(), "pair_infos": of_objects([((1, 2, 4), 0.4)])}, "pair 1: expected the numbers of two"),

@@ -208,7 +208,7 @@ def test_a_damaged_or_missing_checkpoint_is_refused(photos, tmp_path):
     with pytest.raises(AstrError, match="damaged"):
         resume_run(tmp_path, device)
     path.write_bytes(data[: len(data) // 2])
-    with pytest.raises(AstrError, match="not a whole"):
+    with pytest.raises(AstrError, match="not a complete"):
         resume_run(tmp_path, device)
 
 

@@ -85,7 +85,7 @@ def _member(archive: zipfile.ZipFile, member: str, path: Path) -> npt.NDArray[An
 
 
 def _require_size(archive: zipfile.ZipFile, path: Path) -> None:
-    """A few bytes can unpack to gigabytes."""
+    """Raises ValueError for an archive whose few bytes unpack to gigabytes."""
     unpacked = sum(info.file_size for info in archive.infolist())
     if unpacked > max(ALWAYS, DENSEST * path.stat().st_size):
         raise ValueError(f"its {unpacked} bytes are packed too densely for photos' data")

@@ -1,4 +1,4 @@
-"""A look at a pickle before it is loaded: eleven bytes can ask for gigabytes, or for time without end."""
+"""Checks a pickle before it is loaded, because eleven bytes can demand gigabytes or endless time."""
 
 import io
 import pickletools
@@ -6,16 +6,16 @@ import pickletools
 PUTS = ("PUT", "BINPUT", "LONG_BINPUT")
 GETS = ("GET", "BINGET", "LONG_BINGET")
 TUPLES = ("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3")
-UNUSED = ("DUP", "PERSID", "BINPERSID", "EXT1", "EXT2", "EXT4", "NEXT_BUFFER", "READONLY_BUFFER")  # by numpy's pickles
+UNUSED = ("DUP", "PERSID", "BINPERSID", "EXT1", "EXT2", "EXT4", "NEXT_BUFFER", "READONLY_BUFFER")  # in numpy's pickles
 
 
 def bound(size: int) -> int:
-    """The most parts that a pickle of `size` bytes may unfold to; a sound one has less than one per byte."""
+    """The greatest number of parts that a pickle of `size` bytes may have; a sound one has less than one per byte."""
     return 10 * size + 1000
 
 
 def require_bounded(data: bytes) -> None:
-    """Raises ValueError: cut off, a length or a place beyond the data, tuples in tuples that unfold without end.
+    """Raises ValueError: truncated data, a length or position beyond the data, or nested tuples that expand endlessly.
 
     A hash of such a tuple visits all parts, so they are counted here, on a stack as the pickle fills it. Lists have no
     hash: who unfolds them counts himself.
@@ -31,7 +31,7 @@ def require_bounded(data: bytes) -> None:
         elif code.name in PUTS or code.name == "MEMOIZE":
             place = len(memo) if code.name == "MEMOIZE" else int(str(argument))
             if place > len(data):
-                raise ValueError("it names a place beyond its end")
+                raise ValueError("it refers to a position beyond its end")
             memo[place] = stack[-1]
         elif code.name in GETS:
             stack.append(memo[int(str(argument))])
@@ -43,14 +43,14 @@ def require_bounded(data: bytes) -> None:
 
 
 def _pop(code: pickletools.OpcodeInfo, stack: list[int], marks: list[int]) -> list[int]:
-    """Takes from the stack what an opcode takes."""
+    """Takes the operands of an opcode from the stack."""
     before = code.stack_before
     if pickletools.markobject in before:
         start = marks.pop() - before.index(pickletools.markobject)
     else:
         start = len(stack) - len(before)
     if start < 0:
-        raise ValueError("it takes what is not there")
+        raise ValueError("it takes values from an empty stack")
     taken = stack[start:]
     del stack[start:]
     return taken
