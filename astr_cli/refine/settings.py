@@ -38,4 +38,4 @@ class Settings:
     max_sigma: float = 0.3  # photo pixels
     max_shift: float = 1.5  # matched pixels
     min_correlation: float = 0.8
-    coarse_above: float = 2.4  # photo pixels per matched pixel: from there on, coarser levels come first
+    coarse_above: float = 2.0  # photo pixels per matched pixel: from there on, coarser levels come first

@@ -68,7 +68,7 @@ def refine_tracks(
     tell: called with the number of photos done and of all after each, templates and alignment counted apart.
     """
     kept = {} if kept is None else kept
-    levels = choose_levels(plan.maps, seen.pixel, settings)
+    levels = choose_levels(plan.maps, plan.pixel, settings)
     cuts = _cuts(seen, plan, levels)
     of_photo = grouped(seen.photo, len(seen.sizes))
     to_align = _to_align(seen, plan)
@@ -89,7 +89,7 @@ def refine_tracks(
             seen.xy[plan.reference[seen.track[mine]]],
             plan.start[mine],
             plan.maps[mine],
-            seen.pixel[mine],
+            plan.pixel[mine],
             Levels(*(column[mine] for column in levels)),
         )
         kept[step] = tuple(solve(pyramid, templates, rows, search, settings, threads))
