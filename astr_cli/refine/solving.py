@@ -87,7 +87,8 @@ def solve(
             settled = found.status == Status.REFINED
             xy[chosen[settled]] = from_level(found.xy[settled], number)
             maps[chosen[settled]] = found.maps[settled] / scale[settled]
-            part = Solution(xy[chosen], found.sigma * 2.0**number, found.correlation, found.status)
+            sigma = (found.sigma * 2.0**number).astype(np.float32)
+            part = Solution(xy[chosen], sigma, found.correlation.astype(np.float32), found.status)
             _take(best, chosen, _judged(part, search, chosen, maps, settings))
     return best
 

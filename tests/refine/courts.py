@@ -263,7 +263,7 @@ def outcome(
     return Outcome(seen, plan, refined, rows, before[rows], after[rows])
 
 
-def yard(seed: int = 0, views: int = 4, size: tuple[int, int] = (800, 600)) -> Court:
+def yard(seed: int = 0, views: int = 3, size: tuple[int, int] = (720, 540)) -> Court:
     """Two walls, a floor, a box and a pillar on it, from cameras on an arc."""
     walls = [
         Rectangle((-5, -3, 6), (9, 0, 0), (0, 5, 0)),

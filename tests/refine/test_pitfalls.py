@@ -54,7 +54,7 @@ def test_a_wall_at_two_to_six_times_the_matched_size(walls: Court, factor: float
 
 def test_depth_edges(courtyard: Court) -> None:
     """Of patches on two surfaces, few that are accepted follow the wrong one."""
-    seen, _ = observe(courtyard, 2.4, 2500)
+    seen, _ = observe(courtyard, 2.4, 3000)
     found = outcome(courtyard, seen)
     assert_good(found, 0.75, 0.065, 0.38)
     reference = found.plan.reference[seen.track[found.rows]]
@@ -180,7 +180,7 @@ def test_masked_pixels_enter_no_patch(walls: Court) -> None:
 
 def test_sigma_is_the_error_to_expect(courtyard: Court) -> None:
     """Away from blunders, errors are as large as sigma says, for sure and unsure observations alike."""
-    seen, _ = observe(courtyard, 2.4, 2500, seed=3)
+    seen, _ = observe(courtyard, 2.4, 3000, seed=3)
     found = outcome(courtyard, seen)
     good = found.accepted & (found.after < 1)
     sigma, error = found.refined.sigma[found.rows][good], found.after[good]

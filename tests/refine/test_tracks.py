@@ -180,11 +180,11 @@ def test_common_tracks_are_those_found_one_by_one(scene: Court) -> None:
 
 def test_the_reference_deforms_least_and_lies_inside(scene: Court) -> None:
     """Of photos in a row, the middle ones."""
-    seen, _ = observe(scene, 2.4, 800)
+    seen, _ = observe(scene, 2.4, 800, error=0.05)
     plan = plan_from_neighbours(seen, 9)
     full = np.bincount(seen.track) == 4
     photo = seen.photo[plan.reference[full]]
-    assert np.isin(photo, (1, 2)).mean() > 0.8
+    assert np.isin(photo, (1, 2)).mean() > 0.65
     cost = np.array([0.0, 1.0, 2.0])
     three = Observations(
         np.arange(3, dtype=np.int32), np.zeros(3, np.int32), np.array([[5.0, 50], [50, 50], [60, 60]]), np.ones(3),
@@ -207,9 +207,9 @@ def test_levels_of_a_pyramid_know_their_place() -> None:
     x, y = np.meshgrid(np.arange(50.0), np.arange(37.0))
     pyramid = build_pyramid((2 * x + 3 * y).astype(np.float32), (x != 20) | (y != 10))
     for number, level in enumerate(pyramid.levels):
-        at = from_level(np.array([[4.0, 1.0]]), number)
-        assert level[1, 4] == pytest.approx(2 * at[0, 0] + 3 * at[0, 1]) or not np.isfinite(level[1, 4])
-        np.testing.assert_allclose(to_level(at, number), [[4.0, 1.0]])
+        at = from_level(np.array([[1.0, 1.0]]), number)
+        assert level[1, 1] == pytest.approx(2 * at[0, 0] + 3 * at[0, 1]) or not np.isfinite(level[1, 1])
+        np.testing.assert_allclose(to_level(at, number), [[1.0, 1.0]])
         assert np.isnan(level).sum() == 1
     assert len(pyramid.levels) == 5
 
@@ -238,7 +238,7 @@ def test_rules() -> None:
 
 def test_settings_reach_the_solver(scene: Court) -> None:
     seen, _ = observe(scene, 2.4, 200)
-    strict = outcome(scene, seen, replace(Settings(), max_sigma=0.03))
+    strict = outcome(scene, seen, replace(Settings(), max_sigma=0.06))
     wide = outcome(scene, seen)
     assert 0.05 < strict.accepted.mean() < wide.accepted.mean() - 0.1
-    assert np.median(strict.after[strict.accepted]) < np.median(wide.after[wide.accepted])
+    assert np.nanmax(strict.refined.sigma) <= 0.06 < np.nanmax(wide.refined.sigma)
