@@ -47,7 +47,6 @@ class Normal(NamedTuple):
     """The least-squares problem of P patches with U unknowns and M samples: the same in every round."""
 
     weighted: Floats  # (P, U, M) window times: gradients, grey from its mean, 1, for six unknowns gradients times k
-    small: Floats  # (P, U, U) inverse of the first four rows and columns of the normal matrix, beyond them 0
     inverse: Floats  # (P, U, U) of the normal matrix
     energy: Floats  # (P,) of the template's grey about its mean
     flat: NDArray[np.bool_]  # (P,) no solution
@@ -77,20 +76,17 @@ def _align(task: Task, settings: Settings) -> Alignment:
     result = Alignment(task.xy.copy(), task.maps.copy(), np.full(count, np.nan), np.full(count, np.nan), status)
     active = np.flatnonzero(~normal.flat)
     middle, maps = task.xy - _apply(task.maps, task.point), task.maps.copy()
-    whole = np.full(count, settings.unknowns == 2)
     for _ in range(settings.rounds):
         values, inside = sample_patches(task.image, middle[active], maps[active], settings.half)
         status[active[~inside]] = Status.OUTSIDE
         active, values = active[inside], values[inside]
         right = (normal.weighted[active] @ values[..., None])[..., 0]
-        inverse = np.where(whole[active, None, None], normal.inverse[active], normal.small[active])
-        solution = (inverse @ right[..., None])[..., 0]
+        solution = (normal.inverse[active] @ right[..., None])[..., 0]
         before = middle[active] + _apply(maps[active], task.point[active])
         middle[active], updated, possible = _update(middle[active], maps[active], solution, settings)
         step = middle[active] + _apply(updated, task.point[active]) - before
         far = np.linalg.norm(before + step - task.xy[active], axis=1) > settings.reach
-        done = possible & ~far & whole[active] & (np.linalg.norm(step, axis=1) < settings.stop)
-        whole[active] |= np.linalg.norm(step, axis=1) < settings.settled
+        done = possible & ~far & (np.linalg.norm(step, axis=1) < settings.stop)
         status[active[possible & far]] = Status.MOVED
         found = active[done]
         status[found] = Status.REFINED
@@ -124,10 +120,8 @@ def _normal(grey: NDArray[np.uint16], weights: Floats, settings: Settings) -> No
     half_trace, product = (matrix[:, 0, 0] + matrix[:, 1, 1]) / 2, matrix[:, 0, 0] * matrix[:, 1, 1]
     weakest = half_trace - np.sqrt(np.maximum(half_trace**2 - product + matrix[:, 0, 1] ** 2, 0))
     inverse, singular = _inverse(matrix)
-    small = np.zeros_like(inverse)
-    small[:, :4, :4], lost = _inverse(matrix[:, :4, :4])
-    lost |= singular | (weakest < weights.sum() * settings.flat**2)
-    return Normal(weighted, small, inverse, matrix[:, 2, 2], lost)
+    singular |= weakest < weights.sum() * settings.flat**2
+    return Normal(weighted, inverse, matrix[:, 2, 2], singular)
 
 
 def _inverse(matrix: Floats) -> tuple[Floats, NDArray[np.bool_]]:
