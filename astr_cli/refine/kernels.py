@@ -54,9 +54,9 @@ def fill_design(grey: Array, weights: Array, design: Array) -> None:
 
 @compiled
 def invert(matrix: Array, inverse: Array) -> bool:
-    """Inverse, as large as `inverse`, of a symmetric matrix' first rows and columns; False: it has none."""
-    size = inverse.shape[0]
-    inverse[:, :] = matrix[:size, :size]
+    """Inverse of a symmetric matrix by Gauss and Jordan's sweeps; False: it has none."""
+    size = matrix.shape[0]
+    inverse[:, :] = matrix
     for k in range(size):
         pivot = inverse[k, k]
         if pivot <= SINGULAR * matrix[k, k]:
@@ -136,9 +136,8 @@ def sample_patch(image: Array, at: Array, half: int, values: Array) -> bool:
 
 @compiled
 def solve(weighted: Array, inverse: Array, values: Array, right: Array, solution: Array) -> None:
-    """right = weighted values, solution = inverse right; zeros beyond the size of the inverse."""
-    size = inverse.shape[0]
-    right[size:], solution[size:] = 0.0, 0.0
+    """right = weighted values, solution = inverse right."""
+    size = right.shape[0]
     for i in range(size):
         total = 0.0
         for sample in range(values.shape[0]):
@@ -217,29 +216,28 @@ def align(
 ) -> None:
     """Patches first..last: `patches` (P, 6) the middle and the map of each, `found` (P, 6) the same when aligned.
 
-    limits: rounds, longest step, stop, reach, least second moment of gradients, the step from which on all unknowns
-    are solved for. size: unknowns with gain and offset.
+    limits: rounds, longest step, stop, reach, least second moment of gradients. size: unknowns with gain and offset.
     quality (P, 2): sigma, correlation.
     """
     samples, half = weights.shape[0], (grey.shape[1] - 3) // 2
     design, weighted, values = np.empty((size, samples)), np.empty((size, samples)), np.empty(samples)
-    matrix, inverse, small = np.empty((size, size)), np.empty((size, size)), np.empty((4, 4))
+    matrix, inverse = np.empty((size, size)), np.empty((size, size))
     right, solution, at, moved = np.empty(size), np.empty(size), np.empty(6), np.empty(6)
     for i in range(first, last):
         fill_design(grey[i], weights, design)
         fill_normal(design, weights, weighted, matrix)
-        if is_flat(matrix, limits[4]) or not (invert(matrix, small) and invert(matrix, inverse)):
+        if is_flat(matrix, limits[4]) or not invert(matrix, inverse):
             status[i] = FLAT
             continue
         at[:] = patches[i]
         status[i] = UNSETTLED
-        (u, v), whole = point[i], size == 4
+        u, v = point[i]
         start_x, start_y = at[0] + at[2] * u + at[3] * v, at[1] + at[4] * u + at[5] * v
         for _ in range(int(limits[0])):
             if not sample_patch(image, at, half, values):
                 status[i] = OUTSIDE
                 break
-            solve(weighted, inverse if whole else small, values, right, solution)
+            solve(weighted, inverse, values, right, solution)
             if not update(at, solution, limits[1], moved):
                 break
             x, y = moved[0] + moved[2] * u + moved[3] * v, moved[1] + moved[4] * u + moved[5] * v
@@ -247,11 +245,10 @@ def align(
             if np.hypot(x - start_x, y - start_y) > limits[3]:
                 status[i] = MOVED
                 break
-            if whole and step < limits[2]:
+            if step < limits[2]:
                 status[i] = REFINED
                 variance, quality[i, 1] = variance_and_correlation(values, right, solution, matrix[2, 2], weights)
                 quality[i, 0] = np.sqrt(variance * spread(at, inverse))
                 found[i] = moved
                 break
-            whole = whole or step < limits[5]
             at[:] = moved

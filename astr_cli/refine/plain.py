@@ -47,7 +47,6 @@ class Normal(NamedTuple):
     """The least-squares problem of P patches with U unknowns and M samples: the same in every round."""
 
     weighted: Floats  # (P, U, M) window times: gradients, grey from its mean, 1, for six unknowns gradients times k
-    small: Floats  # (P, U, U) inverse of the first four rows and columns of the normal matrix, beyond them 0
     inverse: Floats  # (P, U, U) of the normal matrix
     energy: Floats  # (P,) of the template's grey about its mean
     flat: NDArray[np.bool_]  # (P,) no solution
@@ -77,20 +76,17 @@ def _align(task: Task, settings: Settings) -> Alignment:
     result = Alignment(task.xy.copy(), task.maps.copy(), np.full(count, np.nan), np.full(count, np.nan), status)
     active = np.flatnonzero(~normal.flat)
     middle, maps = task.xy - _apply(task.maps, task.point), task.maps.copy()
-    whole = np.full(count, settings.unknowns == 2)
     for _ in range(settings.rounds):
         values, inside = sample_patches(task.image, middle[active], maps[active], settings.half)
         status[active[~inside]] = Status.OUTSIDE
         active, values = active[inside], values[inside]
         right = (normal.weighted[active] @ values[..., None])[..., 0]
-        inverse = np.where(whole[active, None, None], normal.inverse[active], normal.small[active])
-        solution = (inverse @ right[..., None])[..., 0]
+        solution = (normal.inverse[active] @ right[..., None])[..., 0]
         before = middle[active] + _apply(maps[active], task.point[active])
         middle[active], updated, possible = _update(middle[active], maps[active], solution, settings)
         step = middle[active] + _apply(updated, task.point[active]) - before
         far = np.linalg.norm(before + step - task.xy[active], axis=1) > settings.reach
-        done = possible & ~far & whole[active] & (np.linalg.norm(step, axis=1) < settings.stop)
-        whole[active] |= np.linalg.norm(step, axis=1) < settings.settled
+        done = possible & ~far & (np.linalg.norm(step, axis=1) < settings.stop)
         status[active[possible & far]] = Status.MOVED
         found = active[done]
         status[found] = Status.REFINED
@@ -110,9 +106,10 @@ def _apply(maps: Floats, points: Floats) -> Floats:
 
 def _normal(grey: NDArray[np.uint16], weights: Floats, settings: Settings) -> Normal:
     template = grey / SCALE
-    inner = template[:, 1:-1, 1:-1].reshape(len(grey), -1)
-    across = (template[:, 1:-1, 2:] - template[:, 1:-1, :-2]).reshape(len(grey), -1) / 2
-    down = (template[:, 2:, 1:-1] - template[:, :-2, 1:-1]).reshape(len(grey), -1) / 2
+    flat = (len(grey), len(weights))
+    inner = template[:, 1:-1, 1:-1].reshape(flat)
+    across = (template[:, 1:-1, 2:] - template[:, 1:-1, :-2]).reshape(flat) / 2
+    down = (template[:, 2:, 1:-1] - template[:, :-2, 1:-1]).reshape(flat) / 2
     line = np.arange(-settings.half, settings.half + 1.0)
     y, x = (axis.ravel() for axis in np.meshgrid(line, line, indexing="ij"))
     centred = inner - (inner @ weights / weights.sum())[:, None]
@@ -123,10 +120,8 @@ def _normal(grey: NDArray[np.uint16], weights: Floats, settings: Settings) -> No
     half_trace, product = (matrix[:, 0, 0] + matrix[:, 1, 1]) / 2, matrix[:, 0, 0] * matrix[:, 1, 1]
     weakest = half_trace - np.sqrt(np.maximum(half_trace**2 - product + matrix[:, 0, 1] ** 2, 0))
     inverse, singular = _inverse(matrix)
-    small = np.zeros_like(inverse)
-    small[:, :4, :4], lost = _inverse(matrix[:, :4, :4])
-    flat = singular | lost | (weakest < weights.sum() * settings.flat**2)
-    return Normal(weighted, small, inverse, matrix[:, 2, 2], flat)
+    singular |= weakest < weights.sum() * settings.flat**2
+    return Normal(weighted, inverse, matrix[:, 2, 2], singular)
 
 
 def _inverse(matrix: Floats) -> tuple[Floats, NDArray[np.bool_]]:
@@ -164,10 +159,10 @@ def sample_patches(
     )
     column, row = np.minimum(x.astype(np.int64), width - 3), np.minimum(y.astype(np.int64), height - 3)
     across, down = cubic(x - column), cubic(y - row)
-    values: Floats = np.zeros(x.shape)
+    grey: Floats = np.zeros(x.shape)
     for i in range(4):
-        values += down[i] * sum(across[j] * image[row + i - 1, column + j - 1] for j in range(4))
-    values = values.reshape(len(middle), len(line) ** 2)
+        grey += down[i] * sum(across[j] * image[row + i - 1, column + j - 1] for j in range(4))
+    values = grey.reshape(len(middle), len(line) ** 2)
     return values, inside & np.isfinite(values.sum(axis=1))
 
 
@@ -204,7 +199,11 @@ def _update(
 def _quality(
     values: Floats, right: Floats, solution: Floats, problem: tuple[Floats, Floats, Floats], weights: Floats
 ) -> tuple[Floats, Floats]:
-    """Sigma and correlation (P,) of the last round."""
+    """Sigma and correlation (P,) of the last round.
+
+    The window's weights count as inverse variances. Under white noise alone sigma is half as large again as the
+    spread; with what interpolation and uneven surfaces add, it is the root mean square error on rendered courtyards.
+    """
     maps, inverse, energy = problem
     total, square = weights.sum(), (values**2) @ weights
     left = (square - (right * solution).sum(axis=1)) / (total - right.shape[1])

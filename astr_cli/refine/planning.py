@@ -20,6 +20,7 @@ from astr_cli.refine.observations import (
     track_count,
 )
 
+CLOSER = 0.5  # of the logarithm of two images' ratio of area: how much the larger one is preferred as a reference
 UNKNOWN = 2.0  # the deformation of a map that neighbours do not tell: at the upper end of those that they do
 
 
@@ -29,6 +30,7 @@ class Plan(NamedTuple):
     reference: Index  # (T,) the observation that the others of a track are aligned to; -1: the track has none
     start: Floats  # (O, 2) where each observation is, about
     maps: Floats  # (O, 2, 2) from pixels of the reference's photo to pixels of the observation's
+    pixel: Floats  # (O,) photo pixels per matched pixel of the coarser end: what a start may be off
 
 
 def plan_from_neighbours(seen: Observations, half: int, reference: Index | None = None) -> Plan:
@@ -47,7 +49,7 @@ def plan_from_neighbours(seen: Observations, half: int, reference: Index | None 
     for common in _pairs(seen, of_photo, of_track):
         at = np.flatnonzero(is_reference[common.mine])
         maps[common.theirs[at]], _ = _maps(seen, common, at)
-    return Plan(reference, seen.xy, maps)
+    return _plan(seen, reference, seen.xy, maps)
 
 
 def plan_from_surfaces(
@@ -63,16 +65,23 @@ def plan_from_surfaces(
         total = np.zeros(len(seen.photo))
         for mine, theirs in _pairs_within(of_track):
             maps = jacobians[theirs] @ _inverse(jacobians[mine])
-            bent = np.where(sane(maps), deformation(np.where(sane(maps)[:, None, None], maps, np.eye(2))), UNKNOWN)
-            np.add.at(total, mine, bent)
-            np.add.at(total, theirs, bent)
+            held = sane(maps)
+            forth, back = _costs(np.where(held[:, None, None], maps, np.eye(2)), held)
+            np.add.at(total, mine, forth)
+            np.add.at(total, theirs, back)
         reference = choose_references(seen, total, of_track, half)
     base = reference[seen.track]
     maps = jacobians @ _inverse(jacobians[base])
     maps[base == np.arange(len(base))] = np.eye(2)
     start = projected + (maps @ (seen.xy - projected)[base][..., None])[..., 0]
     held = sane(maps) & np.isfinite(start).all(axis=1)
-    return Plan(reference, np.where(held[:, None], start, seen.xy), np.where(held[:, None, None], maps, np.eye(2)))
+    start, maps = np.where(held[:, None], start, seen.xy), np.where(held[:, None, None], maps, np.eye(2))
+    return _plan(seen, reference, start, maps)
+
+
+def _plan(seen: Observations, reference: Index, start: Floats, maps: Floats) -> Plan:
+    coarser = np.maximum(seen.pixel, seen.pixel[reference[seen.track]] * np.sqrt(np.linalg.det(maps)))
+    return Plan(reference, start, maps, coarser)
 
 
 def choose_references(seen: Observations, deformations: Floats, of_track: Groups, half: int) -> Index:
@@ -91,10 +100,19 @@ def _deformations(seen: Observations, of_photo: Groups, of_track: Groups) -> Flo
     for common in _pairs(seen, of_photo, of_track):
         if seen.photo[common.mine[0]] < common.other:
             maps, held = _maps(seen, common, np.arange(len(common.mine)))
-            bent = np.where(held, deformation(maps), UNKNOWN)
-            total[common.mine] += bent
-            total[common.theirs] += bent
+            forth, back = _costs(maps, held)
+            total[common.mine] += forth
+            total[common.theirs] += back
     return total
+
+
+def _costs(maps: Floats, held: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    """What maps (K, 2, 2) cost one end, and the other, as a reference: their deformation, and being the smaller image.
+
+    From a larger image positions in a smaller one are as exact as its pixels; the other way round they are not.
+    """
+    bent, larger = np.where(held, deformation(maps), UNKNOWN), np.where(held, np.log(np.linalg.det(maps)), 0.0)
+    return bent + CLOSER * larger, bent - CLOSER * larger
 
 
 def _pairs(seen: Observations, of_photo: Groups, of_track: Groups) -> Iterator[Common]:

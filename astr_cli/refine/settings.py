@@ -31,11 +31,10 @@ class Settings:
     window: float = 0.5  # sigma of the Gaussian window, in halves
     rounds: int = 12
     longest_step: float = 2.0
-    settled: float = 0.5  # a shorter step ends the rounds that solve for translation alone
     stop: float = 0.02  # a shorter step ends the rounds
     reach: float = 6.0  # from the start of a level
     flat: float = 0.5  # grey values per pixel: rms gradient in the weakest direction
-    max_sigma: float = 0.3  # photo pixels
+    max_sigma: float = 0.25  # photo pixels
     max_shift: float = 1.5  # matched pixels
     min_correlation: float = 0.8
-    coarse_above: float = 2.4  # photo pixels per matched pixel: from there on, coarser levels come first
+    coarse_above: float = 2.0  # photo pixels per matched pixel: from there on, coarser levels come first

@@ -30,7 +30,7 @@ class Search(NamedTuple):
     base: Floats  # (K, 2) their references, in pixels of the references' photos
     start: Floats  # (K, 2) where they are, about
     maps: Floats  # (K, 2, 2) pixels of the reference's photo to pixels of this one
-    pixel: Floats  # (K,) photo pixels per matched pixel
+    pixel: Floats  # (K,) photo pixels per matched pixel: see `Plan`
     levels: Levels
 
 
@@ -58,13 +58,18 @@ def choose_levels(maps: Floats, pixel: Floats, settings: Settings) -> Levels:
 def solve(
     pyramid: Pyramid, templates: Templates, rows: Index, search: Search, settings: Settings, threads: int = 1
 ) -> Solution:
-    """Aligns each observation to its templates.
+    """Aligns each observation to its templates, level by level; what counts is the finest level that passes the gates.
 
     rows (K, L): the template of each at each of the levels of its reference's photo.
     """
     count = len(search.start)
-    xy, maps, status = search.start.copy(), search.maps.copy(), np.full(count, Status.OUTSIDE, np.uint8)
-    sigma, correlation = np.full(count, np.nan, np.float32), np.full(count, np.nan, np.float32)
+    xy, maps = search.start.copy(), search.maps.copy()
+    best = Solution(
+        search.start.copy(),
+        np.full(count, np.nan, np.float32),
+        np.full(count, np.nan, np.float32),
+        np.full(count, Status.OUTSIDE, np.uint8),
+    )
     for above in range(int(search.levels.steps.max(initial=1)) - 1, -1, -1):
         level = search.levels.image + above
         for number in np.unique(level[search.levels.steps > above]):
@@ -72,32 +77,38 @@ def solve(
                 continue
             chosen = np.flatnonzero((level == number) & (search.levels.steps > above))
             row = rows[chosen, search.levels.template[chosen] + above]
-            usable = templates.usable[row]
-            chosen, row = chosen[usable], row[usable]
+            chosen, row = chosen[templates.usable[row]], row[templates.usable[row]]
             ends = search.levels.template[chosen] + above
             scale = np.exp2(ends - number)[:, None, None]
-            _, point = middles(search.base[chosen], ends)
-            task = Task(
-                pyramid.levels[number], templates.grey[row], point, to_level(xy[chosen], number), maps[chosen] * scale
-            )
+            point = middles(search.base[chosen], ends)[1]
+            start = to_level(xy[chosen], number)
+            task = Task(pyramid.levels[number], templates.grey[row], point, start, maps[chosen] * scale)
             found = align(task, settings, threads)
-            good = found.status == Status.REFINED
-            status[chosen] = found.status
-            xy[chosen[good]] = from_level(found.xy[good], number)
-            maps[chosen[good]] = found.maps[good] / scale[good]
-            sigma[chosen], correlation[chosen] = found.sigma * 2.0**number, found.correlation
-    return _judged(search, Solution(xy, sigma, correlation, status), maps, settings)
+            settled = found.status == Status.REFINED
+            xy[chosen[settled]] = from_level(found.xy[settled], number)
+            maps[chosen[settled]] = found.maps[settled] / scale[settled]
+            sigma = (found.sigma * 2.0**number).astype(np.float32)
+            part = Solution(xy[chosen], sigma, found.correlation.astype(np.float32), found.status)
+            _take(best, chosen, _judged(part, search, chosen, maps, settings))
+    return best
 
 
-def _judged(search: Search, found: Solution, maps: Floats, settings: Settings) -> Solution:
-    """With the gates of sigma, correlation and shift; what does not pass goes back to its start."""
-    status = found.status.copy()
-    refined = status == Status.REFINED
+def _judged(part: Solution, search: Search, chosen: Index, maps: Floats, settings: Settings) -> Solution:
+    """The solution of some observations with the gates of shift, sigma and correlation."""
+    status = part.status.copy()
+    settled = status == Status.REFINED
+    shift = np.linalg.norm(part.xy - search.start[chosen], axis=1)
     with np.errstate(invalid="ignore"):
-        sure = (found.sigma <= settings.max_sigma) & (found.correlation >= settings.min_correlation)
-    status[refined & ~sure] = Status.UNSURE
-    shift = np.linalg.norm(found.xy - search.start, axis=1)
-    status[refined & ((shift > settings.max_shift * search.pixel) | ~sane(maps))] = Status.MOVED
-    good = status == Status.REFINED
-    xy = np.where(good[:, None], found.xy, search.start)
-    return Solution(xy, np.where(good, found.sigma, np.nan).astype(np.float32), found.correlation, status)
+        sure = (part.sigma <= settings.max_sigma) & (part.correlation >= settings.min_correlation)
+    status[settled & ~sure] = Status.UNSURE
+    status[settled & ((shift > settings.max_shift * search.pixel[chosen]) | ~sane(maps[chosen]))] = Status.MOVED
+    return part._replace(status=status)
+
+
+def _take(best: Solution, chosen: Index, part: Solution) -> None:
+    """Puts what is refined, or more than was known, in its place."""
+    good = part.status == Status.REFINED
+    better = good | (best.status[chosen] != Status.REFINED)
+    best.status[chosen[better]] = part.status[better]
+    best.xy[chosen[good]] = part.xy[good]
+    best.sigma[chosen[good]], best.correlation[chosen[good]] = part.sigma[good], part.correlation[good]

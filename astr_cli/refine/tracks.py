@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from astr_cli.refine.cutting import Cuts, choose_cuts, gather
 from astr_cli.refine.observations import Floats, Groups, Index, Observations, grouped
 from astr_cli.refine.planning import Plan
-from astr_cli.refine.pyramid import LEVELS, Pyramid
+from astr_cli.refine.pyramid import Pyramid
 from astr_cli.refine.settings import Settings, Status
 from astr_cli.refine.solving import Levels, Search, Solution, choose_levels, solve
-from astr_cli.refine.templates import Templates, cut_templates, template_side
+from astr_cli.refine.templates import Templates, cut_templates
 
 Load = Callable[[int], Pyramid]
 Tell = Callable[[int, int], None]
@@ -41,13 +42,20 @@ class Refined(NamedTuple):
     shift: NDArray[np.float32]  # (O,) photo pixels from the observation that was given
 
 
-class _Cuts(NamedTuple):
-    """Which templates there are: one per track and level that an observation of the track needs."""
+class _Work(NamedTuple):
+    """What every step needs to know."""
 
-    track: Index  # (K,) rising
-    level: Index  # (K,)
-    row: NDArray[np.int32]  # (T, LEVELS) the template of a track at a level, within its photo; -1: none
-    of_photo: Groups  # rows by the reference's photo
+    seen: Observations
+    plan: Plan
+    levels: Levels
+    cuts: Cuts
+    of_photo: Groups  # observations by photo
+    moving: NDArray[np.bool_]  # (O,) all but the references
+
+    def mine(self, photo: int) -> Index:
+        """The observations of a photo that are to be aligned."""
+        rows = self.of_photo.rows(photo)
+        return rows[self.moving[rows]]
 
 
 def refine_tracks(
@@ -61,101 +69,71 @@ def refine_tracks(
 ) -> Refined:
     """Aligns every observation to the reference of its track.
 
-    load: the pyramid of a photo in raw orientation; asked at most twice per photo.
-    kept: what is there by an earlier call with the same arguments is not computed again, and each photo's results are
-    put there as soon as they are known; a mapping that stores arrays on disk and reads them back when asked makes the
-    work resumable, and keeps the templates out of memory. Templates are looked up only for photos not yet aligned.
-    tell: called with the number of photos done and of all after each, templates and alignment counted apart.
+    load: the pyramid of a photo in raw orientation, by its number; asked twice per photo at most, for one at a time.
+    kept: results that an earlier call with the same arguments put there are not computed again, and those of each photo
+    are put there as soon as they are known. A mapping that stores arrays on disk makes the work resumable, and one that
+    maps them into memory keeps the templates out of it: a template takes (2 half + 3)^2 * 2 bytes per track and level.
+    tell: called with the steps done and the steps of all, one for each photo that cuts templates or is aligned.
     """
     kept = {} if kept is None else kept
-    levels = choose_levels(plan.maps, seen.pixel, settings)
-    cuts = _cuts(seen, plan, levels)
-    of_photo = grouped(seen.photo, len(seen.sizes))
-    to_align = _to_align(seen, plan)
-    steps = _steps(seen, plan, of_photo, to_align, kept)
+    work = _prepared(seen, plan, settings)
+    steps = _steps(work, kept)
     for number, step in enumerate(steps):
         if tell is not None:
             tell(number, len(steps))
-        pyramid = load(step.photo)
+        # No name here holds the photo while the next one is loaded.
         if step.kind == "templates":
-            rows = cuts.of_photo.rows(step.photo)
-            base = seen.xy[plan.reference[cuts.track[rows]]]
-            kept[step] = tuple(cut_templates(pyramid, base, cuts.level[rows], settings.half))
-            continue
-        mine = of_photo.rows(step.photo)
-        mine = mine[to_align[mine]]
-        templates, rows = _gathered(seen, plan, levels, cuts, mine, kept, settings.half)
-        search = Search(
-            seen.xy[plan.reference[seen.track[mine]]],
-            plan.start[mine],
-            plan.maps[mine],
-            seen.pixel[mine],
-            Levels(*(column[mine] for column in levels)),
-        )
-        kept[step] = tuple(solve(pyramid, templates, rows, search, settings, threads))
+            kept[step] = tuple(_cut(work, step.photo, load(step.photo), settings))
+        else:
+            kept[step] = tuple(_align(work, step.photo, load(step.photo), settings, kept, threads))
     if tell is not None:
         tell(len(steps), len(steps))
-    return _assembled(seen, of_photo, to_align, kept)
+    return _assembled(work, kept)
 
 
-def _to_align(seen: Observations, plan: Plan) -> NDArray[np.bool_]:
-    """(O,) all but the references."""
-    found = np.ones(len(seen.photo), bool)
-    found[plan.reference[plan.reference >= 0]] = False
-    return found
+def _prepared(seen: Observations, plan: Plan, settings: Settings) -> _Work:
+    moving = np.ones(len(seen.photo), bool)
+    moving[plan.reference[plan.reference >= 0]] = False
+    levels = choose_levels(plan.maps, plan.pixel, settings)
+    cuts = choose_cuts(seen, plan.reference, levels, np.flatnonzero(moving))
+    return _Work(seen, plan, levels, cuts, grouped(seen.photo, len(seen.sizes)), moving)
 
 
-def _cuts(seen: Observations, plan: Plan, levels: Levels) -> _Cuts:
-    needed = np.zeros((len(plan.reference), LEVELS), bool)
-    others = np.flatnonzero(_to_align(seen, plan))
-    for above in range(int(levels.steps.max(initial=1))):
-        these = others[levels.steps[others] > above]
-        needed[seen.track[these], levels.template[these] + above] = True
-    track, level = np.nonzero(needed)
-    of_photo = grouped(seen.photo[plan.reference[track]], len(seen.sizes))
-    row = np.full(needed.shape, -1, np.int32)
-    within = np.arange(len(track)) - np.repeat(of_photo.begin[:-1], np.diff(of_photo.begin))
-    row[track[of_photo.order], level[of_photo.order]] = within
-    return _Cuts(track, level, row, of_photo)
-
-
-def _steps(seen: Observations, plan: Plan, of_photo: Groups, to_align: NDArray[np.bool_], kept: Kept) -> list[Step]:
+def _steps(work: _Work, kept: Kept) -> list[Step]:
     """What is still to be done: templates only of photos that some photo not yet aligned asks for."""
-    photos = range(len(seen.sizes))
-    missing = [p for p in photos if to_align[of_photo.rows(p)].any() and Step("solution", p) not in kept]
-    asking = np.isin(seen.photo, missing) & to_align
-    asked = np.unique(seen.photo[plan.reference[seen.track[asking]]])
+    photos = range(len(work.seen.sizes))
+    missing = [photo for photo in photos if len(work.mine(photo)) and Step("solution", photo) not in kept]
+    asking = work.moving & np.isin(work.seen.photo, missing)
+    asked = np.unique(work.seen.photo[work.plan.reference[work.seen.track[asking]]])
     templates = [step for photo in asked if (step := Step("templates", int(photo))) not in kept]
     return templates + [Step("solution", photo) for photo in missing]
 
 
-def _gathered(
-    seen: Observations, plan: Plan, levels: Levels, cuts: _Cuts, mine: Index, kept: Kept, half: int
-) -> tuple[Templates, NDArray[np.int64]]:
-    """The templates that observations `mine` (K,) ask for, and the one of each at each level, (K, LEVELS)."""
-    place, level = np.nonzero(np.arange(LEVELS) - levels.template[mine, None] < levels.steps[mine, None])
-    place, level = place[(above := level >= levels.template[mine[place]])], level[above]
-    track = seen.track[mine[place]]
-    photo = seen.photo[plan.reference[track]]
-    side = template_side(half)
-    found = Templates(np.empty((len(place), side, side), np.uint16), np.empty(len(place), bool))
-    for number in np.unique(photo):
-        here = np.flatnonzero(photo == number)
-        row = cuts.row[track[here], level[here]]
-        for column, stored in zip(found, kept[Step("templates", int(number))], strict=True):
-            column[here] = stored[row]
-    rows = np.zeros((len(mine), LEVELS), np.int64)
-    rows[place, level] = np.arange(len(place))
-    return found, rows
+def _cut(work: _Work, photo: int, pyramid: Pyramid, settings: Settings) -> Templates:
+    rows = work.cuts.of_photo.rows(photo)
+    base = work.seen.xy[work.plan.reference[work.cuts.track[rows]]]
+    return cut_templates(pyramid, base, work.cuts.level[rows], settings.half)
 
 
-def _assembled(seen: Observations, of_photo: Groups, to_align: NDArray[np.bool_], kept: Kept) -> Refined:
-    count = len(seen.photo)
+def _align(work: _Work, photo: int, pyramid: Pyramid, settings: Settings, kept: Kept, threads: int) -> Solution:
+    seen, plan, mine = work.seen, work.plan, work.mine(photo)
+    levels = Levels(*(column[mine] for column in work.levels))
+    base = plan.reference[seen.track[mine]]
+
+    def stored(number: int) -> Templates:
+        return Templates(*kept[Step("templates", number)])
+
+    templates, rows = gather(work.cuts, seen.track[mine], seen.photo[base], levels, settings.half, stored)
+    search = Search(seen.xy[base], plan.start[mine], plan.maps[mine], plan.pixel[mine], levels)
+    return solve(pyramid, templates, rows, search, settings, threads)
+
+
+def _assembled(work: _Work, kept: Kept) -> Refined:
+    seen, count = work.seen, len(work.seen.photo)
     xy, status = seen.xy.copy(), np.full(count, Status.REFERENCE, np.uint8)
     sigma = np.full(count, np.nan, np.float32)
     for photo in range(len(seen.sizes)):
-        mine = of_photo.rows(photo)
-        mine = mine[to_align[mine]]
+        mine = work.mine(photo)
         if len(mine):
             solution = Solution(*kept[Step("solution", photo)])
             good = solution.status == Status.REFINED

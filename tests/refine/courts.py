@@ -12,10 +12,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from astr_cli.refine import Observations
+from astr_cli.refine.observations import Observations
+from astr_cli.refine.planning import Plan, plan_from_neighbours
+from astr_cli.refine.pyramid import Pyramid, build_pyramid
+from astr_cli.refine.settings import Settings, Status
+from astr_cli.refine.tracks import Refined, refine_tracks
 from astr_cli.scenes.patterns import noise
 from astr_cli.scenes.textures import procedural_textures
-from astr_cli.scenes.texturing import build_pyramid, sample
+from astr_cli.scenes.texturing import build_pyramid as build_texture
+from astr_cli.scenes.texturing import sample
 
 Floats = NDArray[np.float64]
 SUPERSAMPLING = 2
@@ -139,7 +144,7 @@ def render(
         depth = depth.reshape(y.shape)
         u, v = (torch.from_numpy(np.nan_to_num(at, posinf=9, neginf=-9).astype(np.float32)) for at in place)
         u, v = u.view(1, *y.shape), v.view(1, *y.shape)
-        skin = sample(build_pyramid(skins[number : number + 1]), u, v)[0, 0].numpy()
+        skin = sample(build_texture(skins[number : number + 1]), u, v)[0, 0].numpy()
         hit = (depth > 0) & (depth < nearest[box]) & ((u >= 0) & (u <= 1) & (v >= 0) & (v <= 1))[0].numpy()
         image[box][hit], nearest[box][hit] = skin[hit], depth[hit]
     image = image.reshape(camera.size[1], SUPERSAMPLING, camera.size[0], SUPERSAMPLING).mean((1, 3))
@@ -226,3 +231,67 @@ def errors(scene: Court, seen: Observations, reference: NDArray[np.int64], xy: F
             here = (seen.photo[base] == a) & (seen.photo == b) & (base != np.arange(len(base)))
             found[here] = np.linalg.norm(scene.seen_from(b, points[here]) - xy[here], axis=1)
     return found
+
+
+class Outcome(NamedTuple):
+    """A refinement, and its errors in photo pixels where the point can be seen, (K,)."""
+
+    seen: Observations
+    plan: Plan
+    refined: Refined
+    rows: NDArray[np.int64]  # the K observations
+    before: Floats
+    after: Floats
+
+    @property
+    def accepted(self) -> NDArray[np.bool_]:
+        """(K,) which were refined."""
+        return self.refined.status[self.rows] == Status.REFINED
+
+
+def outcome(
+    scene: Court,
+    seen: Observations,
+    settings: Settings | None = None,
+    plan: Plan | None = None,
+    pyramids: list[Pyramid] | None = None,
+) -> Outcome:
+    """Refines the observations of a scene; its photos as they are unless `pyramids` are given."""
+    settings = settings or Settings()
+    pyramids = pyramids or [build_pyramid(photo) for photo in scene.photos]
+    plan = plan or plan_from_neighbours(seen, settings.half)
+    refined = refine_tracks(seen, plan, lambda number: pyramids[number], settings)
+    before, after = (errors(scene, seen, plan.reference, xy) for xy in (seen.xy, refined.xy))
+    rows = np.flatnonzero(np.isfinite(before) & np.isfinite(after))
+    return Outcome(seen, plan, refined, rows, before[rows], after[rows])
+
+
+def yard(seed: int = 0, views: int = 3, size: tuple[int, int] = (720, 540)) -> Court:
+    """Two walls, a floor, a box and a pillar on it, from cameras on an arc."""
+    walls = [
+        Rectangle((-5, -3, 6), (9, 0, 0), (0, 5, 0)),
+        Rectangle((4, -3, 6), (0, 0, -8), (0, 5, 0)),
+        Rectangle((-5, 2, 6), (9, 0, 0), (0, 0, -8)),
+    ]
+    solids = [*box(0.3 - 0.9 * np.sin(seed), 3.6, 0.9, 1.5, 0.4 + seed), *box(-2.2, 4.2, 0.4, 2.2, 0.1 + seed)]
+    cameras = [
+        look(
+            (2.4 * w - 0.9, 0.1 - 0.5 * np.cos(3 * w), -3.1 + 0.9 * w * w + 0.3 * np.sin(7 * w + seed)),
+            (0.5 + 0.5 * w, 0.3, 4.0),
+            size,
+            roll=0.05 * np.sin(5 * w),
+        )
+        for w in np.linspace(-1, 1, views)
+    ]
+    return court([*walls, *solids], cameras, seed, (1.0, 0.8, 1.1, 0.9))
+
+
+def box(x: float, z: float, half: float, height: float, turn: float) -> list[Rectangle]:
+    """The sides and the lid of a box on the floor, y = 2."""
+    side = np.array([np.cos(turn), 0, np.sin(turn)]) * half
+    deep = np.array([-np.sin(turn), 0, np.cos(turn)]) * half
+    middle, up = np.array([x, 2.0, z]), np.array([0, -height, 0.0])
+    ring = [middle - side - deep, middle + side - deep, middle + side + deep, middle - side + deep]
+    faces = [(a + up, b - a, -up) for a, b in zip(ring, ring[1:] + ring[:1], strict=True)]
+    faces.append((ring[3] + up, ring[2] - ring[3], ring[0] - ring[3]))
+    return [Rectangle(*(tuple(part) for part in face)) for face in faces]
