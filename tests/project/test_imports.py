@@ -35,7 +35,6 @@ ALLOWED = {
     "refine": {"numpy", "scipy", "numba"},
     "model": {"torch", "numpy", "scipy", "cv2"},  # numpy and what follows: robust affine fits of the adaptive scaling
     "scenes": {"torch"},
-    "refine": {"numpy", "scipy"},
     "store": {"numpy", "h5py"},
     "images": {"numpy", "cv2", "PIL"},
     "pairs": set(),
