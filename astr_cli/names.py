@@ -38,7 +38,7 @@ def clean_name(name: object) -> str:
     if ".." in re.split(r"[/\\]", name):
         raise NameProblem(f"{name} leaves the image root by '..'; choose the root with --images instead")
     if clean == ".":
-        raise NameProblem("an empty name; name a photo")
+        raise NameProblem("an empty name; write the name of a photo")
     return clean
 
 
@@ -54,7 +54,7 @@ def require_name(name: object) -> str:
 
 
 def problem_of_names(names: Iterable[str]) -> str | None:
-    """The problem with these names together, or None: one names a photo and also the folder of another."""
+    """The problem with these names together, or None: one stands for a photo and also for the folder of another photo."""
     known = set(names)
     for name in sorted(known):
         folder = next((str(each) for each in PurePosixPath(name).parents if str(each) in known), None)

@@ -25,7 +25,7 @@ LISTED = 10  # images that are listed by name
 @contextmanager
 def stoppable(message: str) -> Iterator[StopFlag]:
     """A flag that SIGTERM and Ctrl-C set: the step at hand is finished or cancelled, everything is tidied up, and the
-    command ends with `message` and exit code 130. A second signal ends it immediately.
+    program ends with `message` and exit code 130. After a second signal it ends immediately.
     """
 
     def notify(name: str) -> None:

@@ -59,7 +59,6 @@ EXCEPTIONS = {
     "ops/backends.py": {"os"},  # the environment variable that chooses a backend
     "ops/numba_kernels.py": {"numba", "numpy"},
     "ops/numba_attention.py": {"numpy"},
-    "refine/kernels.py": {"numba"},
     "train/curves.py": {"matplotlib"},
 }
 
