@@ -19,7 +19,8 @@ from .foreign_databases import files, query
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no kill -9 there")
 
-KILLS = int(os.environ.get("ASTR_KILLS", "200"))  # of each command, in the slow tests
+# A sample at every run of the tests; the whole drive by ASTR_KILLS=200 ASTR_FLIPS=300 and -m slow -s.
+KILLS = int(os.environ.get("ASTR_KILLS", "3"))  # of each command, in the slow tests
 
 # The command line in a process that dies, without any clean-up, at its Nth event of the file system or of SQLite:
 # between these nothing that lasts can change. 0: counts them. The simulator's file stands for the matching step.
