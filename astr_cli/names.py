@@ -54,7 +54,7 @@ def require_name(name: object) -> str:
 
 
 def problem_of_names(names: Iterable[str]) -> str | None:
-    """The problem with these names together, or None: one stands for a photo and also for the folder of another photo."""
+    """The problem with these names together, or None. A photo must not have the name of another photo's folder."""
     known = set(names)
     for name in sorted(known):
         folder = next((str(each) for each in PurePosixPath(name).parents if str(each) in known), None)
