@@ -108,29 +108,42 @@ def cubic(x: float) -> tuple[float, float, float, float]:
 
 
 @compiled
-def sample_patch(image: Array, at: Array, half: int, values: Array) -> bool:
-    """Cubic grey around at = (x, y, and the map's four numbers); False: outside, or a pixel is masked."""
+def place_patch(image: Array, at: Array, half: int, place: Array, apart: Array) -> bool:
+    """Where the samples around at = (x, y, and the map's four numbers) are; False: some are outside.
+
+    place (M,): the pixel above and left of each by one, counted through the image; apart (2, M): x and y from the next.
+    """
     height, width = image.shape
     extent_x, extent_y = (abs(at[2]) + abs(at[3])) * half, (abs(at[4]) + abs(at[5])) * half
     inside_x = at[0] - extent_x >= 1 and at[0] + extent_x <= width - 2
     inside_y = at[1] - extent_y >= 1 and at[1] + extent_y <= height - 2
     if not (inside_x and inside_y):
         return False
-    side, total = 2 * half + 1, 0.0
+    side = 2 * half + 1
     for down in range(side):
         start_x, start_y = at[0] + at[3] * (down - half), at[1] + at[5] * (down - half)
         for across in range(side):
             x, y = start_x + at[2] * (across - half), start_y + at[4] * (across - half)
             column, row = min(int(x), width - 3), min(int(y), height - 3)
-            a, b, c, d = cubic(x - column)
-            weights, value = cubic(y - row), 0.0
-            for i in range(4):
-                line = image[row + i - 1]
-                value += weights[i] * (
-                    a * line[column - 1] + b * line[column] + c * line[column + 1] + d * line[column + 2]
-                )
-            values[down * side + across] = value
-            total += value
+            sample = down * side + across
+            place[sample] = (row - 1) * width + column - 1
+            apart[0, sample], apart[1, sample] = x - column, y - row
+    return True
+
+
+@compiled
+def sample_patch(image: Array, place: Array, apart: Array, values: Array) -> bool:
+    """Cubic grey at the samples of `place_patch`; False: a pixel is masked."""
+    grey, width, total = image.ravel(), image.shape[1], 0.0
+    for sample in range(values.shape[0]):
+        a, b, c, d = cubic(apart[0, sample])
+        down = cubic(apart[1, sample])
+        corner, value = place[sample], 0.0
+        for i in range(4):
+            line = corner + i * width
+            value += down[i] * (a * grey[line] + b * grey[line + 1] + c * grey[line + 2] + d * grey[line + 3])
+        values[sample] = value
+        total += value
     return bool(np.isfinite(total))
 
 
@@ -222,6 +235,7 @@ def align(
     samples, half = weights.shape[0], (grey.shape[1] - 3) // 2
     design, weighted, values = np.empty((size, samples)), np.empty((size, samples)), np.empty(samples)
     matrix, inverse = np.empty((size, size)), np.empty((size, size))
+    place, apart = np.empty(samples, np.int64), np.empty((2, samples))
     right, solution, at, moved = np.empty(size), np.empty(size), np.empty(6), np.empty(6)
     for i in range(first, last):
         fill_design(grey[i], weights, design)
@@ -234,7 +248,7 @@ def align(
         u, v = point[i]
         start_x, start_y = at[0] + at[2] * u + at[3] * v, at[1] + at[4] * u + at[5] * v
         for _ in range(int(limits[0])):
-            if not sample_patch(image, at, half, values):
+            if not (place_patch(image, at, half, place, apart) and sample_patch(image, place, apart, values)):
                 status[i] = OUTSIDE
                 break
             solve(weighted, inverse, values, right, solution)

@@ -15,7 +15,7 @@ from astr_cli.refine.settings import Settings
 
 from .courts import Court, Outcome, observe, outcome, yard
 
-FACTORS = (2.4, 4.0, 6.0)
+FACTORS = (2.4, 6.0)
 SEEDS = (0, 1, 2)
 TRACKS = 3000
 

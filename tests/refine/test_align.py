@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -76,6 +77,20 @@ def test_numba_and_numpy_agree(unknowns: int, half: int) -> None:
     }  # fmt: skip
     for one, other in zip(fast[:4], twin[:4], strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6, rtol=0)
+
+
+def test_numpy_serves_where_numba_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "numba", None)
+    monkeypatch.delitem(sys.modules, "astr_cli.refine.kernels", raising=False)
+    monkeypatch.delattr("astr_cli.refine.kernels", raising=False)
+    compiled_loops.cache_clear()
+    made = noisy_task(6, 60, Settings())
+    try:
+        assert compiled_loops() is None
+        for one, other in zip(align(made, Settings()), plain.align(made, Settings()), strict=True):
+            assert np.array_equal(one, other, equal_nan=True)
+    finally:
+        compiled_loops.cache_clear()
 
 
 def test_threads_change_no_bit() -> None:

@@ -58,11 +58,12 @@ def test_depth_edges(courtyard: Court) -> None:
     """Of patches on two surfaces, few that are accepted follow the wrong one."""
     seen, _ = observe(courtyard, 2.4, 3000)
     found = outcome(courtyard, seen)
-    assert_good(found, 0.75, 0.065, 0.38)
+    assert_good(found, 0.7, 0.065, 0.38)
     reference = found.plan.reference[seen.track[found.rows]]
     edge = _on_edge(courtyard, seen, reference, Settings().half) & found.accepted
     assert edge.sum() > 150
-    assert np.mean(found.after[edge] > 1) < 0.07
+    assert np.mean(found.before[edge] > 1) > 0.5
+    assert np.mean(found.after[edge] > 1) < 0.1
     assert np.mean(found.after[found.accepted & ~edge] > 1) < 0.005
 
 
@@ -145,7 +146,7 @@ def test_a_blurred_photo_of_three(walls: Court) -> None:
     )
     seen, _ = observe(walls, 2.4)
     found = outcome(scene, seen)
-    assert_good(found, 0.55, 0.12, 0.8)
+    assert_good(found, 0.4, 0.12, 0.8)
     reference = seen.photo[found.plan.reference[seen.track[found.rows]]]
     touched = (seen.photo[found.rows] == 1) | (reference == 1)
     sigma = found.refined.sigma[found.rows]
