@@ -67,12 +67,12 @@ class Scene:
         settings: dict[str, Any] = {"long_side": 96, "threshold": 0.0, "device": "cpu", "weights": str(self.weights)}
         return MatchOptions(pairs=self.root / "pairs.txt", out=self.root / out, **{**settings, **changes})
 
-    def arguments(self, out: str = "m.h5") -> list[str]:
-        """The same as a command line, after `astr`."""
-        return [
-            *("match", str(self.root / "pairs.txt"), "--out", str(self.root / out), "--weights", str(self.weights)),
-            *("--long-side", "96", "--threshold", "0", "--device", "cpu"),
-        ]
+    def arguments(self, out: str = "m.h5", *more: str) -> list[str]:
+        """The same as a command line, after `astr`, with `more` in the place of options of the same name."""
+        options = {"--out": str(self.root / out), "--weights": str(self.weights), "--long-side": "96"}
+        options |= {"--threshold": "0", "--device": "cpu"}
+        kept = (part for name, value in options.items() if name not in more for part in (name, value))
+        return ["match", str(self.root / "pairs.txt"), *kept, *more]
 
     def write_pairs(self, pairs: list[tuple[str, str]]) -> None:
         """Replaces pairs.txt."""

@@ -22,7 +22,7 @@ def run(scene, capfd: pytest.CaptureFixture[str]) -> Run:
 
     def call(*more: str) -> tuple[int, str, str]:
         capfd.readouterr()
-        code = astr([*scene.arguments(), *more])
+        code = astr(scene.arguments("m.h5", *more))
         streams = capfd.readouterr()
         assert "Traceback" not in streams.err
         return code, streams.out, streams.err

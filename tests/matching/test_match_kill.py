@@ -169,7 +169,7 @@ def test_peak_memory_at_640_pixels_is_under_two_gigabytes(scene, make_photos) ->
     for name in scene.names[:2]:
         Image.open(scene.root / name).resize((640, 480)).save(scene.root / name)
     scene.write_pairs(scene.pairs[:1])
-    command = [sys.executable, "-c", program, *scene.arguments(), "--long-side", "640", "--quiet"]
+    command = [sys.executable, "-c", program, *scene.arguments("m.h5", "--long-side", "640"), "--quiet"]
     done = subprocess.run(command, env=ENVIRONMENT, timeout=300, check=True, capture_output=True, text=True)
     code, peak = map(int, done.stdout.split())
     assert code == 0, done.stderr

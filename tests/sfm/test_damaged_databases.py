@@ -16,7 +16,7 @@ from astr_cli.cli.app import run
 from .foreign_databases import files, query
 from .test_databases_in_use import MODES, POINTS, busy, kill_writer
 
-FLIPS = int(os.environ.get("ASTR_FLIPS", "20"))
+FLIPS = int(os.environ.get("ASTR_FLIPS", "6"))
 # A sample at every run of the tests; the whole drive by ASTR_KILLS=200 ASTR_FLIPS=300 and -m slow -s.
 KILLS = int(os.environ.get("ASTR_KILLS", "3"))
 
