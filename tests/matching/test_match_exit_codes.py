@@ -133,7 +133,7 @@ def test_2_unwritable_output(run: Run, scene) -> None:
     refused(run("--out", str(scene.root)), "is a folder")
     (scene.root / "m.h5").write_text("somebody else's")
     for overwrite in ((), ("--overwrite",)):
-        refused(run(*overwrite), "m.h5: exists and is not an HDF5 file; choose another --out")
+        refused(run(*overwrite), "m.h5: exists and is not an HDF5 file, so astr keeps it; choose another --out")
     assert (scene.root / "m.h5").read_text() == "somebody else's"
 
 
