@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
 
@@ -49,7 +50,7 @@ class AstrCommand(TyperCommand):
 def refuse_former_flags(known: Iterable[Declared], args: Sequence[str]) -> None:
     """Raises OptionError for an option that was a flag once, and stands in `args` without a value as it did then."""
     messages = {f"--{each.name}": each.option.without_value for each in known if each.option.without_value}
-    for given, after in zip(args, [*args[1:], "-"], strict=True):
+    for given, after in pairwise([*args, "-"]):
         if given == "--":
             return
         if given in messages and after.startswith("-"):
