@@ -265,15 +265,15 @@ def test_torch_settings_are_left_alone(scene) -> None:
     assert before == (torch.get_num_threads(), torch.backends.cudnn.benchmark, torch.is_inference_mode_enabled())
 
 
-def test_relative_root_is_stored_as_given(scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_relative_root_is_stored_as_seen_from_the_output(scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(scene.root.parent)
     root = Path(scene.root.name)
     match_pairs(replace(scene.options(), pairs=root / "pairs.txt", out=root / "m.h5"))
     with MatchesFile(scene.root / "m.h5") as file:
-        assert file.attributes["images"] == scene.root.name
+        assert file.attributes["images"] == "."
 
 
-def test_large_photos_leave_room_for_fewer_lanes() -> None:
+def test_large_photos_leave_room_for_fewer_jobs() -> None:
     split = CoreSplit(4, 2)
     assert fitting(split, 640 * 480, 32) == split
     assert fitting(split, 2048 * 2048, 128) == CoreSplit(1, 2)
