@@ -75,7 +75,7 @@ def test_a_model_is_refined_by_its_surfaces(place: Path, wall: Scene, tmp_path: 
     told: list[str] = []
     (tmp_path / "out").mkdir()
     plain = read_model(place / "0")
-    found = map_database(place / "db.db", place / "photos", tmp_path / "out", None, told.append, refiner)
+    found = map_database(place / "db.db", place / "photos", tmp_path / "out", None, told.append, refiner=refiner)
     assert found.missing == () and found.points >= 0.9 * plain.num_points3D() >= 200
     # The matcher's noise is 0.6 pixels on each axis.
     assert found.reprojection_error < 0.5 * plain.compute_mean_reprojection_error()
