@@ -38,7 +38,7 @@ class Features(NamedTuple):
     keypoints: torch.Tensor  # (N, 2) pixels of the matched size, centre of the first pixel at (0, 0)
     descriptors: torch.Tensor  # (N, 128)
     original: tuple[int, int]  # raw (width, height)
-    working: tuple[int, int]
+    matched: tuple[int, int]
 
 
 class Peer:
@@ -70,11 +70,11 @@ class Peer:
             if pixels is None:
                 raise AstrError(f"{self._images / name}: cannot be read; check --images")
             original = (pixels.shape[1], pixels.shape[0])
-            working = matched_size(*original, self._long_side)
-            rgb = cv2.resize(pixels, working, interpolation=cv2.INTER_AREA)[:, :, ::-1].copy()
+            matched = matched_size(*original, self._long_side)
+            rgb = cv2.resize(pixels, matched, interpolation=cv2.INTER_AREA)[:, :, ::-1].copy()
             with torch.inference_mode():
                 found = self._aliked(torch.from_numpy(rgb).float().permute(2, 0, 1)[None] / 255)[0]
-            self._features[name] = Features(found.keypoints, found.descriptors, original, working)
+            self._features[name] = Features(found.keypoints, found.descriptors, original, matched)
         return self._features[name]
 
 
