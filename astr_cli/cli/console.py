@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping
 
@@ -19,4 +18,6 @@ def fail(message: str) -> None:
 
 def json_line(record: Mapping[str, object]) -> None:
     """One JSON object on one line of stdout, written immediately so that the reader of a pipe gets it."""
+    import json
+
     print(json.dumps(record, ensure_ascii=False), flush=True)

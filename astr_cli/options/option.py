@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass
+from functools import cache
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -123,7 +124,7 @@ def group(kind: type[T]) -> T:
     return made
 
 
-def declared(kind: type[Any]) -> tuple[Declared, ...]:
+def declared(kind: Any) -> tuple[Declared, ...]:
     """The options of a class and of the classes in it, in order; if two have the same name, only the first.
 
     Raises TypeError for a field that is neither an option nor a class of options.
@@ -211,7 +212,7 @@ def _not_none(hint: Any) -> Any:
     return hint
 
 
-def _walk(kind: type[Any]) -> Iterator[Declared]:
+def _walk(kind: Any) -> Iterator[Declared]:
     for field, hint in _fields(kind):
         if isinstance(hint, type) and dataclasses.is_dataclass(hint):
             yield from _walk(hint)
@@ -219,7 +220,12 @@ def _walk(kind: type[Any]) -> Iterator[Declared]:
             yield _declare(field, hint)
 
 
-def _fields(kind: type[Any]) -> list[tuple[dataclasses.Field[Any], Any]]:
+def _fields(kind: Any) -> list[tuple[dataclasses.Field[Any], Any]]:
+    return _known_fields(kind)
+
+
+@cache  # `astr --help` asks for the same classes many times
+def _known_fields(kind: Any) -> list[tuple[dataclasses.Field[Any], Any]]:
     hints = get_type_hints(kind)
     return [(field, hints[field.name]) for field in dataclasses.fields(kind)]
 
