@@ -35,6 +35,7 @@ def true_matches(scene: ScenePair, k: int) -> PairMatches:
     points = (pixels * depth[depth > 0][:, None]) @ torch.linalg.inv(scene.intrinsics0[k]).T
     image = (points @ scene.pose[k, :3, :3].T + scene.pose[k, :3, 3]) @ scene.intrinsics1[k].T
     inside = (image[:, 2] > 0) & (image[:, 0] > 0) & (image[:, 0] < 383 * image[:, 2])
+    inside &= (image[:, 1] > 0) & (image[:, 1] < 287 * image[:, 2])
     first = pixels[inside, :2].numpy().astype(np.float32)
     second = (image[inside, :2] / image[inside, 2:]).numpy().astype(np.float32)
     return PairMatches(first, second, np.ones(len(first), np.float32), np.zeros(len(first), np.uint8))
