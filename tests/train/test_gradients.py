@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,15 @@ from astr_cli.train.supervision import Supervision
 CPU = torch.device("cpu")
 SMALL = TrainConfig(side=96, batch=2, steps=50, warmup=5, autocast=False, sampled=1.0)
 FROZEN = dataclasses.replace(SMALL, frozen_norm=True, accumulate=2)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Sums of gradients by several threads may differ in their last bits, as a training process has one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
