@@ -88,10 +88,10 @@ def test_without_numba_torch_serves_silently():
 def test_importing_the_operators_imports_neither_numba_nor_the_compiler():
     """And using them on a CPU imports numba, but not torch's compiler."""
     code = """
-import json, sys, torch, astr_cli, astr_cli.model
+import json, sys, torch, astr_cli.model.astr, astr_cli.ops.attention
 before = sorted(sys.modules)
 x = torch.randn(3, 1, 2, 12, 8)
-astr_cli.ops.spot_attention(*x, torch.arange(12)[None, :, None], (3, 4), 3)
+astr_cli.ops.attention.spot_attention(*x, torch.arange(12)[None, :, None], (3, 4), 3)
 print(json.dumps([before, sorted(sys.modules)]))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
