@@ -111,7 +111,7 @@ def test_the_kernels_include_nothing():
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_without_a_gpu_the_reason_is_told():
-    reason = "this PyTorch knows no CUDA" if torch.version.cuda is None else "PyTorch finds no NVIDIA GPU"
+    reason = "this PyTorch lacks CUDA" if torch.version.cuda is None else "PyTorch finds no NVIDIA GPU"
     assert cuda.problem() == f"the CUDA kernels are not available because {reason}"
 
 

@@ -53,12 +53,14 @@ def test_long_calls_of_colmap_end_with_the_flag(workplace: Path, scene: Any) -> 
     stop.requested = True
     with pytest.raises(Interrupted, match="asked"):
         verification(database, -1, 100, 0, stop)
+    mapped = workplace / "mapped"
+    mapped.mkdir()
     (workplace / "out").mkdir()
     with pytest.raises(Interrupted, match="asked"):
         incremental_mapping(database, workplace / "photos", workplace / "out", MapperSettings(stop=stop), False)
     with pytest.raises(Interrupted, match="asked"):
-        map_database(database, workplace / "photos", workplace / "out", stop=stop)
-    assert not any(name.startswith(".mapping") for name in files(workplace / "out"))
+        map_database(database, workplace / "photos", mapped, stop=stop)
+    assert not any(name.startswith(".mapping") for name in files(mapped))
 
 
 def test_an_import_that_is_asked_to_stop_resumes(sift: Path, workplace: Path, monkeypatch: Any, capfd: Any) -> None:
