@@ -41,14 +41,25 @@ def read_nonzero(path: Path) -> NDArray[np.bool_]:
         return np.asarray(pixels.any(axis=2) if pixels.ndim == 3 else pixels != 0)
 
 
+def read_colour(path: Path) -> NDArray[np.uint8]:
+    """Decode a photo to (height, width, 3) uint8 RGB, not rotated.
+
+    Reads what `read_gray` reads, and raises as it does.
+    """
+    with _loaded(path, gray=False) as (image, deep):
+        pixels = _stretch(_deep_pixels(path, image, colour=True)) if deep else np.asarray(_colour(image))
+        return pixels if pixels.ndim == 3 else np.repeat(pixels[:, :, None], 3, axis=2)
+
+
 @contextmanager
-def _loaded(path: Path) -> Iterator[tuple[Image.Image, bool]]:
+def _loaded(path: Path, gray: bool = True) -> Iterator[tuple[Image.Image, bool]]:
     """A decoded image, and whether it has more than 8 bits; ImageError also for failures while it is used."""
     with open_image(path, str(path)) as opened:
         try:
             image = Image.open(BytesIO(without_orientation(path.read_bytes()))) if is_turned(opened) else opened
             deep = image.mode in DEEP_MODES or _deep_colour(image)
-            image.draft("L", image.size)  # JPEG only: takes the luma as stored and skips the colour conversion
+            if gray:
+                image.draft("L", image.size)  # JPEG only: takes the luma as stored and skips the colour conversion
             image.load()
             yield image, deep
         except DAMAGE as error:

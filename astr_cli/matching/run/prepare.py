@@ -54,7 +54,10 @@ def prepare(options: MatchOptions, listener: Listener) -> PreparedRun:
     if not pairs:
         raise AstrError(f"{_shown(options)}: every pair contains an unusable image, for example {skipped[0].reason}")
     cameras = read_camera_source(options.cameras)
-    views = photo_geometries(found.infos, cameras, compute.long_side, options.rotate != "none")
+    known = cameras.intrinsics(found.infos)
+    for note in known.notes:
+        listener(Notice(note))
+    views = photo_geometries(found.infos, known, compute.long_side, options.rotate != "none")
     masks = None if options.masks is None else find_masks(options.masks, list(found.infos))
     for warning in mask_warnings(masks or {}):
         listener(Notice(warning))
