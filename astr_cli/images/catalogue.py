@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from astr_cli.images.errors import ImageError
+from astr_cli.images.heif import HEIF, has_heif
 from astr_cli.images.info import ImageInfo, read_info
-from astr_cli.images.opening import HEIF, RAW, USUAL
+from astr_cli.images.opening import RAW, USUAL
 from astr_cli.wording import counted, listed
 
 FUZZY_LIMIT = 5  # names that are compared with every name in the folder: slow, and users read only the first few
@@ -65,14 +66,20 @@ def find_images(root: Path) -> list[str]:
     """
     _need_folder(root)
     files = _files(root)
-    names = [name for name in files if PurePosixPath(name).suffix.lower() in USUAL]
+    taken = USUAL | HEIF if has_heif() else USUAL
+    names = [name for name in files if PurePosixPath(name).suffix.lower() in taken]
     for name in names:
         if not _is_utf8(name):
             shown = name.encode("utf-8", "backslashreplace").decode()
             raise ImageError(f"{shown}: the file name is not valid UTF-8; rename it")
     if not names:
         other = next((n for n in files if PurePosixPath(n).suffix.lower() in HEIF | RAW), None)
-        hint = f"; convert {other} and similar files to JPEG first" if other else "; name the photo folder"
+        heif = (
+            " (or, for HEIC, pip install 'astr-cli[heic]')"
+            if other and PurePosixPath(other).suffix.lower() in HEIF
+            else ""
+        )
+        hint = f"; convert {other} and similar files to JPEG first{heif}" if other else "; name the photo folder"
         raise ImageError(f"{root}: no photos in this folder{hint}")
     return sorted(names)
 

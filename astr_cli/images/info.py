@@ -14,7 +14,7 @@ from astr_cli.images.opening import open_image
 from astr_cli.images.png import png_exif
 from astr_cli.images.tiff import raw_size
 from astr_cli.images.truncation import ends_early
-from astr_cli.wording import counted, first_line
+from astr_cli.wording import counted
 
 FILM_DIAGONAL = 43.27  # mm of a 36 x 24 frame, the figure that COLMAP divides by
 # Focal lengths over the long side of the photo: 157 degrees, a fisheye of 4 mm, to half a degree, a telescope.
@@ -37,6 +37,7 @@ class ImageInfo:
     camera: str = ""  # make, model and focal length in the words of EXIF; empty unless it has all three
     inode: int = 0  # of the file; 0: unknown
     place: Place | None = None  # from EXIF
+    format: str = ""  # by Pillow's name, such as JPEG
     odd_focal: float | None = None  # raw pixels, from EXIF: a focal length that cannot be
 
     @property
@@ -52,14 +53,11 @@ def read_info(root: Path, name: str) -> ImageInfo:
     """
     path = root / name
     with open_image(path, name) as image:
-        try:
-            status = path.stat()
-            width, height = raw_size(image)
-            if ends_early(path, image):
-                raise ImageError(f"{name}: the file is cut off (truncated {image.format}); copy it again")
-            exif = _exif(path, image, width, height)
-        except (OSError, KeyError, TypeError, ValueError) as error:
-            raise ImageError(f"{name}: cannot be read ({first_line(error)}); copy it again") from None
+        status = path.stat()
+        width, height = raw_size(image)
+        if ends_early(path, image):
+            raise ImageError(f"{name}: the file is cut off (truncated {image.format}); copy it again")
+        exif = _exif(path, image, width, height)
     plausible = [focal for focal in exif.focals if plausible_focal(focal, width, height)]
     return ImageInfo(
         name=name,
@@ -73,6 +71,7 @@ def read_info(root: Path, name: str) -> ImageInfo:
         camera=exif.camera,
         inode=status.st_ino,
         place=exif.place,
+        format=image.format or "",
         odd_focal=exif.focals[0] if exif.focals and not plausible else None,
     )
 

@@ -49,7 +49,10 @@ def test_find_images_follows_linked_folders_once(root: Path, tmp_path: Path) -> 
         (["a.txt"], "no photos in this folder; name the photo folder$"),
     ],
 )
-def test_find_images_says_why_there_are_none(tmp_path: Path, files: list[str], message: str) -> None:
+def test_find_images_says_why_there_are_none(
+    tmp_path: Path, files: list[str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("astr_cli.images.catalogue.has_heif", lambda: False)
     for name in files:
         (tmp_path / name).write_bytes(b"x")
     with pytest.raises(ImageError, match=message):

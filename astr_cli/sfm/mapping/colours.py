@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from astr_cli.images.decode import read_colour
 from astr_cli.images.errors import ImageError
 
+LEAST = (2000, 2000)  # pixels, (width, height): a larger JPEG is made smaller when decoded, if it is huge
 CORNER = 0.5  # COLMAP counts from the corner of the first pixel
 
 
@@ -28,7 +29,9 @@ def colour_points(model: Any, photos: Path) -> None:
         if not len(seen):
             continue
         with suppress(ImageError):
-            colours = colours_at(read_colour(photos / image.name), np.array([each.xy for each in seen]) - CORNER)
+            found = read_colour(photos / image.name, LEAST)
+            scale = found.pixels.shape[1] / found.size[0]
+            colours = colours_at(found.pixels, np.array([each.xy for each in seen]) * scale - CORNER)
             rows = np.searchsorted(ids, [each.point3D_id for each in seen])
             np.add.at(total, rows, colours)
             np.add.at(count, rows, 1)
