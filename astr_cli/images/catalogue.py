@@ -59,7 +59,9 @@ def catalogue(root: Path, names: Iterable[str]) -> Catalogue:
 
 
 def find_images(root: Path) -> list[str]:
-    """Names of all photos below `root`: usual extensions, hidden files left out, sorted by code point.
+    """Names of all photos below `root`: usual extensions, hidden files and masks left out, sorted by code point.
+
+    A mask is what COLMAP calls so: a.jpg.png where there is a photo a.jpg, in any folder.
 
     Raises ImageError: not a folder, no photo in it (saying so when there are only HEIC or RAW ones), a name that is
     not valid UTF-8.
@@ -67,7 +69,7 @@ def find_images(root: Path) -> list[str]:
     _need_folder(root)
     files = _files(root)
     taken = USUAL | HEIF if has_heif() else USUAL
-    names = [name for name in files if PurePosixPath(name).suffix.lower() in taken]
+    names = _without_masks([name for name in files if PurePosixPath(name).suffix.lower() in taken])
     for name in names:
         if not _is_utf8(name):
             shown = name.encode("utf-8", "backslashreplace").decode()
@@ -82,6 +84,11 @@ def find_images(root: Path) -> list[str]:
         hint = f"; convert {other} and similar files to JPEG first{heif}" if other else "; name the photo folder"
         raise ImageError(f"{root}: no photos in this folder{hint}")
     return sorted(names)
+
+
+def _without_masks(names: list[str]) -> list[str]:
+    photos = {PurePosixPath(name).name for name in names}
+    return [name for name in names if not (name.lower().endswith(".png") and PurePosixPath(name).stem in photos)]
 
 
 def _need_folder(root: Path) -> None:

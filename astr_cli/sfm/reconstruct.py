@@ -220,10 +220,14 @@ def _check_cameras(options: ReconstructOptions, infos: Mapping[str, ImageInfo]) 
 
 
 def _made_folders(options: ReconstructOptions) -> set[Path]:
-    """Folders whose images are no photos: OUT; for photos in OUT, the folders that astr and COLMAP make in it."""
+    """Folders whose images are no photos: OUT; for photos in OUT, the folders that astr and COLMAP make in it; plots,
+    and masks in a folder of their own.
+    """
     out, photos = options.out.resolve(), options.photos.resolve()
     plots = {options.plots.resolve()} if options.plots is not None else set()
-    return plots | ({out / "sparse", out / "dense"} if out in (photos, *photos.parents) else {out})
+    masks = {options.matching.masks.resolve()} if options.matching.masks is not None else set()
+    apart = plots | (masks - {photos, *photos.parents})
+    return apart | ({out / "sparse", out / "dense"} if out in (photos, *photos.parents) else {out})
 
 
 @contextmanager

@@ -59,6 +59,14 @@ def test_find_images_says_why_there_are_none(
         find_images(tmp_path)
 
 
+def test_masks_are_no_photos(tmp_path: Path) -> None:
+    """Case 05. Not every PNG is one: b.png is no mask of b.jpg unless it lies where --masks says."""
+    photos = ["a.jpg", "b.jpg", "b.png", "left/c.JPG", "x.png"]
+    for name in [*photos, "a.jpg.png", "masks/a.jpg.png", "masks/left/c.JPG.png", "left/masks/c.JPG.PNG", "x.png.png"]:
+        photo(tmp_path / name)
+    assert find_images(tmp_path) == photos
+
+
 def test_a_root_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     for name, message in (("gone", "no such folder"), ("file", "is not a folder")):

@@ -196,3 +196,21 @@ def test_cameras_of_photos_made_smaller_are_scaled(workplace: Path, scene: Any) 
 def test_nothing_to_add(tmp_path: Path) -> None:
     pycolmap.Database.open(tmp_path / "db.db").close()
     add_images(tmp_path / "db.db", [], [], {})
+
+
+def test_masks_within_the_photos_are_no_photos(
+    workplace: Path, scene: Any, matcher: list[MatchOptions], capfd: Any
+) -> None:
+    """Case 05: in a folder of their own, whatever they are called, and beside the photos by COLMAP's name."""
+    masks = workplace / "photos" / "masks"
+    for name in scene.names:
+        (masks / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", SIZE, 255).save(masks / name)
+    Image.new("L", SIZE, 255).save(workplace / "photos" / "a.png.png")
+    command = ["reconstruct", str(workplace / "photos"), "--masks", str(masks), "--out", str(workplace / "out")]
+    assert run([*command, "--camera-mode", "single"]) == 0
+    said = capfd.readouterr()
+    assert "6 of 6 photos registered" in said.out and "not registered" not in said.err
+    listed = (workplace / "out" / "pairs.txt").read_text(encoding="utf-8")
+    assert len(listed.splitlines()) == 16
+    assert "masks" not in listed and "a.png.png" not in listed
