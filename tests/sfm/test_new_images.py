@@ -103,6 +103,7 @@ def test_formats_that_colmap_cannot_read_are_imported_and_mapped(tmp_path: Path)
     scene.write(tmp_path / "matches.h5")
     summary = import_matches(ImportOptions(tmp_path / "db.db"))
     assert (summary.images, summary.cameras, summary.known_focals) == (6, 3, 1)
+    assert "6 photos (for example a.webp): COLMAP's own programs do not read WEBP" in summary.warnings[-1]
     model = map_database(tmp_path / "db.db", tmp_path / "photos", tmp_path)
     assert model.missing == () and model.points >= 200
     colours = np.array([point.color for point in read_model(tmp_path / "0").points3D.values()], int)

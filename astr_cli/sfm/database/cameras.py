@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +16,9 @@ from astr_cli.sfm import colmap
 from astr_cli.sfm.database.atomic import read_only
 from astr_cli.sfm.database.sharing import new_cameras, share_cameras
 from astr_cli.sfm.tracks.match_rows import MatchedImage
+from astr_cli.wording import counted
+
+COLMAP_READS = frozenset({"JPEG", "MPO", "PNG", "TIFF", "BMP", "PPM"})  # by Pillow's names
 
 
 def import_images(database: Path, infos: Mapping[str, ImageInfo], options: CameraOptions) -> list[str]:
@@ -33,7 +36,16 @@ def import_images(database: Path, infos: Mapping[str, ImageInfo], options: Camer
     }
     colmap.add_images(database, list(infos), list(new_cameras(sharing, infos, options)), places)
     _complete_frames(database)
-    return list(sharing.warnings)
+    return [*sharing.warnings, *_format_notes(infos.values())]
+
+
+def _format_notes(infos: Iterable[ImageInfo]) -> Iterator[str]:
+    foreign = [info for info in infos if info.format not in COLMAP_READS]
+    if foreign:
+        yield (
+            f"{counted(len(foreign), 'photo')} (for example {foreign[0].name}): COLMAP's own programs do not read "
+            f"{foreign[0].format}; astr does not mind, but convert the photos before COLMAP undistorts them"
+        )
 
 
 def _complete_frames(database: Path) -> None:
