@@ -43,8 +43,7 @@ class StoredMatches:
         if (name0, name1) in self._stored:
             return self._file.read(name0, name1)
         if (name1, name0) in self._stored:
-            found = self._file.read(name1, name0)
-            return PairMatches(found.keypoints1, found.keypoints0, found.scores, 1 - found.reference)
+            return self._file.read(name1, name0).swapped()
         return PairMatches.empty()
 
 

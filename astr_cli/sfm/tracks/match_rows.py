@@ -132,10 +132,7 @@ class StoredRows:
         matches = self._opened().read(stored.name0, stored.name1)
         if not len(matches) or matches.scores.min() >= self._min_score:
             return matches
-        kept = np.flatnonzero(matches.scores >= self._min_score)
-        return PairMatches(
-            matches.keypoints0[kept], matches.keypoints1[kept], matches.scores[kept], matches.reference[kept]
-        )
+        return matches.where(np.flatnonzero(matches.scores >= self._min_score))
 
     def _opened(self) -> MatchesFile:
         """HDF5 gives memory back only when the file is closed: after 20,000 pairs that is 200 MB."""
