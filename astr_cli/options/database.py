@@ -65,6 +65,15 @@ class JoinOptions(Options):
     min_score: float = option(
         0.0, help="Leave out matches with a score below this (0 to 1).", stored=True, panel=TRACKS
     )
+    max_sigma: float | None = option(
+        None,
+        help="Leave out matches that astr match --refine-matches could not refine to this standard deviation.",
+        stored=True,
+        panel=TRACKS,
+        least=0,
+        unit="pixels",
+        default_text="all",
+    )
     merge_radius: float = option(
         # Larger radii join more matches (median track on simulated scenes: the same up to 2) but blur the points.
         1.0,

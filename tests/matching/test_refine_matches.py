@@ -14,6 +14,7 @@ from astr_cli.matching.run.refinement import PyramidCache
 from astr_cli.options.matching import MatchOptions
 from astr_cli.refine.pyramid import Pyramid
 from astr_cli.scenes.textures import procedural_textures
+from astr_cli.sfm.tracks.match_rows import read_rows
 from astr_cli.store.errors import StoreError
 from astr_cli.store.matches_file import MatchesFile
 from astr_cli.store.types import PairMatches
@@ -128,3 +129,13 @@ def test_the_cache_keeps_the_two_of_a_pair_whatever_their_size() -> None:
     for name in "abab" "c" "b" "a":
         get(name)
     assert "".join(made) == "abca"
+
+
+def test_max_sigma_leaves_out_what_is_less_certain(photos: Path, both: tuple[dict[str, PairMatches], ...]) -> None:
+    with MatchesFile(photos / "refined.h5") as file:
+        rows = read_rows(file, max_sigma=0.05)
+    sigmas = [found.sigma for found in both[1].values() if found.sigma is not None]
+    expected = sum(int((sigma <= 0.05).sum()) for sigma in sigmas)
+    assert 0 < len(rows) == expected < sum(map(len, sigmas))
+    with MatchesFile(photos / "plain.h5") as file, pytest.raises(StoreError, match="--refine-matches"):
+        read_rows(file, max_sigma=0.05)
