@@ -84,6 +84,17 @@ class JoinOptions(Options):
         least=0,
     )
 
+    @property
+    def bounds(self) -> str:
+        """What a match needs to be used, for messages."""
+        sigma = "" if self.max_sigma is None else f" and a sigma of {self.max_sigma:g} or less"
+        return f"a score of {self.min_score:g} or more{sigma}"
+
+    @property
+    def remedy(self) -> str:
+        """How to use more matches, for messages."""
+        return "lower --min-score" + ("" if self.max_sigma is None else ", raise --max-sigma")
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class TrackOptions(JoinOptions):

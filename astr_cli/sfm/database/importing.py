@@ -293,9 +293,7 @@ class ImportSteps:
         self.stop.check()
         if not len(tracks.of_row):
             raise AstrError(
-                f"{self.matches}: no match has a score of {options.tracks.min_score:g} or more"
-                + ("" if options.tracks.max_sigma is None else f" and a sigma of {options.tracks.max_sigma:g} or less")
-                + "; lower --min-score, raise --max-sigma or match again"
+                f"{self.matches}: no match has {options.tracks.bounds}; {options.tracks.remedy} or match again"
             )
         tracks = thin_tracks(tracks, self.rows.images, options.tracks.max_keypoints, options.tracks.min_track)
         if not len(tracks.image):

@@ -47,7 +47,7 @@ def read_tracked(path: Path, options: JoinOptions) -> Tracked:
     if problem is not None:
         raise AstrError(f"{path}: {problem}")
     if not len(rows):
-        raise AstrError(f"{path}: no match passes --min-score and --max-sigma; match again or change them")
+        raise AstrError(f"{path}: no match has {options.bounds}; {options.remedy} or match again")
     tracks = build_tracks(rows, options.merge_radius)
     count = len(rows.images)
     return Tracked(
