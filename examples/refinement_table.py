@@ -146,6 +146,7 @@ def model(scene: PoseFolder, matches: Path, work: Path, row: str, cameras: str, 
 def main(folder: Path, matches: Path, work: Path, seeds: int, cameras: str, rows: tuple[str, ...]) -> None:
     """Prints both tables."""
     scene = read_pose_folder(folder)
+    work.mkdir(parents=True, exist_ok=True)
     print_observations(scene, matches)
     print(f"\ncameras {cameras}, median of {seeds} seeds (and the range of the centre error)")
     print("| refinement | registered | points | mean track | reprojection, px | largest centre error |")
