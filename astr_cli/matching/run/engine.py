@@ -55,6 +55,7 @@ class Engine:
         loader: Loader,
         jobs: JobPool,
         listener: Listener,
+        refiner: MatchRefiner | None = None,
     ) -> None:
         self.failed: list[FailedPair] = []
         self._done = done  # names of pairs whose matches are known; they only fill their batches
@@ -74,7 +75,7 @@ class Engine:
         side = prepared.compute.long_side // 32 * 32
         options = prepared.options
         self._tiles = TileMatcher(runner, match_settings(options), side) if options.tiles else None
-        self._refiner = MatchRefiner(options.tiles) if options.refine_matches else None
+        self._refiner = refiner
 
     def run(self) -> Iterator[list[tuple[Pair, PairMatches]]]:
         """Yields, batch by batch in the plan's order, the pairs that were not done with their matches; `failed` grows

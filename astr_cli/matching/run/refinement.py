@@ -7,6 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -64,17 +65,24 @@ class PyramidCache:
 class MatchRefiner:
     """Refines the matches of pairs of photos on disk."""
 
-    def __init__(self, tiles: bool, settings: Settings | None = None) -> None:
-        """tiles: matches come from photos at full size."""
+    def __init__(
+        self,
+        tiles: bool,
+        settings: Settings | None = None,
+        timed: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        """tiles: matches come from photos at full size. timed: entered around each pair."""
         self._tiles = tiles
+        self._timed = timed
         self._settings = settings or Settings()
         self._pyramids = PyramidCache()
 
     def refine(self, info0: ImageInfo, info1: ImageInfo, pair: PairInput, matches: PairMatches) -> PairMatches:
         """The same matches with their moving ends refined where the pixels agree. Raises ImageError."""
-        photos = self._pyramid(info0, pair.mask0), self._pyramid(info1, pair.mask1)
-        pixels = (1.0, 1.0) if self._tiles else (matched_pixel(pair.view0), matched_pixel(pair.view1))
-        return refined(matches, photos, pixels, self._settings)
+        with self._timed():
+            photos = self._pyramid(info0, pair.mask0), self._pyramid(info1, pair.mask1)
+            pixels = (1.0, 1.0) if self._tiles else (matched_pixel(pair.view0), matched_pixel(pair.view1))
+            return refined(matches, photos, pixels, self._settings)
 
     def _pyramid(self, info: ImageInfo, mask: PackedMask | None) -> Pyramid:
         def make() -> Pyramid:
