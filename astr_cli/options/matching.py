@@ -151,7 +151,7 @@ class MatchingOptions(Options):
     workers: int = option(2, help="Threads that decode photos.", stored=False, panel=MACHINE, least=1, files_only=True)
     memory: int | None = option(
         None,
-        help="Memory for the features of photos, such as 500M or 2G.",
+        help="Memory for the features of photos, such as 500M or 2G; also the most that decoding one photo may take.",
         stored=False,
         panel=MACHINE,
         default_text="a quarter of the free RAM up to 2G, or 80% of the free GPU memory",
