@@ -3,11 +3,11 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +27,14 @@ from astr_cli.sfm.mapping import global_mapper
 from astr_cli.sfm.mapping.global_mapper import GlobalMapperError, map_globally, map_here
 from astr_cli.sfm.mapping.mapper import map_database
 
+from .dying import Driver
 from .foreign_databases import files
-from .test_kills import DYING, dying, reconstruction, state
+from .test_kills import reconstruction, state
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no such signals there")
 
 # A sample at every run of the tests; the whole drive by ASTR_KILLS=200 ASTR_FLIPS=300 and -m slow -s.
 STOPS = int(os.environ.get("ASTR_KILLS", "3"))
-# As in test_kills, but with a signal that asks.
-ASKED = DYING.replace("signal.SIGKILL", "signal.SIGTERM")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -193,49 +192,47 @@ def test_export_and_pairs_write_nothing(command: list[str], workplace: Path, mon
     assert files(workplace) == before
 
 
-def asked(limit: int, source: Path, command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
-    arguments = [sys.executable, "-c", ASKED, str(limit), str(source), *command]
-    return subprocess.run(arguments, check=False, capture_output=True, text=True, timeout=300)
-
-
 @pytest.mark.slow
-def test_many_stops_of_reconstruct(workplace: Path) -> None:
+def test_many_stops_of_reconstruct(driver: Driver, small: Path) -> None:
     """At places in the code, and at moments in COLMAP's calls."""
-    source, whole = workplace / "matches.h5", workplace / "whole"
-    done = dying(0, source, reconstruction(workplace, whole))
-    count, draw, failed, ignored = int(done.stdout.split()[-1]), random.Random(0), 0, 0
-    for step in [draw.randrange(1, count) for _ in range(STOPS)]:
-        out = workplace / f"asked-{step}"
-        stopped = asked(step, source, reconstruction(workplace, out))
-        again = dying(0, source, reconstruction(workplace, out))
+    source, whole = small / "matches.h5", small / "whole"
+    count = driver.run(source, reconstruction(small, whole)).steps
+    draw, failed, ignored = random.Random(0), 0, 0
+    for number, step in enumerate(draw.randrange(1, count) for _ in range(STOPS)):
+        out = small / f"asked-{number}"
+        stopped = driver.run(source, reconstruction(small, out), step, signal.SIGTERM)
+        again = driver.run(source, reconstruction(small, out))
         ignored += stopped.returncode == 0
         good = stopped.returncode in (0, 130) and again.returncode == 0 and state(out) == state(whole)
         if not good:
             failed += 1
             print(f"step {step}: exit {stopped.returncode}, {stopped.stderr[-300:]}; then {again.returncode}")
+        shutil.rmtree(out)
     print(f"reconstruct: {STOPS} times SIGTERM at {count} places, {ignored} after the last step, {failed} failed")
     assert failed == 0
 
 
 @pytest.mark.slow
 @pytest.mark.skipif("ASTR_KILLS" not in os.environ, reason="depends on the clock: a driver to run by hand")
-def test_many_stops_by_the_clock(workplace: Path) -> None:
-    source, draw, failed = workplace / "matches.h5", random.Random(1), 0
+def test_many_stops_by_the_clock(driver: Driver, small: Path) -> None:
+    source, draw, failed = small / "matches.h5", random.Random(1), 0
+    codes: list[int] = []
     begin = time.monotonic()
-    dying(0, source, reconstruction(workplace, workplace / "whole"))
+    driver.run(source, reconstruction(small, small / "whole"))
     whole = time.monotonic() - begin
     for number in range(STOPS):
-        out = workplace / f"asked-{number}"
-        command = [sys.executable, "-c", DYING, "0", str(source), *reconstruction(workplace, out)]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
-            time.sleep(draw.uniform(0.3, 1) * whole)
-            process.send_signal(draw.choice([signal.SIGTERM, signal.SIGINT]))
-            told = process.communicate(timeout=300)[1]
+        out = small / f"asked-{number}"
+        process = driver.start(source, reconstruction(small, out))
+        time.sleep(draw.uniform(0.05, 1) * whole)
+        os.kill(process, draw.choice([signal.SIGTERM, signal.SIGINT]))
+        told = driver.wait()
         # Before the command line runs, Python itself answers a signal.
-        early = not out.exists() and process.returncode in (-signal.SIGTERM, -signal.SIGINT, 1, 130)
-        again = dying(0, source, reconstruction(workplace, out))
-        if not (early or process.returncode in (0, 130)) or again.returncode != 0:
+        early = not out.exists() and told.returncode in (-signal.SIGTERM, -signal.SIGINT, 1, 130)
+        again = driver.run(source, reconstruction(small, out))
+        codes.append(told.returncode)
+        if not (early or told.returncode in (0, 130)) or again.returncode != 0 or state(out) != state(small / "whole"):
             failed += 1
-            print(f"{number}: exit {process.returncode}, {told[-300:]}; then {again.returncode}")
-    print(f"reconstruct: {STOPS} signals at any moment, {failed} failed")
+            print(f"{number}: exit {told.returncode}, {told.stderr[-300:]}; then {again.returncode}")
+        shutil.rmtree(out)
+    print(f"reconstruct: {STOPS} signals at any moment, {codes.count(130)} stopped by them, {failed} failed")
     assert failed == 0
