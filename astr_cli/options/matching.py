@@ -122,6 +122,13 @@ class MatchingOptions(Options):
         panel=MATCHING,
         files_only=True,
     )
+    refine_matches: bool = option(
+        False,
+        help="Align the matches of every pair on the original pixels and store how certain each is (sigma). For use "
+        "of the matches themselves; colmap-import refines its tracks in any case.",
+        stored=True,
+        panel=MATCHING,
+    )
     device: str = option("auto", help="Device to compute on: auto, cpu, cuda or cuda:N.", stored=False, panel=MACHINE)
     batch: int | None = option(
         None,

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import difflib
+import signal
 import zlib  # noqa: F401  (first: see below)
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from astr_cli.errors import AstrError
+from astr_cli.matching.resources.progress import Progress
 from astr_cli.matching.resources.signals import StopFlag
 
 # pycolmap 4.2 exports a zlib of its own. Loaded before the system's, it captures half of its calls, and the next PNG
@@ -30,6 +32,7 @@ __all__ = [
     "calibrate",
     "copied",
     "global_mapping",
+    "global_options",
     "guided_verification",
     "incremental_mapping",
     "known_models",
@@ -61,6 +64,8 @@ class MapperSettings(NamedTuple):
     """Whether there are two images only: then a model of two counts, and a point that two images see."""
     stop: StopFlag | None = None
     """Ends the long calls."""
+    tell: Callable[[str], None] = lambda line: None
+    """Gets lines of progress."""
 
     @property
     def flag(self) -> StopFlag:
@@ -77,6 +82,15 @@ def check_version(version: str) -> None:
 check_version(pycolmap.__version__)
 
 
+def _hear_signals_again() -> None:
+    """Gives SIGTERM back to Python: pycolmap, when loaded, makes it print the stack and end the process."""
+    with suppress(ValueError):  # Python sets handlers in the main thread only
+        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
+
+
+_hear_signals_again()
+
+
 @contextmanager
 def quiet(errors: bool = True) -> Iterator[None]:
     """Holds back COLMAP's notes and warnings on standard error, and with errors=False its errors too.
@@ -91,17 +105,20 @@ def quiet(errors: bool = True) -> Iterator[None]:
         pycolmap.logging.minloglevel = before
 
 
-def _call(stop: StopFlag, function: Callable[..., Any], *arguments: Any) -> Any:
+def _call(
+    stop: StopFlag, function: Callable[..., Any], *arguments: Any, waiting: Callable[[], None] = lambda: None
+) -> Any:
     """Calls a long function of pycolmap in a thread, so that this one hears signals meanwhile, and cancels it then.
 
-    Raises Interrupted when `stop` was set, and what the function raises. pycolmap before 4.2 cannot cancel: the call
-    continues to its end.
+    `waiting` is called again and again meanwhile. Raises Interrupted when `stop` was set, and what the function
+    raises. pycolmap before 4.2 cannot cancel: the call continues to its end.
     """
     token = pycolmap.CancellationToken() if hasattr(pycolmap, "CancellationToken") else None
     options = {} if token is None else {"cancellation_token": token}
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(function, *arguments, **options)
         while not wait([future], timeout=HEARD).done:
+            waiting()
             if stop.requested and token is not None:
                 token.cancel()
     stop.check()
@@ -232,23 +249,45 @@ def read_model(folder: Path) -> Any:
 
 
 def incremental_mapping(
-    database: Path, images: Path, out: Path, settings: MapperSettings, start: Path | None = None
+    database: Path, images: Path, out: Path, settings: MapperSettings, total: int = 0
 ) -> list[Any]:
-    """The models (pycolmap.Reconstruction) of a database by the incremental mapper; `start`: a model to extend."""
+    """The models (pycolmap.Reconstruction) of a database with `total` images by the incremental mapper.
+
+    Its callbacks tell nothing but that two images, or another one, got a pose; a further model counts anew.
+    """
     options = _pipeline(settings)
+    progress, registered = Progress(settings.tell, "mapping", total, "photo", even=False), 0
+
+    def begun() -> None:
+        nonlocal registered
+        registered = 2
+
+    def added() -> None:
+        nonlocal registered
+        registered += 1
+
     with quiet(errors=False):
-        arguments = (database, images, out, options, str(start) if start else "")
-        found = _call(settings.flag, pycolmap.incremental_mapping, *arguments)
+        found = _call(
+            settings.flag,
+            pycolmap.incremental_mapping,
+            *(database, images, out, options, "", begun, added),
+            waiting=lambda: progress.at(registered),
+        )
     return list(found.values())
 
 
-def global_mapping(database: Path, images: Path, out: Path, settings: MapperSettings) -> list[Any]:
-    """The models of a database by the global mapper, which solves for all cameras together."""
+def global_options(settings: MapperSettings) -> pycolmap.GlobalPipelineOptions:
+    """The options of the global mapper. Raises AstrError: it has no such option, or a wrong value."""
     options = pycolmap.GlobalPipelineOptions()
     options.random_seed = settings.seed
     _apply(settings.options, options)
+    return options
+
+
+def global_mapping(database: Path, images: Path, out: Path, settings: MapperSettings) -> list[Any]:
+    """The models of a database by the global mapper, which solves for all cameras together and cannot be cancelled."""
     with quiet(errors=False):
-        found = pycolmap.global_mapping(database, images, out, options)
+        found = pycolmap.global_mapping(database, images, out, global_options(settings))
     return list(found.values())
 
 

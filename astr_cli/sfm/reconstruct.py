@@ -338,7 +338,7 @@ def read_model_record(file: Path, mapping_key: str, folder: Path) -> ModelSummar
             cameras=tuple(CameraFigures(**camera) for camera in model["cameras"]),
             unregistered=tuple(Unregistered(**photo) for photo in model["unregistered"]),
         )
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
     whole = all((folder.parent / str(number) / "points3D.bin").is_file() for number in range(found.models))
     return found if whole else None

@@ -21,7 +21,7 @@ from astr_cli.matching.tiles.geometry import Tile, Window, levels_for, tiles, wi
 from astr_cli.matching.tiles.pyramid import Pyramids
 from astr_cli.model.astr import MatchSettings
 from astr_cli.model.scaling import affine_ratios
-from astr_cli.store.types import PairMatches
+from astr_cli.store.types import ARRAYS, PairMatches
 
 FEWEST = 6  # small matches that a tile needs
 
@@ -138,7 +138,7 @@ def merged(parts: list[PairMatches], limit: int | None) -> PairMatches:
     if not parts:
         return PairMatches.empty()
     whole = PairMatches(
-        *(np.concatenate([getattr(part, name) for part in parts]) for name in PairMatches.__dataclass_fields__)
+        *(np.concatenate([getattr(part, spec.name) for part in parts]) for spec in ARRAYS)
     )
     whole = whole.where(np.lexsort((-whole.scores, whole.reference)))
     on_grid1 = np.flatnonzero(whole.reference)

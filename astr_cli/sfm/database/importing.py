@@ -112,7 +112,8 @@ def import_matches(
     if options.replace_ours:
         check_target(options.database, replace_ours=True)
     path = options.matches or find_matches(options.database)
-    with MatchesFile(path) as file, closing(StoredRows(file, options.tracks.min_score)) as rows:
+    least, most = options.tracks.min_score, options.tracks.max_sigma
+    with MatchesFile(path) as file, closing(StoredRows(file, least, most)) as rows:
         root = options.images or find_root(path, file.attributes.get("images", ""), rows.images[0].name)
         infos = check_photos(root, rows.images, path)
         existing = read_existing(options.database) if target.tables else NOTHING
@@ -170,7 +171,7 @@ def _summary(
 
 
 SHARING = "2"  # of the rules by which photos share a camera; 1 gave photos of unnamed cameras one each
-ABSENT = {"refine": "off"}  # what it means that an older database lacks a note
+ABSENT = {"refine": "off", "max_sigma": "None"}  # what it means that an older database lacks a note
 SHOWN = 5  # images that a warning names
 
 
@@ -295,8 +296,7 @@ class ImportSteps:
         self.stop.check()
         if not len(tracks.of_row):
             raise AstrError(
-                f"{self.matches}: no match has a score of {options.tracks.min_score:g} or more; "
-                "lower --min-score or match again"
+                f"{self.matches}: no match has {options.tracks.bounds}; {options.tracks.remedy} or match again"
             )
         tracks = thin_tracks(tracks, self.rows.images, options.tracks.max_keypoints, options.tracks.min_track)
         if not len(tracks.image):
