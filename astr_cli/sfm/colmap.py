@@ -175,7 +175,7 @@ def add_images(
 
 def _write_camera(database: Any, new: NewCamera) -> Any:
     """A new pycolmap.Rig of one camera."""
-    make = getattr(pycolmap.Camera, "create_from_model_id", pycolmap.Camera.create)  # 4.0 has the latter only
+    make = getattr(pycolmap.Camera, "create_from_model_id", None) or pycolmap.Camera.create  # of 4.0
     focal = new.focal or GUESSED_FOCAL * max(new.size)
     camera = make(0, getattr(pycolmap.CameraModelId, new.model), focal, *new.size)
     if new.params is not None:
