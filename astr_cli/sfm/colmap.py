@@ -248,9 +248,7 @@ def read_model(folder: Path) -> Any:
         return pycolmap.Reconstruction(str(folder))
 
 
-def incremental_mapping(
-    database: Path, images: Path, out: Path, settings: MapperSettings, total: int = 0
-) -> list[Any]:
+def incremental_mapping(database: Path, images: Path, out: Path, settings: MapperSettings, total: int = 0) -> list[Any]:
     """The models (pycolmap.Reconstruction) of a database with `total` images by the incremental mapper.
 
     Its callbacks tell nothing but that two images, or another one, got a pose; a further model counts anew.

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from astr_cli.errors import AstrError
@@ -17,7 +17,7 @@ from astr_cli.images.drawing import DrawingFolder
 from astr_cli.images.info import ImageInfo
 from astr_cli.matching.plots import draw_pairs
 from astr_cli.matching.resources.signals import StopFlag
-from astr_cli.matching.run.events import Listener, MatchSummary
+from astr_cli.matching.run.events import Event, Listener, MatchSummary, Notice
 from astr_cli.matching.run.match import match_pairs
 from astr_cli.options.config_file import config_text
 from astr_cli.options.database import ImportOptions
@@ -121,13 +121,20 @@ def _steps(
     stop: StopFlag,
 ) -> ReconstructSummary:
     matching, database = match_options(options), options.out / "database.db"
+    told: set[str] = set()
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Notice):
+            told.add(event.text)
+        listener(event)
+
     with _nothing_left(options):
         check_target(database, replace_ours=True)
         source = Source(options.photos, names, options.matching.weights, options.matching.device)
         pairs = write_choice(matching.pairs, source, options.choice, tell)
         _write(options.out / CONFIG, config_text(options, options.out, f"{CONFIG_HEAD} --config {CONFIG}"))
         stop.check()
-        found = match_pairs(matching, listener)
+        found = match_pairs(matching, listen)
     stop.check()
     if drawings is not None:
         draw_pairs(matching.out, options.photos, drawings)
@@ -142,6 +149,7 @@ def _steps(
         replace_ours=True,
     )
     imported = import_matches(importing, tell, stop)
+    imported = replace(imported, warnings=tuple(line for line in imported.warnings if line not in told))
     stop.check()
     model, key = _mapped(options, database, imported.images, tell, stop)
     figures = pair_figures(database, model.folder)

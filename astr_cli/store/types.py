@@ -30,9 +30,7 @@ class PairMatches:
     def where(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> "PairMatches":
         """The chosen rows, (M,) bool, or in the order of their numbers."""
         sigma = None if self.sigma is None else self.sigma[rows]
-        return PairMatches(
-            self.keypoints0[rows], self.keypoints1[rows], self.scores[rows], self.reference[rows], sigma
-        )
+        return PairMatches(self.keypoints0[rows], self.keypoints1[rows], self.scores[rows], self.reference[rows], sigma)
 
     def swapped(self) -> "PairMatches":
         """The same matches with image0 and image1 exchanged, rows in the same order."""

@@ -126,7 +126,7 @@ def test_the_cache_keeps_the_two_of_a_pair_whatever_their_size() -> None:
 
         cache.get(name, make)
 
-    for name in "abab" "c" "b" "a":
+    for name in "ababcba":
         get(name)
     assert "".join(made) == "abca"
 

@@ -12,8 +12,11 @@ from PIL import Image
 
 from astr_cli.cli.app import run
 from astr_cli.images.catalogue import catalogue
+from astr_cli.images.info import focal_note
+from astr_cli.matching.run.events import Notice
 from astr_cli.options.database import CameraOptions, ImportOptions
 from astr_cli.options.matching import MatchOptions
+from astr_cli.options.reconstruct import ReconstructOptions
 from astr_cli.sfm import reconstruct as module
 from astr_cli.sfm.colmap import add_images, pycolmap, read_model
 from astr_cli.sfm.database.cameras import import_images
@@ -157,6 +160,23 @@ def test_the_import_refuses_it_too(workplace: Path, scene: Any, capfd: Any) -> N
     said = capfd.readouterr().err
     assert "sub/d.png is 384x512, but a.png is 512x384" in said and "building tracks" not in said
     assert not (workplace / "db.db").exists()
+
+
+def test_what_matching_told_is_not_told_again(workplace: Path, scene: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in scene.names:
+        Image.new("L", SIZE, 128).save(workplace / "photos" / name, "JPEG", exif=exif_of(1))
+    note = focal_note(catalogue(workplace / "photos", scene.names).infos.values())
+    matching = stand_in(scene, [])
+
+    def match(options: MatchOptions, listener: Any) -> Any:
+        listener(Notice(note))
+        return matching(options, listener)
+
+    monkeypatch.setattr(module, "match_pairs", match)
+    heard: list[Any] = []
+    options = ReconstructOptions(workplace / "photos", workplace / "out", cameras=CameraOptions("single"))
+    summary = module.reconstruct(options, heard.append)
+    assert heard == [Notice(note)] and note not in summary.database.warnings
 
 
 @pytest.mark.parametrize("film", [1, 65535])

@@ -70,9 +70,9 @@ def prepare(options: MatchOptions, listener: Listener) -> PreparedRun:
 
 
 def _without_giants(found: Catalogue, options: MatchOptions, long_side: int) -> Catalogue:
-    """The photos that fit into memory when decoded; the others are errors. Tiles need whole photos."""
+    """The photos that fit into memory when decoded; the others are errors. Tiles and refinement need whole photos."""
     limit = decoding_limit(options.memory, options.workers)
-    least = None if options.tiles else (2 * long_side, 2 * long_side)
+    least = None if options.tiles or options.refine_matches else (2 * long_side, 2 * long_side)
     sizes = {name: decoding_bytes(info, least) for name, info in found.infos.items()}
     errors = {
         name: f"{name}: decoding its {found.infos[name].width}x{found.infos[name].height} pixels takes about "

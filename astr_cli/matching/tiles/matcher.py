@@ -137,9 +137,7 @@ def merged(parts: list[PairMatches], limit: int | None) -> PairMatches:
     reference the best `limit`."""
     if not parts:
         return PairMatches.empty()
-    whole = PairMatches(
-        *(np.concatenate([getattr(part, spec.name) for part in parts]) for spec in ARRAYS)
-    )
+    whole = PairMatches(*(np.concatenate([getattr(part, spec.name) for part in parts]) for spec in ARRAYS))
     whole = whole.where(np.lexsort((-whole.scores, whole.reference)))
     on_grid1 = np.flatnonzero(whole.reference)
     _, first = np.unique(np.rint(4 * whole.keypoints1[on_grid1]), axis=0, return_index=True)
