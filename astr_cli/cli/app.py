@@ -96,11 +96,11 @@ def _printed(code: int) -> int:
         sys.stdout.flush()
         return code
     except BrokenPipeError:
-        failed = 130
+        failed = code or 130
     except OSError as error:
-        failed = _report(error)
+        failed = code or _report(error)
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python would try again, and complain
-    return code or failed
+    return failed
 
 
 def run(arguments: Sequence[str]) -> int:
