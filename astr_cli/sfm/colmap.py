@@ -127,8 +127,18 @@ def _call(
 
 @contextmanager
 def open_database(path: Path) -> Iterator[pycolmap.Database]:
-    """A database as COLMAP opens it, updated to the schema of this version; created when missing."""
-    database = pycolmap.Database.open(path)
+    """A database as COLMAP opens it, updated to the schema of this version; created when missing.
+
+    Raises AstrError: COLMAP cannot open it, for which it gives no reason.
+    """
+    with quiet(errors=False):
+        try:
+            database = pycolmap.Database.open(path)
+        except RuntimeError:
+            raise AstrError(
+                f"{path.parent}: COLMAP cannot open a database there; if it is a network drive without locks, or a "
+                "folder that cannot be written, use a folder elsewhere"
+            ) from None
     try:
         yield database
     finally:
