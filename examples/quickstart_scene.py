@@ -61,6 +61,21 @@ def box(variant: int = 0) -> list[Rectangle]:
     return [*faces, Rectangle(ring[3] + up, ring[2] - ring[3], ring[0] - ring[3])]
 
 
+def detailed_textures(count: int, scale: int, generator: torch.Generator) -> Tensor:
+    """(count, 1, TEXELS * scale, TEXELS * scale) in [0, 1]: patterns as at scale 1, with details as fine as there.
+
+    Enlarged patterns alone would be smooth at the size of a pixel, which the surfaces of real photos are not.
+    """
+    patterns = procedural_textures(count, (TEXELS, TEXELS), generator)
+    if scale == 1:
+        return patterns
+    tiles = procedural_textures(count * scale * scale, (TEXELS, TEXELS), generator)
+    rows = tiles.view(count, scale, scale, TEXELS, TEXELS).transpose(2, 3)
+    details = rows.reshape(count, 1, scale * TEXELS, scale * TEXELS)
+    large = F.interpolate(patterns, scale_factor=scale, mode="bilinear", align_corners=False)
+    return (large + details) / 2
+
+
 def cameras(variant: int = 0, views: int = VIEWS, scale: int = 1) -> Cameras:
     """Cameras on an arc at eye height, all looking into the corner; closer to it in later variants."""
     way = torch.linspace(-1, 1, views)
@@ -112,7 +127,7 @@ def write_scene(folder: Path, variant: int = 0, count: int = VIEWS, scale: int =
     """
     generator = torch.Generator().manual_seed(SEED + variant)
     scene, views = courtyard(variant), cameras(variant, count, scale)
-    textures = procedural_textures(len(scene), (TEXELS * scale, TEXELS * scale), generator)
+    textures = detailed_textures(len(scene), scale, generator)
     (folder / "images").mkdir(parents=True, exist_ok=True)
     truth: dict[str, object] = {}
     for k in range(count):

@@ -2,8 +2,8 @@
     python examples/track_patches.py MATCHES IMAGES OUT.png [--track N]
 
 The patches are turned and stretched to look like the reference's, so all of a row should be equal. The last column is
-their mean: it is blurred where keypoints are not on the same point. Without --track, the longest track is drawn whose
-refined keypoints moved most.
+their mean: it is blurred where keypoints are not on the same point. Without --track, a long track is drawn that moved
+much and is sure.
 """
 
 from __future__ import annotations
@@ -54,12 +54,15 @@ def refine(matches: Path, folder: Path) -> Scene:
 
 
 def choose(scene: Scene) -> int:
-    """Of the tracks with the most refined observations, the one whose median shift is largest."""
+    """Of the tracks with the most refined observations, and of the twentieth of these that moved most, the surest."""
     good = scene.refined.status == Status.REFINED
     counts = np.bincount(scene.seen.track[good], minlength=len(scene.plan.reference))
     longest = np.flatnonzero(counts == counts.max())
-    shifts = [np.median(scene.refined.shift[good & (scene.seen.track == track)]) for track in longest]
-    return int(longest[int(np.argmax(shifts))])
+    rows = [np.flatnonzero(good & (scene.seen.track == track)) for track in longest]
+    shifts = np.array([np.median(scene.refined.shift[each]) for each in rows])
+    sigmas = np.array([scene.refined.sigma[each].max() for each in rows])
+    sigmas[shifts < np.quantile(shifts, 0.95)] = np.inf
+    return int(longest[int(np.argmin(sigmas))])
 
 
 def draw(scene: Scene, track: int, folder: Path) -> NDArray[np.uint8]:

@@ -127,8 +127,18 @@ def _call(
 
 @contextmanager
 def open_database(path: Path) -> Iterator[pycolmap.Database]:
-    """A database as COLMAP opens it, updated to the schema of this version; created when missing."""
-    database = pycolmap.Database.open(path)
+    """A database as COLMAP opens it, updated to the schema of this version; created when missing.
+
+    Raises AstrError: COLMAP cannot open it, for which it gives no reason.
+    """
+    with quiet(errors=False):
+        try:
+            database = pycolmap.Database.open(path)
+        except RuntimeError:
+            raise AstrError(
+                f"{path.parent}: COLMAP cannot open a database there; if it is a network drive without locks, or a "
+                "folder that cannot be written, use a folder elsewhere"
+            ) from None
     try:
         yield database
     finally:
@@ -251,7 +261,7 @@ def read_model(folder: Path) -> Any:
 def incremental_mapping(database: Path, images: Path, out: Path, settings: MapperSettings, total: int = 0) -> list[Any]:
     """The models (pycolmap.Reconstruction) of a database with `total` images by the incremental mapper.
 
-    Its callbacks tell nothing but that two images, or another one, got a pose; a further model counts anew.
+    Its callbacks tell nothing but that two images, or another one, got a pose; for a further model the count begins again.
     """
     options = _pipeline(settings)
     progress, registered = Progress(settings.tell, "mapping", total, "photo", even=False), 0

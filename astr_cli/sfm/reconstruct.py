@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from astr_cli.errors import AstrError
-from astr_cli.files import parse_json, write_whole
+from astr_cli.files import check_output_folder, parse_json, write_whole
 from astr_cli.images.catalogue import catalogue, find_images
 from astr_cli.images.drawing import DrawingFolder
 from astr_cli.images.info import ImageInfo
@@ -103,6 +103,7 @@ def reconstruct(
     that astr did not write, and all that the steps raise.
     """
     check_camera_options(options.cameras)
+    check_output_folder(options.out)
     names, skipped = _photos(options)
     _require_own(options)
     drawings = None if options.plots is None else DrawingFolder(options.plots)

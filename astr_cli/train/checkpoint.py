@@ -112,11 +112,15 @@ class Log:
         names = [name for name in report._fields if name != "inside"] + rounds
         values = [getattr(report, name) for name in report._fields if name != "inside"] + list(report.inside)
         new = not self.path.exists()
-        with os.fdopen(open_own(self.path, APPEND), "a", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            if new:
-                writer.writerow(names)
-            writer.writerow([value if isinstance(value, int) else f"{value:.6g}" for value in values])
+        try:
+            with os.fdopen(open_own(self.path, APPEND), "a", newline="", encoding="utf-8") as file:
+                writer = csv.writer(file)
+                if new:
+                    writer.writerow(names)
+                writer.writerow([value if isinstance(value, int) else f"{value:.6g}" for value in values])
+        except OSError as error:
+            error.filename = str(self.path)
+            raise
 
 
 def _read(folder: Path) -> tuple[dict[str, str], dict[str, Tensor]]:

@@ -32,7 +32,7 @@ LIBRARIES |= {"numba"}
 FILES = {"pathlib", "os", "io", "tempfile", "shutil", "hashlib"}
 ALLOWED = {
     "ops": {"torch"},
-    "refine": {"numpy", "scipy", "numba"},
+    "refine": {"numpy", "scipy", "numba", "cv2"},
     "model": {"torch", "numpy", "scipy", "cv2"},  # numpy and what follows: robust affine fits of the adaptive scaling
     "scenes": {"torch"},
     "store": {"numpy", "h5py"},

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from astr_cli.errors import AstrError
-from astr_cli.files import parse_json, read_own, real_path, write_whole
+from astr_cli.files import check_output_folder, parse_json, read_own, real_path, write_whole
 from astr_cli.matching.resources.signals import StopFlag
 from astr_cli.options.files import ExportOptions
 from astr_cli.sfm.database.inputs import content_hash
@@ -47,6 +47,7 @@ def export_matches(options: ExportOptions, stop: StopFlag | None = None) -> Expo
     stop = stop or StopFlag()
     if options.format not in FORMATS:
         raise AstrError(f"--format {options.format}: choose one of {', '.join(FORMATS)}")
+    check_output_folder(options.out)
     tracked = read_tracked(options.matches, options.tracks)
     root = options.images or _stored_root(options.matches, tracked.images_root)
     stop.check()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ from scipy.spatial import cKDTree
 from astr_cli.errors import AstrError
 from astr_cli.images.catalogue import catalogue
 from astr_cli.images.gps import Place
-from astr_cli.sfm.colmap import pycolmap, quiet
+from astr_cli.sfm.colmap import open_database, pycolmap, quiet
 from astr_cli.wording import first_line
 
 MOST_PAIRS = 1_000_000  # a week and more of matching; more is certainly a mistake
@@ -202,14 +202,15 @@ def _scratch() -> Iterator[Path]:
     """An empty database that exists while the block runs."""
     with tempfile.TemporaryDirectory(prefix="astr-pairs-") as folder:
         path = Path(folder) / "scratch.db"
-        pycolmap.Database.open(path).close()
+        with open_database(path):
+            pass
         yield path
 
 
 @contextmanager
 def _named_database(names: Sequence[str]) -> Iterator[pycolmap.Database]:
     """A database with one image for each name, numbered from 1 and named by number: COLMAP sorts by name."""
-    with _scratch() as path, closing(pycolmap.Database.open(path)) as database:
+    with _scratch() as path, open_database(path) as database:
         with pycolmap.DatabaseTransaction(database):
             camera = pycolmap.Camera(model="SIMPLE_PINHOLE", width=2, height=2, params=[1.0, 1.0, 1.0])
             number = database.write_camera(camera)
