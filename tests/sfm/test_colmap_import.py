@@ -256,11 +256,12 @@ def test_fewer_keypoints_are_another_import(workplace: Path, scene: Any) -> None
 
 
 def test_long_verifications_tell_how_far_they_are(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("astr_cli.sfm.database.verification.TOLD", 0.01)
+    monkeypatch.setattr("astr_cli.sfm.database.verification.HEARD", 0.01)
+    monkeypatch.setattr("astr_cli.matching.resources.progress.FIRST", 0.0)
     said: list[str] = []
     import_matches(ImportOptions(workplace / "db.db"), said.append)
-    told = [line for line in said if line.startswith("verified ")]
-    assert told and all(" of 15 pairs, " in line and line.endswith(" s left") for line in told)
+    told = [line for line in said if line.startswith("verifying: ")]
+    assert told and all(" of 15 pairs, " in line and " so far" in line for line in told)
 
 
 SURVIVOR = """
