@@ -228,7 +228,7 @@ def test_the_command_says_what_to_do_next(
 def test_a_second_import_changes_nothing(workplace: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
     monkeypatch.chdir(workplace)
     assert run(["colmap-import", "db.db", "--json"]) == 0
-    summary = json.loads(capfd.readouterr().out)
+    summary = json.loads(capfd.readouterr().out.splitlines()[-1])
     assert (summary["event"], summary["images"], summary["verified"]["pairs"]) == ("imported", 6, 15)
     assert 0 < summary["two_view_share"] < 1
     before = (workplace / "db.db").read_bytes()
