@@ -19,9 +19,12 @@ from astr_cli.matching.photos.geometry import PhotoGeometry, exif_intrinsics, ph
 from astr_cli.matching.resources.compute import match_settings, resolve_compute
 from astr_cli.matching.resources.cores import CoreSplit, JobPool, fitting
 from astr_cli.matching.run.model_runner import PairInput, Runner, defect
+from astr_cli.matching.run.refinement import matched_pixel, refined
 from astr_cli.model.checkpoint import load_weights
 from astr_cli.options.matching import MatchingOptions
 from astr_cli.options.option import OptionError, declared
+from astr_cli.refine.pyramid import build_pyramid
+from astr_cli.refine.settings import Settings
 from astr_cli.resources import weights_path
 
 Photo: TypeAlias = str | PathLike[str] | npt.NDArray[Any]
@@ -43,6 +46,9 @@ class Matches:
     """(M,) of the coarse matches, in [0, 1]."""
     reference: npt.NDArray[np.uint8]
     """(M,) the image whose keypoint is the centre of a grid cell; the other one was refined."""
+    sigma: npt.NDArray[np.float32] | None = None
+    """(M,) with refine_matches: standard deviation of the other point, in pixels of the original; NaN where it was left
+    as matched."""
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -56,10 +62,11 @@ class Matcher:
     >>> matches.keypoints0, matches.keypoints1, matches.scores
     """
 
-    def __init__(self, runner: Runner, long_side: int, split: CoreSplit) -> None:
+    def __init__(self, runner: Runner, long_side: int, split: CoreSplit, refine: bool = False) -> None:
         self._runner = runner
         self._long_side = long_side
         self._split = split
+        self._refine = refine
 
     @classmethod
     def load(
@@ -71,7 +78,7 @@ class Matcher:
         """Loads weights by shipped name or path.
 
         `options` are those of `astr match` that concern two photos: long_side, threshold, max_matches, one_way,
-        scaling, precision (docs/options.md, Matching; help(MatchingOptions)).
+        scaling, precision, refine_matches (docs/options.md, Matching; help(MatchingOptions)).
 
         Raises WeightsError for weights that cannot be used, OptionError for an option that does not exist, is invalid
         or is not available on this machine.
@@ -84,7 +91,7 @@ class Matcher:
         compute = resolve_compute(options)
         loaded = load_weights(weights_path(options.weights))
         runner = Runner(loaded.model, compute.device, compute.precision, match_settings(options), compute.threads)
-        return cls(runner, compute.long_side, CoreSplit(compute.jobs, compute.threads))
+        return cls(runner, compute.long_side, CoreSplit(compute.jobs, compute.threads), options.refine_matches)
 
     def match(
         self,
@@ -103,8 +110,9 @@ class Matcher:
         path the focal length of its EXIF data is used then. Raises ImageError for a file that cannot be read and
         AstrError for an array or a camera matrix of another form.
         """
-        gray0, view0 = self._read(image0, intrinsics0, "image0")
-        gray1, view1 = self._read(image1, intrinsics1, "image1")
+        raw0, view0 = self._read(image0, intrinsics0, "image0")
+        raw1, view1 = self._read(image1, intrinsics1, "image1")
+        gray0, gray1 = _shrunk(raw0, view0), _shrunk(raw1, view1)
         largest = max(gray0.size, gray1.size)
         with closing(JobPool(fitting(self._split, largest, self._runner.channels))) as jobs:
             extracted = [jobs.submit(self._runner.extract, gray) for gray in (gray0, gray1)]
@@ -113,11 +121,15 @@ class Matcher:
         reason = defect(found, view0, view1)
         if reason is not None:
             raise AstrError(f"{reason}; the weights may be damaged or made for another model: try others")
-        return Matches(found.keypoints0, found.keypoints1, found.scores, found.reference)
+        if self._refine:
+            photos, pixels = (build_pyramid(raw0), build_pyramid(raw1)), (matched_pixel(view0), matched_pixel(view1))
+            found = refined(found, photos, pixels, Settings())
+        return Matches(found.keypoints0, found.keypoints1, found.scores, found.reference, found.sigma)
 
     def _read(
         self, photo: Photo, intrinsics: npt.ArrayLike | None, name: str
-    ) -> tuple[npt.NDArray[np.float32], PhotoGeometry]:
+    ) -> tuple[npt.NDArray[np.uint8], PhotoGeometry]:
+        """(h, w) as stored, and how it is matched."""
         known = _camera_matrix(intrinsics, name)
         if isinstance(photo, (str, PathLike)):
             path = Path(photo)
@@ -125,8 +137,11 @@ class Matcher:
             known, orientation = exif_intrinsics(info) if known is None else known, info.orientation
         else:
             gray, orientation = _to_gray(np.asarray(photo), name), UPRIGHT
-        view = photo_geometry((gray.shape[1], gray.shape[0]), self._long_side, known, orientation)
-        return resize(np.ascontiguousarray(turn_pixels(gray, orientation)), view.matched), view
+        return gray, photo_geometry((gray.shape[1], gray.shape[0]), self._long_side, known, orientation)
+
+
+def _shrunk(gray: npt.NDArray[np.uint8], view: PhotoGeometry) -> npt.NDArray[np.float32]:
+    return resize(np.ascontiguousarray(turn_pixels(gray, view.orientation)), view.matched)
 
 
 def _options(**given: Any) -> MatchingOptions:

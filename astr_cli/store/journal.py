@@ -98,7 +98,7 @@ class Journal:
     def append(self, name0: str, name1: str, matches: PairMatches) -> None:
         """Add a pair, by one write(). Raises Stopped when the disk is full, StoreError when it cannot be written;
         ValueError for arrays that matches.h5 may not hold and KeyError for an image that the run does not list."""
-        problem = problem_of([matches.keypoints0, matches.keypoints1, matches.scores, matches.reference])
+        problem = problem_of(list(matches.columns().values()))
         if problem is not None:
             raise ValueError(f"{name0} {name1}: {problem}")
         record = encode(self._stamps[name0], self._stamps[name1], matches)

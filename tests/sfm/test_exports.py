@@ -14,6 +14,7 @@ from PIL import Image
 
 from astr_cli.cli.app import run
 from astr_cli.errors import AstrError
+from astr_cli.options.database import JoinOptions
 from astr_cli.options.files import ExportOptions
 from astr_cli.pairs.reading import read_pairs
 from astr_cli.sfm.colmap import pycolmap
@@ -64,7 +65,7 @@ def expected(path: Path) -> tuple[dict[str, np.ndarray], dict[tuple[str, str], s
 
 def test_keypoints_are_shared_between_pairs(matches: Path) -> None:
     keypoints, pairs = expected(matches)
-    found = read_tracked(matches)
+    found = read_tracked(matches, JoinOptions())
     assert [matched.name for matched in found.images] == sorted(keypoints)
     assert sum(len(each) for each in found.matches) == sum(map(len, pairs.values())) == 110
     assert len(keypoints["x/a.jpg"]) < 80  # of 80 matches: some cells see both others

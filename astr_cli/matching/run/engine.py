@@ -20,6 +20,7 @@ from astr_cli.matching.run.feature_cache import FeatureCache
 from astr_cli.matching.run.model_runner import PairInput, Runner, defect
 from astr_cli.matching.run.plan import PairBatch, unfinished
 from astr_cli.matching.run.prepare import PreparedRun
+from astr_cli.matching.run.refinement import MatchRefiner
 from astr_cli.matching.tiles.matcher import TileMatcher
 from astr_cli.model.backbone import Features
 from astr_cli.pairs.reading import Pair
@@ -54,6 +55,7 @@ class Engine:
         loader: Loader,
         jobs: JobPool,
         listener: Listener,
+        refiner: MatchRefiner | None = None,
     ) -> None:
         self.failed: list[FailedPair] = []
         self._done = done  # names of pairs whose matches are known; they only fill their batches
@@ -71,7 +73,9 @@ class Engine:
         self._backed_off = 0
         self._in_work: deque[_InWork] = deque()
         side = prepared.compute.long_side // 32 * 32
-        self._tiles = TileMatcher(runner, match_settings(prepared.options), side) if prepared.options.tiles else None
+        options = prepared.options
+        self._tiles = TileMatcher(runner, match_settings(options), side) if options.tiles else None
+        self._refiner = refiner
 
     def run(self) -> Iterator[list[tuple[Pair, PairMatches]]]:
         """Yields, batch by batch in the plan's order, the pairs that were not done with their matches; `failed` grows
@@ -190,16 +194,19 @@ class Engine:
         limit = self._limit
         starts = range(0, len(inputs), limit)
         found = [matches for start in starts for matches in self._runner.match(inputs[start : start + limit])]
-        if self._tiles is None:
-            return list(found)
-        return [self._match_tiles(self._tiles, *work) for work in zip(pairs, inputs, found, strict=True)]
+        return [self._at_full_size(*work) for work in zip(pairs, inputs, found, strict=True)]
 
-    def _match_tiles(self, tiles: TileMatcher, pair: Pair, given: PairInput, small: PairMatches) -> PairMatches | str:
-        infos = self._prepared.infos
+    def _at_full_size(self, pair: Pair, given: PairInput, small: PairMatches) -> PairMatches | str:
+        """What the options make of a pair's matches with the photos at their original size."""
+        infos, found = self._prepared.infos, small
         try:
-            return tiles.match(infos[pair.name0], infos[pair.name1], given, small)
+            if self._tiles is not None:
+                found = self._tiles.match(infos[pair.name0], infos[pair.name1], given, found)
+            if self._refiner is not None:
+                found = self._refiner.refine(infos[pair.name0], infos[pair.name1], given, found)
         except ImageError as error:
             return str(error)
+        return found
 
     def _backing_off(self, first: "Future[T]", again: Callable[[], T], before: int) -> T:
         """The result of `first`; while memory runs out, the result of `again()` with less in memory.

@@ -48,7 +48,7 @@ def export_matches(options: ExportOptions, stop: StopFlag | None = None) -> Expo
     if options.format not in FORMATS:
         raise AstrError(f"--format {options.format}: choose one of {', '.join(FORMATS)}")
     check_output_folder(options.out)
-    tracked = read_tracked(options.matches, options.tracks.min_score, options.tracks.merge_radius)
+    tracked = read_tracked(options.matches, options.tracks)
     root = options.images or _stored_root(options.matches, tracked.images_root)
     stop.check()
     try:

@@ -14,9 +14,11 @@ from astr_cli.sfm import colmap
 from astr_cli.sfm.colmap import MapperSettings, open_database
 from astr_cli.sfm.database.locked import copy_database
 from astr_cli.sfm.mapping.camera_changes import CameraFigures, camera_figures
+from astr_cli.sfm.mapping.colours import colour_points
 from astr_cli.sfm.mapping.georeference import Georeference, georeference
 from astr_cli.sfm.mapping.global_mapper import map_globally
 from astr_cli.sfm.mapping.model_refinement import ModelRefiner
+from astr_cli.sfm.mapping.point_cloud import write_ply
 from astr_cli.sfm.mapping.unregistered import Unregistered, no_model_reason, unregistered
 from astr_cli.sfm.own_files import PLY, is_model, require_own_models
 from astr_cli.sfm.scratch import scratch_folder
@@ -101,11 +103,13 @@ def map_database(
             models = sorted(refined, key=_size, reverse=True)
         placed = [georeference(model, copy, images) for model in models]
         for number, model in enumerate(models):
+            stop.check()
+            colour_points(model, images)
             model.update_point_3d_errors()  # the global mapper of 4.0 leaves them in other units
             made = scratch / f"sorted-{number}"
             made.mkdir()
             model.write(made)
-            model.export_PLY(made / PLY)
+            write_ply(model, made / PLY)
         stop.check()
         _remove_models(out, scratch, tell)
         for number in range(len(models)):
@@ -117,8 +121,7 @@ def _models(
     database: Path, images: Path, names: list[str], scratch: Path, options: MapOptions, settings: MapperSettings
 ) -> list[Any]:
     if options.mapper == "incremental" or len(names) == TWO:  # the global mapper takes three
-        colours = all((images / name).is_file() for name in names)
-        return colmap.incremental_mapping(database, images, scratch, settings, colours, len(names))
+        return colmap.incremental_mapping(database, images, scratch, settings, len(names))
     return map_globally(database, images, scratch, settings)
 
 
