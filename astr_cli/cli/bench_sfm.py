@@ -37,7 +37,7 @@ def command(options: SfmOptions, output: JsonOption) -> int:
 
     message = f"{options.work}: stopped; run the same command again to resume"
     with stoppable(message) as stop, make_report(False, True) as report:
-        found = bench_sfm(options, report.event, progress_line(output.as_json), stop)
+        found = bench_sfm(options, report.event, progress_line(False, output.as_json), stop)
         if output.as_json:
             for figures in found:
                 console.json_line({"event": "reconstruction", **asdict(figures)})

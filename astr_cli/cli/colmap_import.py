@@ -34,7 +34,7 @@ def command(options: ImportOptions, output: OutputOptions) -> int:
     from astr_cli.sfm.database.importing import import_matches
 
     with stoppable(f"{options.database}: stopped; it is unchanged; run the same command again to resume") as stop:
-        summary = import_matches(options, progress_line(output.as_json or output.quiet), stop)
+        summary = import_matches(options, progress_line(output.as_json, output.quiet), stop)
     if options.dry_run:
         print_difference(summary, output.as_json)
     else:

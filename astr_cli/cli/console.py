@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Mapping
 
 
@@ -14,6 +15,12 @@ def warn(message: str) -> None:
 def fail(message: str) -> None:
     """One line of error on stderr."""
     print(f"astr: {message}", file=sys.stderr, flush=True)
+
+
+def note(message: str) -> None:
+    """One line of progress on stderr, with the time of day unless it is a terminal."""
+    stamp = "" if sys.stderr.isatty() else f"{time.strftime('%H:%M:%S')} "
+    print(f"{stamp}{message}", file=sys.stderr, flush=True)
 
 
 def json_line(record: Mapping[str, object]) -> None:

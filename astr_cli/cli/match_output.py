@@ -153,7 +153,7 @@ class PlainReport(ProgressReport):
             print(line, flush=True)
 
     def _line(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        console.note(text)
 
 
 class RichReport(PlainReport):

@@ -99,7 +99,7 @@ def retrieval(
     def propose(names: list[str]) -> Proposal:
         from astr_cli.sfm.pairs.retrieval import retrieval as generate
 
-        tell = progress_line(output.as_json or output.quiet)
+        tell = progress_line(output.as_json, output.quiet)
         return generate(where.photos, names, options.neighbours, network.weights, network.device, tell)
 
     return _propose(output, where.photos, propose)

@@ -37,7 +37,7 @@ def command(options: ReconstructOptions, output: OutputOptions) -> int:
         stoppable(f"{options.out}: stopped; run the same command again to resume") as stop,
         make_report(output.as_json, output.quiet) as report,
     ):
-        tell = progress_line(output.as_json or output.quiet)
+        tell = progress_line(output.as_json, output.quiet)
         summary = reconstruct(options, report.event, tell, report.stop, stop)
     print_reconstruction(summary, report, output.as_json, output.quiet)
     return 3 if summary.matching.failed or summary.skipped else 0

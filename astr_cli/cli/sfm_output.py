@@ -38,12 +38,14 @@ def stoppable(message: str) -> Iterator[StopFlag]:
         raise Interrupted(message) from None
 
 
-def progress_line(silent: bool) -> Callable[[str], None]:
-    """A function that prints a line on standard error before every long step; silent: it prints nothing."""
+def progress_line(as_json: bool, quiet: bool) -> Callable[[str], None]:
+    """A function that prints a line before every long step, and during it: on standard error, or as a JSON object."""
 
     def tell(line: str) -> None:
-        if not silent:
-            print(line, file=sys.stderr, flush=True)
+        if as_json:
+            console.json_line({"event": "progress", "text": line})
+        elif not quiet:
+            console.note(line)
 
     return tell
 

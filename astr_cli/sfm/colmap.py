@@ -261,7 +261,7 @@ def read_model(folder: Path) -> Any:
 def incremental_mapping(database: Path, images: Path, out: Path, settings: MapperSettings, total: int = 0) -> list[Any]:
     """The models (pycolmap.Reconstruction) of a database with `total` images by the incremental mapper.
 
-    Its callbacks tell nothing but that two images, or another one, got a pose; for a further model the count begins again.
+    Its callbacks tell only that two images, or another one, got a pose; for a further model the count begins again.
     """
     options = _pipeline(settings)
     progress, registered = Progress(settings.tell, "mapping", total, "photo", even=False), 0

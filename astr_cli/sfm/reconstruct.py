@@ -18,6 +18,7 @@ from astr_cli.images.info import ImageInfo
 from astr_cli.matching.plots import draw_pairs
 from astr_cli.matching.resources.signals import StopFlag
 from astr_cli.matching.run.events import Event, Listener, MatchSummary, Notice
+from astr_cli.matching.run.forecast import forecast
 from astr_cli.matching.run.match import match_pairs
 from astr_cli.options.config_file import config_text
 from astr_cli.options.database import ImportOptions
@@ -45,12 +46,14 @@ from astr_cli.sfm.tracks.match_rows import StoredRows
 from astr_cli.sfm.tracks.refinement import PhotoPixels
 from astr_cli.store.lock import Lock
 from astr_cli.store.matches_file import MatchesFile
-from astr_cli.wording import counted
+from astr_cli.wording import counted, duration_text
 
 FEWEST_PHOTOS = 2
 CONFIG = "options.toml"
 CONFIG_HEAD = "astr reconstruct"
 LOCK = ".reconstruct.lock"
+MANY_PAIRS = 400  # from then on, a sample costs little beside the run
+SAMPLE = 4  # pairs
 HEADER = 100  # bytes at the start of an SQLite file; COLMAP changes the counter in them whenever it opens one
 
 
@@ -135,6 +138,7 @@ def _steps(
         pairs = write_choice(matching.pairs, source, options.choice, tell)
         _write(options.out / CONFIG, config_text(options, options.out, f"{CONFIG_HEAD} --config {CONFIG}"))
         stop.check()
+        _tell_cost(matching, len(pairs.pairs), tell)
         found = match_pairs(matching, listen)
     stop.check()
     if drawings is not None:
@@ -158,6 +162,19 @@ def _steps(
     summary = ReconstructSummary(pairs, found, imported, model, figures, skipped, file)
     _write(file, summary_text(summary, key))
     return summary
+
+
+def _tell_cost(matching: MatchOptions, pairs: int, tell: Callable[[str], None]) -> None:
+    """Before many pairs are matched: how long that takes, by a sample of them."""
+    started = matching.out.exists() or matching.out.with_name(f"{matching.out.name}.journal").exists()
+    if pairs < MANY_PAIRS or started:
+        return
+    found = forecast(matching, SAMPLE)
+    if found.seconds is not None and found.seconds_a_pair is not None:
+        tell(
+            f"{counted(pairs, 'pair')} to match: about {duration_text(found.seconds)} on this computer "
+            f"({found.seconds_a_pair:.2g} s per pair)"
+        )
 
 
 def _require_own(options: ReconstructOptions) -> None:

@@ -13,6 +13,7 @@ import torch
 from astr_cli.errors import AstrError, Interrupted
 from astr_cli.files import check_output_folder
 from astr_cli.matching.resources.compute import find_device
+from astr_cli.matching.resources.progress import Progress
 from astr_cli.model.config import PRESETS
 from astr_cli.store.errors import disk_full, is_full
 from astr_cli.train.batches import BatchSet, load_batches
@@ -76,6 +77,8 @@ def _train_process(request: TrainRequest, folder: Path, config: TrainConfig, ech
         folder.mkdir(parents=True, exist_ok=True)
         echo(f"{len(photos.shapes)} photos, model {config.preset}, step {state.step} of {config.steps}, {device}")
     log, curves, rows = Log(folder), _Curves(folder, echo), []
+    until = (state.step // PRINT_EVERY + 1) * PRINT_EVERY
+    early = Progress(echo, "first steps", until, "step", state.step)
     deadline = math.inf if request.minutes is None else time.monotonic() + 60 * request.minutes
 
     def listen(report: StepReport) -> None:
@@ -83,6 +86,8 @@ def _train_process(request: TrainRequest, folder: Path, config: TrainConfig, ech
             return
         log.append(report)
         rows.append(report)
+        if report.step < until:  # the first line of figures
+            early.at(report.step)
         if report.step % PRINT_EVERY == 0:
             echo(line(rows))
             rows.clear()

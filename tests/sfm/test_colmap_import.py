@@ -229,7 +229,7 @@ def test_the_command_says_what_to_do_next(
 def test_a_second_import_changes_nothing(workplace: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
     monkeypatch.chdir(workplace)
     assert run(["colmap-import", "db.db", "--json"]) == 0
-    summary = json.loads(capfd.readouterr().out)
+    summary = json.loads(capfd.readouterr().out.splitlines()[-1])
     assert (summary["event"], summary["images"], summary["verified"]["pairs"]) == ("imported", 6, 15)
     assert 0 < summary["two_view_share"] < 1
     before = (workplace / "db.db").read_bytes()
@@ -257,11 +257,12 @@ def test_fewer_keypoints_are_another_import(workplace: Path, scene: Any) -> None
 
 
 def test_long_verifications_tell_how_far_they_are(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("astr_cli.sfm.database.verification.TOLD", 0.01)
+    monkeypatch.setattr("astr_cli.sfm.database.verification.HEARD", 0.01)
+    monkeypatch.setattr("astr_cli.matching.resources.progress.FIRST", 0.0)
     said: list[str] = []
     import_matches(ImportOptions(workplace / "db.db"), said.append)
-    told = [line for line in said if line.startswith("verified ")]
-    assert told and all(" of 15 pairs, " in line and line.endswith(" s left") for line in told)
+    told = [line for line in said if line.startswith("verifying: ")]
+    assert told and all(" of 15 pairs, " in line and " so far" in line for line in told)
 
 
 SURVIVOR = """

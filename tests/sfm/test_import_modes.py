@@ -43,7 +43,7 @@ def test_a_dry_run_prints_the_difference_and_writes_nothing(sift: Path, workplac
     lines = capfd.readouterr().out.splitlines()
     assert "sift.db: would be extended" in lines[0] and "14 with astr's matches after existing ones" in lines[-1]
     assert run(["colmap-import", str(sift), "--dry-run", "--json"]) == 0
-    change = json.loads(capfd.readouterr().out)
+    change = json.loads(capfd.readouterr().out.splitlines()[-1])
     assert (change["event"], change["mode"], change["pairs_extended"]) == ("difference", "append", 14)
     assert sift.read_bytes() == content and files(workplace) == ["matches.h5", "photos", "sift.db"]
     # The difference is what then happens.

@@ -43,7 +43,7 @@ def test_what_is_ours_and_what_the_database_holds(sift: Path, scene: Any, capfd:
     assert f"6 images, 1 camera (0 with known focal length), {held:,} keypoints; " in said
     assert f"; astr's part: {ours:,} keypoints in 6 images" in said
     assert run(["colmap-import", str(sift), "--json"]) == 0
-    record = json.loads(capfd.readouterr().out)
+    record = json.loads(capfd.readouterr().out.splitlines()[-1])
     assert (record["keypoints"], record["keypoints_held"], record["images_held"]) == (ours, held, 6)
 
 

@@ -59,7 +59,9 @@ def test_reconstruct_does_it_all(
     command = ["reconstruct", photos, "--out", str(out), "--camera-mode", "single", "--long-side", "320"]
     assert run([*command, "--json", "--tiles", "--rotate", "none", "--masks", photos]) == 0
     assert (matcher[0].tiles, matcher[0].rotate, matcher[0].masks) == (True, "none", Path(photos))
-    lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    said = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert any(line["event"] == "progress" and line["text"].startswith("mapping ") for line in said)
+    lines = [line for line in said if line["event"] != "progress"]
     assert [line["event"] for line in lines] == ["summary", "imported", "mapped", "image_pairs"]
     assert (lines[2]["registered"], lines[2]["missing"]) == (list(scene.names), [])
     assert (matcher[0].images, matcher[0].long_side, matcher[0].out) == (Path(photos), 320, out / "matches.h5")

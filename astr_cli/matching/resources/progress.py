@@ -24,6 +24,11 @@ class Progress:
         self._start = time.monotonic()
         self._next = self._start + FIRST
 
+    def of(self, done: int, total: int) -> None:
+        """Tells the share that is done, for steps whose number is known only later."""
+        self._total = total
+        self.at(done)
+
     def at(self, done: int = 0) -> None:
         """Tells that `done` are done, if it is time for a line."""
         now = time.monotonic()
@@ -34,7 +39,8 @@ class Progress:
         self._tell(self._text(done, seconds))
 
     def _text(self, done: int, seconds: float) -> str:
-        parts = [f"{done:,} of {counted(self._total, self._noun)}"] if self._total else []
+        share = f"{done:,} of {counted(self._total, self._noun)}" if self._noun else f"{done / (self._total or 1):.0%}"
+        parts = [share] if self._total else []
         parts.append(f"{duration_text(seconds)} so far")
         fresh = done - self._before
         if self._total and self._even and fresh > 0 and done < self._total:

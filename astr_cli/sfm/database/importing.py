@@ -341,12 +341,7 @@ class ImportSteps:
             self.tell(warning)
         pixels = PhotoPixels(self.root, self.rows.images, masks)
         refiner = TrackRefiner(self.rows.images, pixels, self.options.refinement.refine_rule, os.cpu_count() or 1)
-        return refiner.refine(tracks, kept, self._step)
-
-    def _step(self, line: str) -> None:
-        """Looks at the flag, and tells a line."""
-        self.stop.check()
-        self.tell(line)
+        return refiner.refine(tracks, kept, self.tell, self.stop)
 
     def _fill(self, part: Path, tracks: Tracks, lists: PairLists, statistics: TrackStatistics, key: str) -> list[str]:
         """Writes images, keypoints, matches and notes on them; returns warnings."""

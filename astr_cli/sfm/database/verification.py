@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from astr_cli.matching.resources.progress import Progress
 from astr_cli.matching.resources.signals import StopFlag
 from astr_cli.sfm.colmap import guided_verification, open_database, verification
 from astr_cli.sfm.database.atomic import read_only
@@ -20,7 +20,7 @@ MIN_INLIERS = 15  # the fewest that COLMAP maps with
 MIN_INLIER_RATIO = 0.1
 SEED = 0
 BATCH = 100  # pairs between two checks for Ctrl-C; finished pairs are kept
-TOLD = 10.0  # seconds between two lines of progress
+HEARD = 1.0  # seconds between two looks at how far COLMAP is
 
 
 class Verified(NamedTuple):
@@ -109,11 +109,9 @@ def _progress(database: Path, before: int, tell: Callable[[str], None]) -> Itera
         total = opened.num_matched_image_pairs()
 
         def watch() -> None:
-            start = time.monotonic()
-            while not done.wait(TOLD):
-                count = opened.num_verified_image_pairs()
-                left = (total - count) * (time.monotonic() - start) / max(1, count - before)
-                tell(f"verified {count} of {total} pairs, {left:.0f} s left")
+            progress = Progress(tell, "verifying", total, "pair", before)
+            while not done.wait(HEARD):
+                progress.at(opened.num_verified_image_pairs())
 
         watcher = threading.Thread(target=watch, daemon=True)
         watcher.start()

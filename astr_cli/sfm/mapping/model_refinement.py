@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from astr_cli.matching.resources.signals import StopFlag
 from astr_cli.options.refinement import Rule
 from astr_cli.refine.observations import Floats, Observations
 from astr_cli.refine.planning import plan_from_surfaces
@@ -24,7 +25,7 @@ from astr_cli.refine.tracks import refine_tracks
 from astr_cli.sfm import colmap
 from astr_cli.sfm.database.contents import pair_images
 from astr_cli.sfm.tracks.match_rows import MatchedImage
-from astr_cli.sfm.tracks.refinement import KeptSteps, photo_pixels, progress
+from astr_cli.sfm.tracks.refinement import KeptSteps, photo_pixels, steps_heard
 from astr_cli.wording import counted
 
 CORNER = 0.5  # COLMAP's origin is the corner of the first pixel, astr's its centre
@@ -80,12 +81,14 @@ class ModelRefiner:
         work.mkdir()
         copy = work / database.name
         shutil.copyfile(database, copy)
-        done = self._refine_keypoints(model, copy, work, tell)
+        done = self._refine_keypoints(model, copy, work, tell, settings.flag)
         refined = _mapped_again(model, copy, photos, work, stricter(settings, self.images))
         shutil.rmtree(work)
         return better(model, refined, done, tell)
 
-    def _refine_keypoints(self, model: Any, database: Path, work: Path, tell: Callable[[str], None]) -> Summary:
+    def _refine_keypoints(
+        self, model: Any, database: Path, work: Path, tell: Callable[[str], None], stop: StopFlag
+    ) -> Summary:
         """Writes refined keypoints into the database, without matches of those that the rule drops."""
         found = observations(model, self.images)
         seen = found.seen
@@ -93,7 +96,7 @@ class ModelRefiner:
         plan = plan_from_surfaces(seen, views.jacobians, views.projected, self.settings.half)
         kept = KeptSteps(work / "steps", "")  # on disk, so that templates need no memory
         load = self._loaded(model, found.images)
-        refined = refine_tracks(seen, plan, load, self.settings, kept, self.threads, progress(tell))
+        refined = refine_tracks(seen, plan, load, self.settings, kept, self.threads, steps_heard(tell, stop))
         stays = kept_by(self.rule, seen, refined)
         write_refined(database, found, refined.xy, stays)
         return summary(refined, stays)

@@ -16,6 +16,7 @@ from astr_cli.pairs.reading import read_pairs
 from astr_cli.pairs.writing import pairs_text
 from astr_cli.sfm.pairs.generators import NoPlacesError, Proposal, exhaustive, natural_order, sequential, spatial
 from astr_cli.sfm.pairs.retrieval import retrieval
+from astr_cli.sfm.pairs.video import looks_like_video
 
 MOST_PHOTOS = 60  # 1,770 pairs; beyond that, all pairs would take too long
 HEAD = "# astr reconstruct: "
@@ -76,9 +77,15 @@ def _propose(
 
 
 def _automatic(source: Source, names: Sequence[str], choice: PairChoice, tell: Callable[[str], None]) -> Chosen:
-    if len(names) <= MOST_PHOTOS:
-        return Chosen("exhaustive", *_propose(source, names, choice, "exhaustive", tell))
     count = len(names) * (len(names) - 1) // 2
+    if len(names) <= MOST_PHOTOS:
+        if looks_like_video(names):
+            fewer = len(_propose(source, names, choice, "sequential", tell).pairs)
+            tell(
+                f"{len(names)} photos make {count:,} pairs; their names look like frames of a video, for which "
+                f"--pairs sequential matches {fewer:,} pairs only"
+            )
+        return Chosen("exhaustive", *_propose(source, names, choice, "exhaustive", tell))
     try:
         near = _propose(source, names, choice, "spatial", tell)
         whole = not near.warnings and len(connectivity(names, near.pairs).components) == 1

@@ -21,6 +21,7 @@ from astr_cli.images.info import ImageInfo
 from astr_cli.matching.photos.geometry import Intrinsics, photo_geometries
 from astr_cli.matching.photos.loader import Loader
 from astr_cli.matching.resources.compute import match_settings, resolve_compute
+from astr_cli.matching.resources.progress import Progress
 from astr_cli.matching.run.model_runner import Runner
 from astr_cli.model.checkpoint import load_weights
 from astr_cli.options.matching import MatchingOptions
@@ -34,7 +35,6 @@ SAMPLED_FEATURES = 200  # of each of those
 ROUNDS = 15
 SEED = 0
 AHEAD = 8  # photos that may be decoded before their turn
-EVERY = 50  # photos between two lines of progress
 MOST_PHOTOS = 20_000  # the matrix of similarities then takes 1.6 GB
 
 Floats = NDArray[np.float32]
@@ -66,15 +66,22 @@ def retrieval(
 
 def describe(names: Sequence[str], extract: Extract, tell: Callable[[str], None] = lambda line: None) -> Floats:
     """(N, D) unit descriptors. extract: names -> of each in turn, (M, C) features of unit length."""
+    progress, done = Progress(tell, "computing features", len(names), "photo"), 0
+
+    def extracted(part: Sequence[str]) -> Iterator[Floats]:
+        nonlocal done
+        for features in extract(part):
+            done += 1
+            progress.at(done)
+            yield features
+
     sampled = names[:: max(1, -(-len(names) // SAMPLED_PHOTOS))]
-    known = dict(zip(sampled, extract(sampled), strict=True))
+    known = dict(zip(sampled, extracted(sampled), strict=True))
     words = vocabulary(list(known.values()))
-    others = iter(extract([name for name in names if name not in known]))
+    others = extracted([name for name in names if name not in known])
     rows = []
-    for number, name in enumerate(names, 1):
+    for name in names:
         rows.append(vlad(known.pop(name) if name in known else next(others), words))
-        if number % EVERY == 0:
-            tell(f"{number}/{len(names)} photos")
     return np.stack(rows)
 
 

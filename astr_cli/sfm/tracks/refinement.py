@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +15,8 @@ from numpy.typing import NDArray
 from astr_cli.images.decode import read_gray
 from astr_cli.images.info import read_info
 from astr_cli.images.masks import find_masks, read_mask
+from astr_cli.matching.resources.progress import Progress
+from astr_cli.matching.resources.signals import StopFlag
 from astr_cli.options.refinement import WORTH, Rule
 from astr_cli.refine.observations import Observations
 from astr_cli.refine.planning import plan_from_neighbours
@@ -29,7 +30,6 @@ from astr_cli.sfm.tracks.thinning import only_keypoints
 from astr_cli.wording import counted
 
 KEY = "key.txt"
-TOLD = 10.0  # seconds between two lines of progress
 
 
 class PhotoPixels:
@@ -121,10 +121,17 @@ class TrackRefiner:
     threads: int = 1
     settings: Settings = field(default_factory=Settings)
 
-    def refine(self, tracks: Tracks, kept: KeptSteps, tell: Callable[[str], None] = lambda line: None) -> Refinement:
+    def refine(
+        self,
+        tracks: Tracks,
+        kept: KeptSteps,
+        tell: Callable[[str], None] = lambda line: None,
+        stop: StopFlag | None = None,
+    ) -> Refinement:
         """Moves keypoints to where the original pixels agree, and drops those that `rule` does not keep.
 
-        `tell` gets a line at the start and regularly. Raises ImageError: a photo cannot be read.
+        `tell` gets a line at the start and regularly. Raises ImageError: a photo cannot be read; Interrupted when
+        `stop` is set.
         """
         tell(f"refining {counted(len(tracks.image), 'keypoint')} on the original pixels")
         sizes = np.array([each.size for each in self.images], np.int32).reshape(-1, 2)
@@ -132,22 +139,20 @@ class TrackRefiner:
         xy = tracks.keypoints.astype(np.float64)
         seen = Observations(tracks.image, tracks.track, xy, pixel[tracks.image], sizes)
         plan = plan_from_neighbours(seen, self.settings.half)
-        found = refine_tracks(seen, plan, self.pixels, self.settings, kept, self.threads, progress(tell))
+        heard = steps_heard(tell, stop or StopFlag())
+        found = refine_tracks(seen, plan, self.pixels, self.settings, kept, self.threads, heard)
         stays = kept_by(self.rule, seen, found)
         moved = replace(tracks, keypoints=found.xy.astype(np.float32))
         return Refinement(only_keypoints(moved, stays), summary(found, stays))
 
 
-def progress(tell: Callable[[str], None]) -> Callable[[int, int], None]:
-    """What hears of steps done of all, and tells regularly how much time is left."""
-    start = last = time.monotonic()
+def steps_heard(tell: Callable[[str], None], stop: StopFlag) -> Callable[[int, int], None]:
+    """What hears of steps done of all: tells regularly how far that is, and raises Interrupted when `stop` is set."""
+    progress = Progress(tell, "refining")
 
     def heard(done: int, steps: int) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if done and now - last > TOLD:
-            last = now
-            tell(f"refined {100 * done // steps}%, about {(now - start) * (steps - done) / done:.0f} s left")
+        stop.check()
+        progress.of(done, steps)
 
     return heard
 
