@@ -185,7 +185,7 @@ def add_images(
 
 def _write_camera(database: Any, new: NewCamera) -> Any:
     """A new pycolmap.Rig of one camera."""
-    make = getattr(pycolmap.Camera, "create_from_model_id", pycolmap.Camera.create)  # 4.0 has the latter only
+    make = getattr(pycolmap.Camera, "create_from_model_id", None) or pycolmap.Camera.create  # of 4.0
     focal = new.focal or GUESSED_FOCAL * max(new.size)
     camera = make(0, getattr(pycolmap.CameraModelId, new.model), focal, *new.size)
     if new.params is not None:
@@ -330,6 +330,21 @@ def adjust(model: Any, database: Path, settings: MapperSettings) -> None:
             options.get_triangulation(),
         )
         mapper.end_reconstruction(False)
+
+
+def adjust_robustly(model: Any, scale: float, settings: MapperSettings) -> None:
+    """Bundle adjustment of a model in place with Cauchy's loss: residuals of `scale` pixels have half the weight.
+
+    Structure stays: no observation is added or left out. Raises Interrupted.
+    """
+    options = _pipeline(settings).get_global_bundle_adjustment()
+    options.print_summary = False
+    options.ceres.loss_function_type = pycolmap.LossFunctionType.CAUCHY
+    options.ceres.loss_function_scale = scale
+    with quiet(errors=False):
+        pycolmap.bundle_adjustment(model, options)
+    settings.flag.check()
+    model.update_point_3d_errors()
 
 
 def match_sift(database: Path, images: Path, names: Sequence[str], pairs: Path, side: int, seed: int) -> None:
