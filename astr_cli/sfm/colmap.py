@@ -48,7 +48,7 @@ __all__ = [
 
 # 3.12 and 3.13 can verify by `verify_matches` only, which empties lists of fewer than 15 matches and sends pairs that
 # have none to SIFT; they know neither known poses nor the global mapper.
-OLDEST = (4, 0)
+OLDEST = (4, 2)  # the first whose long calls can be cancelled
 MIN_MODEL_IMAGES = 3
 GUESSED_FOCAL = 1.2  # times the long side, as COLMAP guesses
 HEARD = 0.1  # seconds until a signal is acted on
@@ -76,7 +76,8 @@ class MapperSettings(NamedTuple):
 def check_version(version: str) -> None:
     """Raises AstrError for a pycolmap that is too old."""
     if tuple(int(part) for part in version.split(".")[:2]) < OLDEST:
-        raise AstrError(f"pycolmap {version} is too old; install 4.0 or newer: pip install 'pycolmap>=4.0'")
+        least = ".".join(map(str, OLDEST))
+        raise AstrError(f"pycolmap {version} is too old; install {least} or newer: pip install 'pycolmap>={least}'")
 
 
 check_version(pycolmap.__version__)
@@ -111,15 +112,14 @@ def _call(
     """Calls a long function of pycolmap in a thread, so that this one hears signals meanwhile, and cancels it then.
 
     `waiting` is called again and again meanwhile. Raises Interrupted when `stop` was set, and what the function
-    raises. pycolmap before 4.2 cannot cancel: the call continues to its end.
+    raises.
     """
-    token = pycolmap.CancellationToken() if hasattr(pycolmap, "CancellationToken") else None
-    options = {} if token is None else {"cancellation_token": token}
+    token = pycolmap.CancellationToken()
     with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(function, *arguments, **options)
+        future = pool.submit(function, *arguments, cancellation_token=token)
         while not wait([future], timeout=HEARD).done:
             waiting()
-            if stop.requested and token is not None:
+            if stop.requested:
                 token.cancel()
     stop.check()
     return future.result()
@@ -146,7 +146,7 @@ def open_database(path: Path) -> Iterator[pycolmap.Database]:
 
 
 def known_models() -> frozenset[str]:
-    """The camera models of this version; 4.0 lacks EUCM and EQUIRECTANGULAR."""
+    """The camera models of this version."""
     return frozenset(pycolmap.CameraModelId.__members__) - {"INVALID"}
 
 
@@ -185,9 +185,8 @@ def add_images(
 
 def _write_camera(database: Any, new: NewCamera) -> Any:
     """A new pycolmap.Rig of one camera."""
-    make = getattr(pycolmap.Camera, "create_from_model_id", None) or pycolmap.Camera.create  # of 4.0
     focal = new.focal or GUESSED_FOCAL * max(new.size)
-    camera = make(0, getattr(pycolmap.CameraModelId, new.model), focal, *new.size)
+    camera = pycolmap.Camera.create_from_model_id(0, getattr(pycolmap.CameraModelId, new.model), focal, *new.size)
     if new.params is not None:
         camera.params = list(new.params)
     camera.has_prior_focal_length = new.focal is not None or new.params is not None

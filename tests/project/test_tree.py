@@ -58,12 +58,12 @@ def test_nothing_points_into_one_machine() -> None:
 
 
 def test_no_photo_is_in_the_tree() -> None:
-    """But for README's picture, which shows a scene that the project renders itself."""
+    """But for the pictures of README and docs, which show a scene that the project renders itself."""
     photos = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".heic"}
-    picture = ROOT / "docs" / "matches.jpg"
+    pictures = {ROOT / "docs" / name for name in ("matches.jpg", "track_patches.jpg")}
     inside = (path for folder in FOLDERS for path in (ROOT / folder).rglob("*"))
-    assert [str(path) for path in inside if path.suffix.lower() in photos and path != picture] == []
-    assert picture.stat().st_size < 300_000
+    assert [str(path) for path in inside if path.suffix.lower() in photos and path not in pictures] == []
+    assert all(picture.stat().st_size < 300_000 for picture in pictures)
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)

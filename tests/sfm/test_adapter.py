@@ -10,10 +10,10 @@ from astr_cli.sfm.colmap import OLDEST, check_version, known_models, pycolmap
 
 
 def test_old_versions_are_refused_in_one_line() -> None:
-    for version in ("3.12.6", "3.13.0", "0.6.1"):
-        with pytest.raises(AstrError, match=rf"^pycolmap {version} is too old; install 4\.0 or newer: pip install"):
+    for version in ("3.12.6", "3.13.0", "0.6.1", "4.1.1"):
+        with pytest.raises(AstrError, match=rf"^pycolmap {version} is too old; install 4\.2 or newer: pip install"):
             check_version(version)
-    for version in ("4.0.0", "4.2.1", "4.10", "5.0.0rc1", pycolmap.__version__):
+    for version in ("4.2.0", "4.2.1", "4.10", "5.0.0rc1", pycolmap.__version__):
         check_version(version)
 
 

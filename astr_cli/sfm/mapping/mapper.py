@@ -110,7 +110,7 @@ def map_database(
         for number, model in enumerate(models):
             stop.check()
             colour_points(model, images)
-            model.update_point_3d_errors()  # the global mapper of 4.0 leaves them in other units
+            model.update_point_3d_errors()
             made = scratch / f"sorted-{number}"
             made.mkdir()
             model.write(made)

@@ -105,7 +105,7 @@ def spatial(root: Path, names: Sequence[str], neighbours: int, distance: float, 
             "or sequential"
         )
     numbers, points = np.array(list(known)), metres_of(list(known.values()), ignore_height)
-    # Not COLMAP's generator: its index is approximate, and in 4.0 and 4.1 it fails on a handful of photos.
+    # Not COLMAP's generator: its index is approximate, and in 4.0 and 4.1 it failed on a handful of photos.
     between, nearest = cKDTree(points).query(points, min(neighbours + 1, len(points)), distance_upper_bound=distance)
     rows = np.repeat(np.arange(len(points)), nearest.shape[1])
     between, nearest = between.ravel(), nearest.ravel()
