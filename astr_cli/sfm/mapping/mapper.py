@@ -104,7 +104,7 @@ def map_database(
             tell(f"refining {counted(len(models), 'model')}")
             refined = (refiner.refine(each, copy, images, scratch, given, tell) for each in models)
             models = sorted(refined, key=_size, reverse=True)
-        if was_refined(database):
+        if refiner is not None or was_refined(database):
             _adjust_robustly(models, given)
         placed = [georeference(model, copy, images) for model in models]
         for number, model in enumerate(models):
