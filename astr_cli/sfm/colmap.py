@@ -331,21 +331,6 @@ def adjust(model: Any, database: Path, settings: MapperSettings) -> None:
         mapper.end_reconstruction(False)
 
 
-def adjust_robustly(model: Any, scale: float, settings: MapperSettings) -> None:
-    """Bundle adjustment of a model in place with Cauchy's loss: residuals of `scale` pixels have half the weight.
-
-    Structure stays: no observation is added or left out. Raises Interrupted.
-    """
-    options = _pipeline(settings).get_global_bundle_adjustment()
-    options.print_summary = False
-    options.ceres.loss_function_type = pycolmap.LossFunctionType.CAUCHY
-    options.ceres.loss_function_scale = scale
-    with quiet(errors=False):
-        pycolmap.bundle_adjustment(model, options)
-    settings.flag.check()
-    model.update_point_3d_errors()
-
-
 def match_sift(database: Path, images: Path, names: Sequence[str], pairs: Path, side: int, seed: int) -> None:
     """COLMAP's own SIFT on the CPU in an existing database that holds the images: features, matches, geometries.
 

@@ -16,11 +16,9 @@ from astr_cli.cli.app import run
 from astr_cli.options.database import CameraOptions, ImportOptions
 from astr_cli.options.refinement import TrackRefineOptions
 from astr_cli.refine.rules import Summary
-from astr_cli.sfm import colmap
 from astr_cli.sfm import reconstruct as module
 from astr_cli.sfm.colmap import MapperSettings, copied, pycolmap, read_model
 from astr_cli.sfm.database.importing import import_matches
-from astr_cli.sfm.mapping.alignment import centre_error
 from astr_cli.sfm.mapping.mapper import map_database
 from astr_cli.sfm.mapping.model_refinement import ModelRefiner, better, observations, stricter, write_refined
 from astr_cli.sfm.tracks.match_rows import MatchedImage
@@ -82,8 +80,7 @@ def test_a_model_is_refined_by_its_surfaces(place: Path, wall: Scene, tmp_path: 
     # The matcher's noise is 0.6 pixels on each axis.
     assert found.reprojection_error < 0.5 * plain.compute_mean_reprojection_error()
     assert error_of(tmp_path / "out" / "0", wall.centres) < 0.5 * error_of(place / "0", wall.centres)
-    assert told[0] == "refining 1 model" and "px in the median" in told[-2]
-    assert told[-1] == "adjusting 1 model to the refined keypoints"
+    assert told[0] == "refining 1 model" and "px in the median" in told[-1]
     assert (place / "db.db").read_bytes()[HEADER:] == content
     assert files(tmp_path / "out") == ["0"]
 
@@ -123,7 +120,7 @@ def test_keypoints_move_and_dropped_ones_leave_the_geometries(place: Path, wall:
         assert left[pair].tolist() == expected and 0 < len(expected) < len(rows)
 
 
-@pytest.mark.parametrize(("factor", "limit"), [(2, 2.5), (10, 4.0)])
+@pytest.mark.parametrize(("factor", "limit"), [(2, 2.0), (10, 4.0)])
 def test_thresholds_follow_the_matched_size_and_a_user_wins(factor: int, limit: float) -> None:
     images = [MatchedImage("a.png", (640 * factor, 480 * factor), (640, 480))]
     name = "mapper.filter_max_reproj_error"
@@ -192,29 +189,3 @@ def test_an_import_knows_no_model(tmp_path: Path, capfd: Any) -> None:
     assert run(["colmap-import", str(tmp_path / "db.db"), "--refine", "model"]) == 2
     said = capfd.readouterr().err
     assert "'model' is not one of 'off', 'tracks'" in said and said.count("\n") == 1
-
-
-def test_refined_keypoints_decide_where_the_cameras_are(place: Path) -> None:
-    """Two of three keypoints are precise, as refined ones, the others as the matcher leaves them."""
-
-    def noisy() -> Any:
-        model, random = read_model(place / "0"), np.random.default_rng(2)
-        for number in sorted(model.reg_image_ids()):
-            image = model.image(number)
-            for point in image.points2D:
-                if point.has_point3D():
-                    sigma = 0.05 if random.random() < 0.67 else 1.0
-                    exact = image.project_point(model.point3D(point.point3D_id).xyz)
-                    point.xy = exact + random.normal(0, sigma, 2)
-        return model
-
-    def centres(model: Any) -> np.ndarray:
-        return np.array([model.image(number).projection_center() for number in sorted(model.reg_image_ids())])
-
-    truth = centres(read_model(place / "0"))
-    plain, robust = noisy(), noisy()
-    with colmap.quiet(errors=False):
-        pycolmap.bundle_adjustment(plain, pycolmap.BundleAdjustmentOptions(print_summary=False))
-    colmap.adjust_robustly(robust, 0.25, MapperSettings())
-    assert centre_error(centres(robust), truth) < 0.5 * centre_error(centres(plain), truth)
-    assert robust.compute_num_observations() == plain.compute_num_observations()

@@ -122,15 +122,6 @@ def _read(connection: sqlite3.Connection) -> Existing:
     )
 
 
-def was_refined(database: Path) -> bool:
-    """Whether astr's last import into this database refined its keypoints on the original pixels."""
-    with closing(read_only(database)) as connection:
-        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'astr_import'").fetchone():
-            return False
-        found = connection.execute("SELECT value FROM astr_import WHERE name = 'refine'").fetchone()
-        return found is not None and found[0] != "off"
-
-
 def _whole(*values: Any) -> bool:
     return all(isinstance(value, int) and value >= 0 for value in values)
 

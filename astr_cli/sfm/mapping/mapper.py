@@ -10,10 +10,8 @@ from typing import Any
 from astr_cli.errors import AstrError
 from astr_cli.matching.resources.signals import StopFlag
 from astr_cli.options.mapping import MapOptions
-from astr_cli.refine.settings import Settings
 from astr_cli.sfm import colmap
 from astr_cli.sfm.colmap import MapperSettings, open_database
-from astr_cli.sfm.database.contents import was_refined
 from astr_cli.sfm.database.locked import copy_database
 from astr_cli.sfm.mapping.camera_changes import CameraFigures, camera_figures
 from astr_cli.sfm.mapping.colours import colour_points
@@ -27,7 +25,6 @@ from astr_cli.sfm.scratch import scratch_folder
 from astr_cli.wording import counted
 
 TWO = 2  # images of a database that make a two-view model
-MAX_SIGMA = Settings().max_sigma  # pixels: of refined keypoints
 
 
 class MappingError(AstrError):
@@ -98,14 +95,12 @@ def map_database(
             raise MappingError(
                 f"{database}: COLMAP could not build a model from {len(names)} images: {no_model_reason(copy)}"
             )
-        # The global mapper's options are none of the incremental mapper's.
-        given = settings if options.mapper == "incremental" else settings._replace(options=())
         if refiner is not None:
+            # The global mapper's options are none of the incremental mapper's.
+            given = settings if options.mapper == "incremental" else settings._replace(options=())
             tell(f"refining {counted(len(models), 'model')}")
             refined = (refiner.refine(each, copy, images, scratch, given, tell) for each in models)
             models = sorted(refined, key=_size, reverse=True)
-        if refiner is not None or was_refined(database):
-            _adjust_robustly(models, given)
         placed = [georeference(model, copy, images) for model in models]
         for number, model in enumerate(models):
             stop.check()
@@ -120,13 +115,6 @@ def map_database(
         for number in range(len(models)):
             (scratch / f"sorted-{number}").rename(_free(out / str(number)))
         return _summary(out / "0", names, models, placed[0], copy)
-
-
-def _adjust_robustly(models: list[Any], settings: MapperSettings) -> None:
-    """Lets refined keypoints decide where the cameras are: those left as matched are many times less precise."""
-    settings.tell(f"adjusting {counted(len(models), 'model')} to the refined keypoints")
-    for model in models:
-        colmap.adjust_robustly(model, MAX_SIGMA, settings)
 
 
 def _models(

@@ -31,8 +31,7 @@ from astr_cli.wording import counted
 CORNER = 0.5  # COLMAP's origin is the corner of the first pixel, astr's its centre
 # Surfaces tell the maps but for the shift; starts at the reprojection are too good for coarse levels, which drift.
 SETTINGS = Settings(unknowns=2, coarse_above=1e9)
-# Matched pixels from the reprojection. 1, 1.25 and 1.5 give the same cameras on rendered courtyards; 1 loses points.
-FARTHEST = 1.25
+FARTHEST = 1.0  # matched pixels from the reprojection: the matcher is hardly ever worse, where it is right
 LIMIT = 4.0  # pixels from the reprojection: the mapper's own
 THRESHOLDS = (
     "mapper.filter_max_reproj_error",
