@@ -16,7 +16,7 @@ import numpy as np
 from quickstart_scene import write_scene
 
 from astr_cli.matching.run.match import match_pairs
-from astr_cli.options.database import ImportOptions
+from astr_cli.options.database import ImportOptions, TrackOptions
 from astr_cli.options.matching import MatchOptions
 from astr_cli.sfm.database.importing import import_matches
 from astr_cli.sfm.mapping.alignment import centre_error
@@ -53,7 +53,12 @@ def measure(folder: Path, radius: float) -> Point:
     out.mkdir(exist_ok=True)
     database = out / "database.db"
     options = ImportOptions(
-        database, folder / "matches.h5", folder / "images", merge_radius=radius, mode="create", backup=False
+        database,
+        folder / "matches.h5",
+        folder / "images",
+        tracks=TrackOptions(merge_radius=radius),
+        mode="create",
+        backup=False,
     )
     summary = import_matches(options)
     model = map_database(database, folder / "images", out)

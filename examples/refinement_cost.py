@@ -50,12 +50,12 @@ def enlarge(photos: list[Path], work: Path, count: int, megapixels: float) -> li
     copies = []
     for number in range(count):
         source = number % len(photos)
-        pixels = cv2.imread(str(photos[source]))
+        pixels = read(photos[source])
         height, width = pixels.shape[:2]
         factor = math.sqrt(megapixels * 1e6 / (width * height))
         size = round(width * factor), round(height * factor)
         zoom, angle = factor * random.uniform(1.0, 1.1), random.uniform(-5, 5)
-        warp = cv2.getRotationMatrix2D((width / 2, height / 2), angle, zoom)
+        warp = np.asarray(cv2.getRotationMatrix2D((width / 2, height / 2), angle, zoom), np.float64)
         warp[:, 2] += np.array(size) / 2 - (width / 2, height / 2) + random.uniform(-0.02, 0.02, 2) * size
         copy = Copy(f"{number:03d}.jpg", source, size, warp)
         path = work / "images" / copy.name
@@ -68,11 +68,18 @@ def enlarge(photos: list[Path], work: Path, count: int, megapixels: float) -> li
     return copies
 
 
+def read(photo: Path) -> NDArray[np.uint8]:
+    """(h, w, 3) BGR."""
+    pixels = cv2.imread(str(photo))
+    if pixels is None:
+        raise SystemExit(f"{photo}: cannot be read")
+    return np.asarray(pixels, np.uint8)
+
+
 def observe(copies: list[Copy], photos: list[Path], count: int) -> tuple[Observations, NDArray[np.float64]]:
     """About `count` observations per copy, and where they are in truth (O, 2)."""
     random = np.random.default_rng(1)
-    sizes = [cv2.imread(str(path), cv2.IMREAD_REDUCED_GRAYSCALE_8).shape[::-1] for path in photos]
-    points = [random.uniform(0.05, 0.95, (count, 2)) * np.array(size) * 8 for size in sizes]
+    points = [random.uniform(0.05, 0.95, (count, 2)) * read(path).shape[1::-1] for path in photos]
     photo, track, xy = [], [], []
     for number, copy in enumerate(copies):
         mine = points[copy.source] @ copy.warp[:, :2].T + copy.warp[:, 2]

@@ -13,15 +13,15 @@ import argparse
 import json
 from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from astr_cli.evaluate.pose_folder import PoseFolder
 from astr_cli.evaluate.readers.gt_json import read_pose_folder
-from astr_cli.options.database import CameraOptions, ImportOptions
+from astr_cli.options.database import CameraMode, CameraOptions, ImportOptions
 from astr_cli.options.mapping import MapOptions
-from astr_cli.options.refinement import TrackRefineOptions
+from astr_cli.options.refinement import Rule, TrackRefineOptions
 from astr_cli.refine.observations import Observations, grouped, track_count
 from astr_cli.refine.planning import plan_from_neighbours
 from astr_cli.refine.settings import Settings, Status
@@ -41,8 +41,8 @@ ROWS = ("off", "keep", "mixed", "drop", "model-mixed", "model-drop")
 class Model(NamedTuple):
     """One reconstruction."""
 
-    registered: int
-    points: int
+    registered: float
+    points: float
     mean_track: float
     reprojection: float  # pixels of the photos
     centre_error: float  # share of the largest distance of two true centres; NaN: a photo is missing
@@ -109,14 +109,15 @@ def epipolar(
     return errors[moving]
 
 
-def model(scene: PoseFolder, matches: Path, work: Path, row: str, cameras: str, seed: int) -> Model:
+def model(scene: PoseFolder, matches: Path, work: Path, row: str, cameras: CameraMode, seed: int) -> Model:
     """The model of one row of the table. What an earlier call left in `work` is taken over."""
-    kind, _, rule = row.rpartition("-")
+    kind, _, name = row.rpartition("-")
+    rule: Rule = "mixed" if name == "off" else cast(Rule, name)
     out = work / f"{row}-{cameras}-{seed}"
     record = out / "figures.json"
     if record.is_file():
         return Model(*json.loads(record.read_text(encoding="utf-8")))
-    database = work / f"{rule}-{cameras}.db"
+    database = work / f"{name}-{cameras}.db"
     refinement = TrackRefineOptions("off") if row == "off" else TrackRefineOptions("tracks", rule)
     options = ImportOptions(
         database,
@@ -143,7 +144,7 @@ def model(scene: PoseFolder, matches: Path, work: Path, row: str, cameras: str, 
     return made
 
 
-def main(folder: Path, matches: Path, work: Path, seeds: int, cameras: str, rows: tuple[str, ...]) -> None:
+def main(folder: Path, matches: Path, work: Path, seeds: int, cameras: CameraMode, rows: tuple[str, ...]) -> None:
     """Prints both tables."""
     scene = read_pose_folder(folder)
     work.mkdir(parents=True, exist_ok=True)

@@ -71,7 +71,7 @@ def draw(scene: Scene, track: int, folder: Path) -> NDArray[np.uint8]:
     rows = rows[np.argsort(scene.refined.status[rows], kind="stable")]  # the reference first
     lines = []
     for points in (scene.seen.xy, scene.refined.xy):
-        patches = [patch(scene, row, points[row], folder) for row in rows]
+        patches = [patch(scene, row, points[row], folder) for row in rows.tolist()]
         lines.append(np.hstack([framed(each) for each in (*patches, np.mean(patches, axis=0))]))
     return np.rint(np.vstack(lines)).astype(np.uint8)
 
