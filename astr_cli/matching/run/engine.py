@@ -10,8 +10,11 @@ from typing import NamedTuple, TypeVar
 from astr_cli.errors import Stopped
 from astr_cli.images.errors import ImageError
 from astr_cli.images.masks import PackedMask
+from astr_cli.matching.focus.matcher import FocusMatcher, Looked, Source
+from astr_cli.matching.photos.geometry import PhotoGeometry
 from astr_cli.matching.photos.loader import Loader, Photo
 from astr_cli.matching.photos.rotation import Wanted, best_quarters, count_upright
+from astr_cli.matching.regions.pyramid import Pyramids
 from astr_cli.matching.resources.compute import match_settings
 from astr_cli.matching.resources.cores import JobPool
 from astr_cli.matching.resources.memory import is_out_of_memory
@@ -35,9 +38,9 @@ class _InWork(NamedTuple):
     pairs: tuple[Pair, ...]
     inputs: list[PairInput | None]
     """None for a pair that failed."""
-    work: Callable[[], "list[PairMatches | str]"]
+    work: Callable[[], "list[Looked | str]"]
     """Computes the matches of each pair, or the reason why there are none."""
-    found: "Future[list[PairMatches | str]]"
+    found: "Future[list[Looked | str]]"
     backed_off: int
     """How often memory had run out when the batch was begun."""
 
@@ -56,6 +59,7 @@ class Engine:
         listener: Listener,
     ) -> None:
         self.failed: list[FailedPair] = []
+        self.looked_again = 0  # pairs
         self._done = done  # names of pairs whose matches are known; they only fill their batches
         self._prepared = prepared
         self._runner = runner
@@ -71,7 +75,11 @@ class Engine:
         self._backed_off = 0
         self._in_work: deque[_InWork] = deque()
         side = prepared.compute.long_side // 32 * 32
-        self._tiles = TileMatcher(runner, match_settings(prepared.options), side) if prepared.options.tiles else None
+        self._pyramids = Pyramids()
+        settings = match_settings(prepared.options)
+        self._tiles = TileMatcher(runner, settings, side, self._pyramids) if prepared.options.tiles else None
+        focus = prepared.options.focus == "auto"
+        self._focus = FocusMatcher(runner, prepared.compute.long_side) if focus else None
 
     def run(self) -> Iterator[list[tuple[Pair, PairMatches]]]:
         """Yields, batch by batch in the plan's order, the pairs that were not done with their matches; `failed` grows
@@ -96,14 +104,15 @@ class Engine:
     def _finished(self, batch: _InWork) -> list[tuple[Pair, PairMatches]]:
         found = self._backing_off(batch.found, batch.work, batch.backed_off)
         sound = []
-        for pair, given, matches in zip(batch.pairs, batch.inputs, found, strict=True):
+        for pair, given, looked in zip(batch.pairs, batch.inputs, found, strict=True):
             if given is None or not self._is_new(pair):
                 continue
-            reason = matches if isinstance(matches, str) else defect(matches, given.view0, given.view1)
-            if isinstance(matches, str) or reason is not None:
+            reason = looked if isinstance(looked, str) else defect(looked.matches, given.view0, given.view1)
+            if isinstance(looked, str) or reason is not None:
                 self._fail(pair, str(reason))
             else:
-                sound.append((pair, matches))
+                sound.append((pair, looked.matches))
+                self.looked_again += looked.again
         return sound
 
     def _prefetch(self, batches: Sequence[PairBatch], position: int) -> None:
@@ -186,20 +195,32 @@ class Engine:
             self._masks[name] = photo.raw_mask
         return photo
 
-    def _match(self, pairs: Sequence[Pair], inputs: Sequence[PairInput]) -> "list[PairMatches | str]":
+    def _match(self, pairs: Sequence[Pair], inputs: Sequence[PairInput]) -> "list[Looked | str]":
         limit = self._limit
         starts = range(0, len(inputs), limit)
         found = [matches for start in starts for matches in self._runner.match(inputs[start : start + limit])]
-        if self._tiles is None:
-            return list(found)
-        return [self._match_tiles(self._tiles, *work) for work in zip(pairs, inputs, found, strict=True)]
+        return [self._match_parts(*work) for work in zip(pairs, inputs, found, strict=True)]
 
-    def _match_tiles(self, tiles: TileMatcher, pair: Pair, given: PairInput, small: PairMatches) -> PairMatches | str:
+    def _match_parts(self, pair: Pair, given: PairInput, first: PairMatches) -> Looked | str:
+        """What a second look and tiles make of the first pass, or the reason why there are no matches."""
         infos = self._prepared.infos
+        looked = Looked(first, False)
         try:
-            return tiles.match(infos[pair.name0], infos[pair.name1], given, small)
+            if self._focus is not None:
+                sources = (
+                    self._source(pair.name0, given.view0, given.mask0),
+                    self._source(pair.name1, given.view1, given.mask1),
+                )
+                looked = self._focus.match(given, first, *sources)
+            if self._tiles is None:
+                return looked
+            tiled = self._tiles.match(infos[pair.name0], infos[pair.name1], given, looked.matches)
+            return looked._replace(matches=tiled)
         except ImageError as error:
             return str(error)
+
+    def _source(self, name: str, view: PhotoGeometry, mask: PackedMask | None) -> Source:
+        return partial(self._pyramids.get, self._prepared.infos[name], mask, view.orientation)
 
     def _backing_off(self, first: "Future[T]", again: Callable[[], T], before: int) -> T:
         """The result of `first`; while memory runs out, the result of `again()` with less in memory.

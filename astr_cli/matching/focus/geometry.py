@@ -1,0 +1,113 @@
+"""Where to look again: pure geometry.
+
+A level enlarges a photo to 2^level times its matched size. The cells of all levels lie on one grid per photo: one cell
+of every level stands on the centre of the photo's first cell, so every fourth cell of a level rests on a centre of the
+level below, and stars of cells (docs/design.md, Reference side) hold pairs together that were looked at differently.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from astr_cli.matching.regions.geometry import CELL, MULTIPLE, Points, Window
+
+LEVELS = range(-2, 3)
+MIDDLE = (3, 97)  # percentiles of the verified points that a box spans
+MARGIN = 0.15  # of a box's sides, added on each side
+SLACK = 1.2  # by which a box may exceed the long side
+SMALLEST_SIDE = 256  # pixels of a window: context for few matches
+SMALL = 0.5  # share of a photo's area below which a look at the box pays
+UNLIKE = 1.4  # ratio of sizes above which a look at equal scale pays
+SAMPLE = 150  # points whose distances give the ratio
+APART = 4.0  # matched pixels: shorter distances say nothing of the ratio
+
+
+class Box(NamedTuple):
+    """A part of a photo in matched pixels, counted from the corner of the first one."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+    @property
+    def sides(self) -> tuple[float, float]:
+        """(w, h)."""
+        return self.x1 - self.x0, self.y1 - self.y0
+
+
+class Look(NamedTuple):
+    """What to match again: a box of each photo, and the level of each."""
+
+    box0: Box
+    box1: Box
+    level0: int
+    level1: int
+
+
+def look_again(
+    points0: Points, points1: Points, size0: tuple[int, int], size1: tuple[int, int], long_side: int
+) -> Look | None:
+    """The look that verified matches (M, 2) and (M, 2) ask for, in matched pixels of photos of these matched sizes.
+
+    None when it would show nothing new.
+    """
+    box0, box1 = box_around(points0, size0), box_around(points1, size1)
+    ratio = size_ratio(points0, points1)
+    shares = [math.prod(box.sides) / math.prod(size) for box, size in ((box0, size0), (box1, size1))]
+    if min(shares) >= SMALL and max(ratio, 1 / ratio) <= UNLIKE:
+        return None
+    levels = levels_for(box0, box1, ratio, long_side)
+    return None if levels is None or levels == (0, 0) else Look(box0, box1, *levels)
+
+
+def box_around(points: Points, size: tuple[int, int]) -> Box:
+    """The box of most of the points (M, 2), with a margin, inside a photo of matched `size`."""
+    low, high = np.percentile(points + 0.5, MIDDLE, axis=0)
+    margin = MARGIN * (high - low)
+    low, high = np.maximum(low - margin, 0.0), np.minimum(high + margin, size)
+    return Box(float(low[0]), float(low[1]), float(high[0]), float(high[1]))
+
+
+def size_ratio(points0: Points, points1: Points) -> float:
+    """Size of an object in image1 over its size in image0: the median over the distances between matches (M, 2)."""
+    order = np.lexsort((points0[:, 0], points0[:, 1]))
+    some = order[np.linspace(0, len(order) - 1, min(len(order), SAMPLE)).astype(np.int64)]
+    first, second = np.triu_indices(len(some), 1)
+    distance0, distance1 = (
+        np.linalg.norm(points[some[first]] - points[some[second]], axis=1) for points in (points0, points1)
+    )
+    far = (distance0 > APART) & (distance1 > APART)
+    return float(np.exp(np.median(np.log(distance1[far] / distance0[far])))) if far.any() else 1.0
+
+
+def levels_for(box0: Box, box1: Box, ratio: float, long_side: int) -> tuple[int, int] | None:
+    """The largest levels of both photos at which things look equally large and both boxes fit into the long side."""
+    apart = round(math.log2(ratio))
+    most = SLACK * long_side
+    for level1 in reversed(LEVELS):
+        level0 = level1 + apart
+        longest = max(max(box0.sides) * 2.0**level0, max(box1.sides) * 2.0**level1)
+        if level0 in LEVELS and longest <= most:
+            return level0, level1
+    return None
+
+
+def level_size(matched: tuple[int, int], level: int) -> tuple[int, int]:
+    """(w, h) of a photo of this matched size at a level."""
+    return round(matched[0] * 2.0**level), round(matched[1] * 2.0**level)
+
+
+def window_at(box: Box, size: tuple[int, int], level: int) -> Window:
+    """The window around a box at a level, at which the photo has this `size`; its cells are cells of the level."""
+    phase = round(CELL // 2 * 2.0**level) - CELL // 2  # where the cell on the photo's first one begins
+    origin, extent = [0, 0], [0, 0]
+    for axis, (low, high) in enumerate(((box.x0, box.x1), (box.y0, box.y1))):
+        low, high = low * 2.0**level, high * 2.0**level
+        wanted = min(max(high - low, SMALLEST_SIDE), size[axis])
+        extent[axis] = math.ceil(wanted / MULTIPLE) * MULTIPLE
+        first, last = -(-phase % CELL), size[axis] - extent[axis]
+        start = min(max((low + high - extent[axis]) / 2, first), max(last, first))
+        origin[axis] = phase + round((start - phase) / CELL) * CELL
+    return Window(*origin, *extent)
