@@ -38,6 +38,8 @@ class Level(NamedTuple):
     def resized(self, size: tuple[int, int]) -> "Level":
         """An upright photo at `size` (w, h): area average when shrinking, else bilinear."""
         height, width = self.pixels.shape
+        if size == (width, height):
+            return self
         shrinking = size[0] <= width and size[1] <= height
         kind = cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
         pixels = cv2.resize(np.ascontiguousarray(self.pixels), size, interpolation=kind)
