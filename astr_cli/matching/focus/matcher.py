@@ -2,17 +2,17 @@
 
 The first pass, on whole photos, says which part that is and how much larger it is in one of them. Both parts are taken
 from the original photos at a level at which things look equally large, as large as the long side allows, and matched
-again. The pass with more verified matches counts. NOTE not in the paper (docs/model.md, Around the model).
+again. Where the first pass finds too little to tell, small copies are matched first, one photo at half the size of the
+other. The pass with the most verified matches counts. NOTE not in the paper (docs/model.md, Around the model).
 """
 
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
-from astr_cli.matching.focus.geometry import Look, level_size, look_again, window_at
-from astr_cli.matching.focus.verification import FEWEST, verified
+from astr_cli.matching.focus.geometry import Box, Look, level_size, look_again, window_at
+from astr_cli.matching.focus.verification import verified
 from astr_cli.matching.photos.geometry import PhotoGeometry
 from astr_cli.matching.regions.geometry import Points
 from astr_cli.matching.regions.matching import Part, Sized, match_parts
@@ -20,7 +20,10 @@ from astr_cli.matching.regions.pyramid import Level
 from astr_cli.matching.run.model_runner import PairInput, Runner
 from astr_cli.store.types import PairMatches
 
+FEW = 30  # verified matches below which they may agree by chance, or lie in one corner only
+GUESSES = ((-1, -2), (-2, -1))  # levels of whole photos to try then: quick, and one of them at half the size
 SURE = 1 / 16  # verified matches per cell of the smaller photo, above which a pair is not looked at again
+LOOKS = 2  # at parts, each chosen by the best pass so far
 Source: TypeAlias = Callable[[tuple[int, int]], Level]
 """Gives a photo, upright, at any size (w, h); may raise ImageError."""
 
@@ -32,6 +35,37 @@ class Looked(NamedTuple):
     again: bool
 
 
+class Side(NamedTuple):
+    """One photo of a pair."""
+
+    view: PhotoGeometry
+    source: Source
+
+    @property
+    def whole(self) -> Box:
+        """All of it."""
+        return Box(0, 0, *self.view.matched)
+
+    def part(self, box: Box, level: int) -> Part:
+        """A part of it at a level. Raises ImageError."""
+        size = level_size(self.view.matched, level)
+        return Part(Sized(*self.source(size), self.view), window_at(box, size, level))
+
+
+class Seen(NamedTuple):
+    """The matches of a pass, and the verified ones as points of both photos in matched pixels."""
+
+    matches: PairMatches
+    points0: Points  # (V, 2)
+    points1: Points  # (V, 2)
+    levels: tuple[int, int] = (0, 0)
+
+    @property
+    def count(self) -> int:
+        """The number of verified matches."""
+        return len(self.points0)
+
+
 class FocusMatcher:
     """Looks again at the pairs where it pays; `long_side` is that of the first pass."""
 
@@ -41,35 +75,42 @@ class FocusMatcher:
 
     def match(self, pair: PairInput, first: PairMatches, source0: Source, source1: Source) -> Looked:
         """The matches of a pair in raw pixels, from those of the first pass. Raises ImageError as the sources do."""
-        points0 = pair.view0.from_raw(first.keypoints0).astype(np.float64)
-        points1 = pair.view1.from_raw(first.keypoints1).astype(np.float64)
-        seen = verified_rows(first, points0, points1)
-        if len(seen) < FEWEST or len(seen) >= SURE * min(cells(pair.view0), cells(pair.view1)):
-            return Looked(first, False)
-        look = look_again(points0[seen], points1[seen], pair.view0.matched, pair.view1.matched, self._long_side)
-        if look is None:
-            return Looked(first, False)
-        second, count = self._look(look, pair, source0, source1)
-        return Looked(second if count > len(seen) else first, True)
+        sides = Side(pair.view0, source0), Side(pair.view1, source1)
+        best = seen_by(first, sides)
+        again = False
+        if best.count < FEW:
+            guesses = [Look(sides[0].whole, sides[1].whole, *levels) for levels in GUESSES]
+            best = max([best, *(self._seen(guess, pair, sides) for guess in guesses)], key=lambda each: each.count)
+            again = True
+        for _ in range(LOOKS):
+            look = self._next(best, sides)
+            if look is None:
+                break
+            again, seen = True, self._seen(look, pair, sides)
+            if seen.count <= best.count:
+                break
+            best = seen
+        return Looked(best.matches, again)
 
-    def _look(self, look: Look, pair: PairInput, source0: Source, source1: Source) -> tuple[PairMatches, int]:
-        """The matches of a look, and how many of them are verified."""
-        parts = []
-        for source, view, box, level in (
-            (source0, pair.view0, look.box0, look.level0),
-            (source1, pair.view1, look.box1, look.level1),
-        ):
-            size = level_size(view.matched, level)
-            parts.append(Part(Sized(*source(size), view), window_at(box, size, level)))
-        found = match_parts(self._runner, parts[0], parts[1], pair)
-        points0, points1 = parts[0].photo.from_raw(found.keypoints0), parts[1].photo.from_raw(found.keypoints1)
-        return found, len(verified_rows(found, points0, points1))
+    def _next(self, best: Seen, sides: tuple[Side, Side]) -> Look | None:
+        """The look that the best pass so far asks for, if it is not sure enough."""
+        if best.count == 0 or best.count >= SURE * min(cells(side.view) for side in sides):
+            return None
+        look = look_again(best.points0, best.points1, *(side.view.matched for side in sides), self._long_side)
+        return None if look is None or (look.level0, look.level1) == best.levels else look
+
+    def _seen(self, look: Look, pair: PairInput, sides: tuple[Side, Side]) -> Seen:
+        part0, part1 = sides[0].part(look.box0, look.level0), sides[1].part(look.box1, look.level1)
+        return seen_by(match_parts(self._runner, part0, part1, pair), sides, (look.level0, look.level1))
 
 
-def verified_rows(matches: PairMatches, points0: Points, points1: Points) -> npt.NDArray[np.intp]:
-    """The verified rows; of the two rows of a coarse match, the first one."""
-    rows = np.flatnonzero(matches.reference == 0)
-    return rows[verified(points0[rows], points1[rows])]
+def seen_by(matches: PairMatches, sides: tuple[Side, Side], levels: tuple[int, int] = (0, 0)) -> Seen:
+    """A pass at these levels and its verified matches; of the two rows of a coarse match, the first one."""
+    rows = matches.reference == 0
+    points0 = sides[0].view.from_raw(matches.keypoints0[rows]).astype(np.float64)
+    points1 = sides[1].view.from_raw(matches.keypoints1[rows]).astype(np.float64)
+    fit = verified(points0 * 2.0 ** levels[0], points1 * 2.0 ** levels[1])
+    return Seen(matches, points0[fit], points1[fit], levels)
 
 
 def cells(view: PhotoGeometry) -> int:
