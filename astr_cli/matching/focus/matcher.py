@@ -20,7 +20,7 @@ from astr_cli.matching.regions.pyramid import Level
 from astr_cli.matching.run.model_runner import PairInput, Runner
 from astr_cli.store.types import PairMatches
 
-FEW = 30  # verified matches below which they may agree by chance, or lie in one corner only
+FEW = 50  # verified matches below which they may agree by chance, or lie in one corner only
 GUESSES = ((-1, -2), (-2, -1))  # levels of whole photos to try then: quick, and one of them at half the size
 SURE = 1 / 16  # verified matches per cell of the smaller photo, above which a pair is not looked at again
 LOOKS = 2  # at parts, each chosen by the best pass so far
