@@ -122,9 +122,7 @@ class Matcher:
             raise AstrError(f"{reason}; the weights may be damaged or made for another model: try others")
         return Matches(found.keypoints0, found.keypoints1, found.scores, found.reference)
 
-    def _read(
-        self, photo: Photo, intrinsics: npt.ArrayLike | None, name: str
-    ) -> tuple[Level, PhotoGeometry]:
+    def _read(self, photo: Photo, intrinsics: npt.ArrayLike | None, name: str) -> tuple[Level, PhotoGeometry]:
         """A photo, upright at full size, and its geometry."""
         known = _camera_matrix(intrinsics, name)
         if isinstance(photo, (str, PathLike)):

@@ -70,7 +70,7 @@ def test_windows_hold_their_box(
 
 
 def test_the_window_of_level_0_is_a_part_of_the_whole_photo() -> None:
-    assert window_at(Box(100, 0, 500, 480), (640, 480), 0) == Window(88, 0, 416, 480)
+    assert window_at(Box(100, 0, 500, 480), (640, 480), 0) == Window(96, 0, 416, 480)
 
 
 @given(st.floats(0.3, 3), st.floats(0, 7), st.integers(0, 2**31))
