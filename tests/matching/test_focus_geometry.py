@@ -13,10 +13,9 @@ from astr_cli.matching.focus.geometry import (
     level_size,
     levels_for,
     look_again,
-    size_ratio,
     window_at,
 )
-from astr_cli.matching.regions.geometry import CELL, Window
+from astr_cli.matching.regions.geometry import CELL, Window, size_ratio
 
 SIDES = st.integers(2, 40).map(lambda count: 32 * count)
 SIZES = st.tuples(SIDES, SIDES)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from astr_cli.matching.regions.geometry import CELL, MULTIPLE, Points, Window
+from astr_cli.matching.regions.geometry import CELL, MULTIPLE, Points, Window, size_ratio
 
 LEVELS = range(-2, 3)
 MIDDLE = (3, 97)  # percentiles of the verified points that a box spans
@@ -19,8 +19,6 @@ SLACK = 1.2  # by which a box may exceed the long side
 SMALLEST_SIDE = 256  # pixels of a window: context for few matches
 SMALL = 0.5  # share of a photo's area below which a look at the box pays
 UNLIKE = 1.4  # ratio of sizes above which a look at equal scale pays
-SAMPLE = 150  # points whose distances give the ratio
-APART = 4.0  # matched pixels: shorter distances say nothing of the ratio
 
 
 class Box(NamedTuple):
@@ -68,18 +66,6 @@ def box_around(points: Points, size: tuple[int, int]) -> Box:
     margin = MARGIN * (high - low)
     low, high = np.maximum(low - margin, 0.0), np.minimum(high + margin, size)
     return Box(float(low[0]), float(low[1]), float(high[0]), float(high[1]))
-
-
-def size_ratio(points0: Points, points1: Points) -> float:
-    """Size of an object in image1 over its size in image0: the median over the distances between matches (M, 2)."""
-    order = np.lexsort((points0[:, 0], points0[:, 1]))
-    some = order[np.linspace(0, len(order) - 1, min(len(order), SAMPLE)).astype(np.int64)]
-    first, second = np.triu_indices(len(some), 1)
-    distance0, distance1 = (
-        np.linalg.norm(points[some[first]] - points[some[second]], axis=1) for points in (points0, points1)
-    )
-    far = (distance0 > APART) & (distance1 > APART)
-    return float(np.exp(np.median(np.log(distance1[far] / distance0[far])))) if far.any() else 1.0
 
 
 def levels_for(box0: Box, box1: Box, ratio: float, long_side: int) -> tuple[int, int] | None:

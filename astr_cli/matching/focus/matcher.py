@@ -12,11 +12,11 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from astr_cli.matching.focus.geometry import Box, Look, level_size, look_again, window_at
-from astr_cli.matching.focus.verification import verified
 from astr_cli.matching.photos.geometry import PhotoGeometry
 from astr_cli.matching.regions.geometry import Points
 from astr_cli.matching.regions.matching import Part, Sized, match_parts
 from astr_cli.matching.regions.pyramid import Level
+from astr_cli.matching.regions.verification import verified
 from astr_cli.matching.run.model_runner import PairInput, Runner
 from astr_cli.store.types import PairMatches
 

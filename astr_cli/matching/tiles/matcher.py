@@ -13,13 +13,13 @@ from astr_cli.images.info import ImageInfo
 from astr_cli.images.masks import PackedMask
 from astr_cli.images.upright import upright_size
 from astr_cli.matching.photos.geometry import PhotoGeometry
-from astr_cli.matching.regions.geometry import Window
+from astr_cli.matching.regions.geometry import Window, size_ratio
 from astr_cli.matching.regions.matching import Part, Sized, match_parts
 from astr_cli.matching.regions.pyramid import Pyramids
+from astr_cli.matching.regions.verification import verified
 from astr_cli.matching.run.model_runner import PairInput, Runner
 from astr_cli.matching.tiles.geometry import level_size, levels_for, tiles, window_around
 from astr_cli.model.astr import MatchSettings
-from astr_cli.model.scaling import affine_ratios
 from astr_cli.store.types import PairMatches
 
 FEWEST = 6  # small matches that a tile needs
@@ -38,7 +38,7 @@ class TileMatcher:
         """The pair's matches at full size, from those of the small pass, in raw pixels. Raises ImageError."""
         if max(*pair.view0.size, *pair.view1.size) <= self._side or len(small) < FEWEST:
             return small
-        levels = levels_for(size_ratio(small, pair.view0, pair.view1))
+        levels = levels_for(full_size_ratio(small, pair.view0, pair.view1))
         photo0 = self._sized(info0, pair.view0, pair.mask0, levels[0])
         photo1 = self._sized(info1, pair.view1, pair.mask1, levels[1])
         return merged(list(self._tiles(photo0, photo1, pair, small)), self._settings.max_matches)
@@ -58,14 +58,16 @@ class TileMatcher:
             yield match_parts(self._runner, Part(photo0, where0), Part(photo1, where1), pair, tile.holds)
 
 
-def size_ratio(small: PairMatches, view0: PhotoGeometry, view1: PhotoGeometry) -> float:
-    """Size of an object in image1 over its size in image0, both photos at full size: the median over the matches."""
+def full_size_ratio(small: PairMatches, view0: PhotoGeometry, view1: PhotoGeometry) -> float:
+    """Size of an object in image1 over its size in image0, both photos at full size, from the small matches."""
     rows = small.reference == 0
-    sides = view0.from_raw(small.keypoints0[rows]), view1.from_raw(small.keypoints1[rows])
-    local = affine_ratios(*(side.astype(np.float64) for side in sides))
-    known = local[np.isfinite(local) & (local > 0)]
+    points0 = view0.from_raw(small.keypoints0[rows]).astype(np.float64)
+    points1 = view1.from_raw(small.keypoints1[rows]).astype(np.float64)
+    fit = verified(points0, points1)
+    if fit.any():
+        points0, points1 = points0[fit], points1[fit]
     factors = [max(view.size) / max(view.matched) for view in (view0, view1)]
-    return float(np.median(known) if len(known) else 1.0) * factors[1] / factors[0]
+    return size_ratio(points0, points1) * factors[1] / factors[0]
 
 
 def merged(parts: list[PairMatches], limit: int | None) -> PairMatches:
