@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from astr_cli import Matcher
+from astr_cli.cli.match_output import summary_lines
 from astr_cli.matching.run.events import MatchSummary
 from astr_cli.matching.run.match import match_pairs
 from astr_cli.options.matching import MatchOptions
@@ -62,6 +63,7 @@ def test_a_close_up_gets_more_matches_and_better_ones(photos: Path, looked: tupl
     assert summary.looked_again == 0
     found, summary = looked
     assert summary.looked_again == 1
+    assert "looked again at a part of 1 pair" in summary_lines(summary)
     assert len(found) >= 200
     assert len(found) > 4 * len(first)
     assert np.median(errors(found)) < 0.4 * np.median(errors(first))

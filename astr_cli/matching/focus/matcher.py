@@ -6,6 +6,7 @@ again. Where the first pass finds too little to tell, small copies are matched f
 other. The pass with the most verified matches counts. NOTE not in the paper (docs/model.md, Around the model).
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from astr_cli.matching.focus.geometry import Box, Look, level_size, look_again, window_at
 from astr_cli.matching.photos.geometry import PhotoGeometry
-from astr_cli.matching.regions.geometry import Points
+from astr_cli.matching.regions.geometry import CELL, Points
 from astr_cli.matching.regions.matching import Part, Sized, match_parts
 from astr_cli.matching.regions.pyramid import Level
 from astr_cli.matching.regions.verification import verified
@@ -78,7 +79,7 @@ class FocusMatcher:
         sides = Side(pair.view0, source0), Side(pair.view1, source1)
         best = seen_by(first, sides)
         again = False
-        if best.count < FEW:
+        if best.count < min(FEW, sure(sides)):
             guesses = [Look(sides[0].whole, sides[1].whole, *levels) for levels in GUESSES]
             best = max([best, *(self._seen(guess, pair, sides) for guess in guesses)], key=lambda each: each.count)
             again = True
@@ -94,7 +95,7 @@ class FocusMatcher:
 
     def _next(self, best: Seen, sides: tuple[Side, Side]) -> Look | None:
         """The look that the best pass so far asks for, if it is not sure enough."""
-        if best.count == 0 or best.count >= SURE * min(cells(side.view) for side in sides):
+        if best.count == 0 or best.count >= sure(sides):
             return None
         look = look_again(best.points0, best.points1, *(side.view.matched for side in sides), self._long_side)
         return None if look is None or (look.level0, look.level1) == best.levels else look
@@ -113,6 +114,6 @@ def seen_by(matches: PairMatches, sides: tuple[Side, Side], levels: tuple[int, i
     return Seen(matches, points0[fit], points1[fit], levels)
 
 
-def cells(view: PhotoGeometry) -> int:
-    """Cells of a photo."""
-    return view.matched[0] * view.matched[1] // 64
+def sure(sides: tuple[Side, Side]) -> float:
+    """The number of verified matches from which a pair is not looked at again."""
+    return SURE * min(math.prod(side.view.matched) for side in sides) / CELL**2
