@@ -49,7 +49,7 @@ def look_again(
 ) -> Look | None:
     """The look that verified matches (M, 2) and (M, 2) ask for, in matched pixels of photos of these matched sizes.
 
-    None when it would show nothing new.
+    None when the whole photos show as much, or when no levels fit.
     """
     box0, box1 = box_around(points0, size0), box_around(points1, size1)
     ratio = size_ratio(points0, points1)
@@ -57,7 +57,7 @@ def look_again(
     if min(shares) >= SMALL and max(ratio, 1 / ratio) <= UNLIKE:
         return None
     levels = levels_for(box0, box1, ratio, long_side)
-    return None if levels is None or levels == (0, 0) else Look(box0, box1, *levels)
+    return None if levels is None else Look(box0, box1, *levels)
 
 
 def box_around(points: Points, size: tuple[int, int]) -> Box:
