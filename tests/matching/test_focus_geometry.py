@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from astr_cli.matching.focus.geometry import (
     LEVELS,
-    SLACK,
+    MARGIN,
     Box,
     box_around,
     level_size,
@@ -41,9 +41,7 @@ def test_cells_of_all_levels_lie_on_one_grid(
     box = box_of(size, first, second)
     coarse, fine = sorted((one, other))
     for axis in (0, 1):
-        found = {
-            level: centres(window_at(box, level_size(size, level), level), level, axis) for level in (coarse, fine)
-        }
+        found = {level: centres(window_at(box, size, level, 1280), level, axis) for level in (coarse, fine)}
         grid = 4 + np.arange(-100, 2000) * CELL / 2.0**fine
         for level in (coarse, fine):
             assert np.isin(found[level], grid).all()
@@ -58,10 +56,13 @@ def test_windows_hold_their_box(
     size: tuple[int, int], first: tuple[float, float], second: tuple[float, float], level: int
 ) -> None:
     box, sized = box_of(size, first, second), level_size(size, level)
-    window = window_at(box, sized, level)
+    window = window_at(box, size, level, 1280)
+    assert max(window.width, window.height) <= 1280
     assert window.width % 32 == window.height % 32 == 0
     for axis in (0, 1):
         low, high = box[axis] * 2.0**level, box[2 + axis] * 2.0**level
+        if high - low > 1280:
+            low, high = (low + high) / 2 - 600, (low + high) / 2 + 600
         assert window[axis] > -CELL
         assert window[axis] + window[2 + axis] <= sized[axis] + 32 + CELL
         assert window[axis] <= low + CELL
@@ -69,7 +70,7 @@ def test_windows_hold_their_box(
 
 
 def test_the_window_of_level_0_is_a_part_of_the_whole_photo() -> None:
-    assert window_at(Box(100, 0, 500, 480), (640, 480), 0) == Window(96, 0, 416, 480)
+    assert window_at(Box(100, 0, 500, 480), (640, 480), 0, 640) == Window(96, 0, 416, 480)
 
 
 @given(st.floats(0.3, 3), st.floats(0, 7), st.integers(0, 2**31))
@@ -90,13 +91,13 @@ def test_levels_fit_and_make_things_equally_large(
     ratio: float,
 ) -> None:
     box0, box1 = box_of((640, 480), first0, second0), box_of((640, 480), first1, second1)
-    found = levels_for(box0, box1, ratio, 640)
+    found = levels_for((box0, box1), ((640, 480), (640, 480)), ratio, 640)
     assert found is not None
     level0, level1 = found
     assert 2**-0.51 < ratio * 2.0 ** (level1 - level0) < 2**0.51
     for box, level in ((box0, level0), (box1, level1)):
         assert level in LEVELS
-        assert max(box.sides) * 2.0**level <= SLACK * 640
+        assert max(box.sides) * 2.0**level <= (1 + 2 * MARGIN) * 640
 
 
 def test_a_look_pays_for_a_small_part_or_unlike_sizes_only() -> None:

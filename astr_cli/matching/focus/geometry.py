@@ -6,6 +6,7 @@ level below, and stars of cells (docs/design.md, Reference side) hold pairs toge
 """
 
 import math
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ from astr_cli.matching.regions.geometry import CELL, MULTIPLE, Points, Window, s
 LEVELS = range(-2, 3)
 MIDDLE = (3, 97)  # percentiles of the verified points that a box spans
 MARGIN = 0.15  # of a box's sides, added on each side
-SLACK = 1.2  # by which a box may exceed the long side
+WORK = 1.15  # pairs of pixels of both windows, at most, per pair of pixels of the whole photos
 SMALLEST_SIDE = 256  # pixels of a window: context for few matches
 SMALL = 0.5  # share of a photo's area below which a look at the box pays
 UNLIKE = 1.4  # ratio of sizes above which a look at equal scale pays
@@ -56,7 +57,7 @@ def look_again(
     shares = [math.prod(box.sides) / math.prod(size) for box, size in ((box0, size0), (box1, size1))]
     if min(shares) >= SMALL and max(ratio, 1 / ratio) <= UNLIKE:
         return None
-    levels = levels_for(box0, box1, ratio, long_side)
+    levels = levels_for((box0, box1), (size0, size1), ratio, long_side)
     return None if levels is None else Look(box0, box1, *levels)
 
 
@@ -68,15 +69,22 @@ def box_around(points: Points, size: tuple[int, int]) -> Box:
     return Box(float(low[0]), float(low[1]), float(high[0]), float(high[1]))
 
 
-def levels_for(box0: Box, box1: Box, ratio: float, long_side: int) -> tuple[int, int] | None:
-    """The largest levels of both photos at which things look equally large and both boxes fit into the long side."""
+def levels_for(
+    boxes: tuple[Box, Box], sizes: tuple[tuple[int, int], tuple[int, int]], ratio: float, long_side: int
+) -> tuple[int, int] | None:
+    """The largest levels of both photos of matched `sizes` at which things look equally large, both boxes fit into the
+    long side, if need be without their margins, and the windows take hardly more work than whole photos."""
     apart = round(math.log2(ratio))
-    most = SLACK * long_side
+    most = WORK * math.prod(sizes[0]) * math.prod(sizes[1])
     for level1 in reversed(LEVELS):
-        level0 = level1 + apart
-        longest = max(max(box0.sides) * 2.0**level0, max(box1.sides) * 2.0**level1)
-        if level0 in LEVELS and longest <= most:
-            return level0, level1
+        levels = level1 + apart, level1
+        if levels[0] not in LEVELS:
+            continue
+        longest = max(max(box.sides) * 2.0**level for box, level in zip(boxes, levels, strict=True))
+        windows = map(partial(window_at, long_side=long_side), boxes, sizes, levels)
+        work = math.prod(window.width * window.height for window in windows)
+        if longest <= (1 + 2 * MARGIN) * long_side and work <= most:
+            return levels
     return None
 
 
@@ -85,14 +93,17 @@ def level_size(matched: tuple[int, int], level: int) -> tuple[int, int]:
     return round(matched[0] * 2.0**level), round(matched[1] * 2.0**level)
 
 
-def window_at(box: Box, size: tuple[int, int], level: int) -> Window:
-    """The window around a box at a level, at which the photo has this `size`; its cells are cells of the level."""
+def window_at(box: Box, matched: tuple[int, int], level: int, long_side: int) -> Window:
+    """The window around a box of a photo of this matched size, at a level; its cells are cells of the level, and its
+    sides at most the long side."""
+    size = level_size(matched, level)
     phase = round(CELL // 2 * 2.0**level) - CELL // 2  # where the cell on the photo's first one begins
+    most = max(long_side // MULTIPLE, 1) * MULTIPLE
     origin, extent = [0, 0], [0, 0]
     for axis, (low, high) in enumerate(((box.x0, box.x1), (box.y0, box.y1))):
         low, high = low * 2.0**level, high * 2.0**level
         wanted = min(max(high - low, SMALLEST_SIDE), size[axis])
-        extent[axis] = math.ceil(wanted / MULTIPLE) * MULTIPLE
+        extent[axis] = min(math.ceil(wanted / MULTIPLE) * MULTIPLE, most)
         first, last = -(-phase % CELL), size[axis] - extent[axis]
         start = min(max((low + high - extent[axis]) / 2, first), max(last, first))
         origin[axis] = phase + round((start - phase) / CELL) * CELL

@@ -47,10 +47,10 @@ class Side(NamedTuple):
         """All of it."""
         return Box(0, 0, *self.view.matched)
 
-    def part(self, box: Box, level: int) -> Part:
+    def part(self, box: Box, level: int, long_side: int) -> Part:
         """A part of it at a level. Raises ImageError."""
-        size = level_size(self.view.matched, level)
-        return Part(Sized(*self.source(size), self.view), window_at(box, size, level))
+        sized = Sized(*self.source(level_size(self.view.matched, level)), self.view)
+        return Part(sized, window_at(box, self.view.matched, level, long_side))
 
 
 class Seen(NamedTuple):
@@ -101,7 +101,8 @@ class FocusMatcher:
         return None if look is None or (look.level0, look.level1) == best.levels else look
 
     def _seen(self, look: Look, pair: PairInput, sides: tuple[Side, Side]) -> Seen:
-        part0, part1 = sides[0].part(look.box0, look.level0), sides[1].part(look.box1, look.level1)
+        part0 = sides[0].part(look.box0, look.level0, self._long_side)
+        part1 = sides[1].part(look.box1, look.level1, self._long_side)
         return seen_by(match_parts(self._runner, part0, part1, pair), sides, (look.level0, look.level1))
 
 
