@@ -58,11 +58,11 @@ class Matcher:
     >>> matches.keypoints0, matches.keypoints1, matches.scores
     """
 
-    def __init__(self, runner: Runner, long_side: int, split: CoreSplit, focus: bool = False) -> None:
+    def __init__(self, runner: Runner, long_side: int, split: CoreSplit, focus: FocusMatcher | None = None) -> None:
         self._runner = runner
         self._long_side = long_side
         self._split = split
-        self._focus = FocusMatcher(runner, long_side) if focus else None
+        self._focus = focus
 
     @classmethod
     def load(
@@ -86,8 +86,10 @@ class Matcher:
         """As `load`, from an instance of the options."""
         compute = resolve_compute(options)
         loaded = load_weights(weights_path(options.weights))
-        runner = Runner(loaded.model, compute.device, compute.precision, match_settings(options), compute.threads)
-        return cls(runner, compute.long_side, CoreSplit(compute.jobs, compute.threads), options.focus == "auto")
+        settings = match_settings(options)
+        runner = Runner(loaded.model, compute.device, compute.precision, settings, compute.threads)
+        focus = FocusMatcher(runner, settings, compute.long_side) if options.focus == "auto" else None
+        return cls(runner, compute.long_side, CoreSplit(compute.jobs, compute.threads), focus)
 
     def match(
         self,

@@ -19,11 +19,13 @@ from astr_cli.matching.regions.matching import Part, Sized, match_parts
 from astr_cli.matching.regions.pyramid import Level
 from astr_cli.matching.regions.verification import verified
 from astr_cli.matching.run.model_runner import PairInput, Runner
+from astr_cli.model.astr import MatchSettings
 from astr_cli.store.types import PairMatches
 
 FEW = 50  # verified matches below which they may agree by chance, or lie in one corner only
 GUESSES = ((-1, -2), (-2, -1))  # levels of whole photos to try then: quick, and one of them at half the size
 SURE = 1 / 16  # verified matches per cell of the smaller photo, above which a pair is not looked at again
+SURE_OF_MOST = 0.5  # the same per match of --max-matches, where that is fewer
 LOOKS = 2  # at parts, each chosen by the best pass so far
 Source: TypeAlias = Callable[[tuple[int, int]], Level]
 """Gives a photo, upright, at any size (w, h); may raise ImageError."""
@@ -62,16 +64,17 @@ class Seen(NamedTuple):
     levels: tuple[int, int] = (0, 0)
 
     @property
-    def count(self) -> int:
-        """The number of verified matches."""
+    def verified(self) -> int:
+        """How many matches are verified."""
         return len(self.points0)
 
 
 class FocusMatcher:
     """Looks again at the pairs where it pays; `long_side` is that of the first pass."""
 
-    def __init__(self, runner: Runner, long_side: int) -> None:
+    def __init__(self, runner: Runner, settings: MatchSettings, long_side: int) -> None:
         self._runner = runner
+        self._most = settings.max_matches
         self._long_side = long_side
 
     def match(self, pair: PairInput, first: PairMatches, source0: Source, source1: Source) -> Looked:
@@ -79,26 +82,32 @@ class FocusMatcher:
         sides = Side(pair.view0, source0), Side(pair.view1, source1)
         best = seen_by(first, sides)
         again = False
-        if best.count < min(FEW, sure(sides)):
+        if best.verified < min(FEW, self._sure(sides)):
             guesses = [Look(sides[0].whole, sides[1].whole, *levels) for levels in GUESSES]
-            best = max([best, *(self._seen(guess, pair, sides) for guess in guesses)], key=lambda each: each.count)
+            best = max([best, *(self._seen(guess, pair, sides) for guess in guesses)], key=lambda each: each.verified)
             again = True
         for _ in range(LOOKS):
             look = self._next(best, sides)
             if look is None:
                 break
             again, seen = True, self._seen(look, pair, sides)
-            if seen.count <= best.count:
+            if seen.verified <= best.verified:
                 break
             best = seen
         return Looked(best.matches, again)
 
     def _next(self, best: Seen, sides: tuple[Side, Side]) -> Look | None:
         """The look that the best pass so far asks for, if it is not sure enough."""
-        if best.count == 0 or best.count >= sure(sides):
+        if best.verified == 0 or best.verified >= self._sure(sides):
             return None
-        look = look_again(best.points0, best.points1, *(side.view.matched for side in sides), self._long_side)
+        sizes = sides[0].view.matched, sides[1].view.matched
+        look = look_again(best.points0, best.points1, *sizes, self._long_side)
         return None if look is None or (look.level0, look.level1) == best.levels else look
+
+    def _sure(self, sides: tuple[Side, Side]) -> float:
+        """The number of verified matches from which a pair is not looked at again."""
+        cells = SURE * min(math.prod(side.view.matched) for side in sides) / CELL**2
+        return cells if self._most is None else min(cells, SURE_OF_MOST * self._most)
 
     def _seen(self, look: Look, pair: PairInput, sides: tuple[Side, Side]) -> Seen:
         part0 = sides[0].part(look.box0, look.level0, self._long_side)
@@ -113,8 +122,3 @@ def seen_by(matches: PairMatches, sides: tuple[Side, Side], levels: tuple[int, i
     points1 = sides[1].view.from_raw(matches.keypoints1[rows]).astype(np.float64)
     fit = verified(points0 * 2.0 ** levels[0], points1 * 2.0 ** levels[1])
     return Seen(matches, points0[fit], points1[fit], levels)
-
-
-def sure(sides: tuple[Side, Side]) -> float:
-    """The number of verified matches from which a pair is not looked at again."""
-    return SURE * min(math.prod(side.view.matched) for side in sides) / CELL**2

@@ -79,7 +79,7 @@ class Engine:
         settings = match_settings(prepared.options)
         self._tiles = TileMatcher(runner, settings, side, self._pyramids) if prepared.options.tiles else None
         focus = prepared.options.focus == "auto"
-        self._focus = FocusMatcher(runner, prepared.compute.long_side) if focus else None
+        self._focus = FocusMatcher(runner, settings, prepared.compute.long_side) if focus else None
 
     def run(self) -> Iterator[list[tuple[Pair, PairMatches]]]:
         """Yields, batch by batch in the plan's order, the pairs that were not done with their matches; `failed` grows
