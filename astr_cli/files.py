@@ -16,6 +16,8 @@ from astr_cli.errors import AstrError
 _SAFE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
+# File systems allow 255 bytes; the names that astr makes from an output's (with host and process) are longer than it.
+LONGEST_NAME = 170
 APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND
 
 
@@ -30,6 +32,36 @@ def real_path(path: Path) -> Path:
         return path.resolve(strict=path.exists())
     except (OSError, RuntimeError):  # RuntimeError: a circle, before Python 3.13
         raise AstrError(f"{path}: its links lead in a circle; remove them") from None
+
+
+def check_output_file(path: Path, option: str = "--out") -> None:
+    """Raises AstrError when no file of that name can be written: it is too long, or its links lead in a circle, or a
+    pipe or a device has it.
+    """
+    mode = _mode(path, option)
+    if mode and not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise AstrError(f"{path}: is a pipe or a device, and no file; choose another {option}")
+    if len(os.fsencode(path.name)) > LONGEST_NAME:
+        raise AstrError(f"{path}: its name has more than {LONGEST_NAME} bytes; choose a shorter {option}")
+
+
+def check_output_folder(path: Path, option: str = "--out") -> None:
+    """Raises AstrError when no folder of that name can be made: as for a file, or a file has it."""
+    mode = _mode(path, option)
+    if mode and not stat.S_ISDIR(mode):
+        raise AstrError(f"{path}: is no folder; choose another {option}")
+
+
+def _mode(path: Path, option: str) -> int:
+    """Of what has that name; 0: nothing."""
+    try:
+        return path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise AstrError(f"{path}: its links lead in a circle; remove them") from None
+        raise AstrError(f"{path}: cannot be used ({error.strerror}); choose another {option}") from None
 
 
 def temporary_path(path: Path) -> Path:
@@ -83,8 +115,10 @@ def write_whole(path: Path, content: bytes | str) -> None:
             file.flush()
             os.fsync(handle)
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)
         raise
 
 

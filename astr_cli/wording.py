@@ -1,4 +1,4 @@
-"""Counts, lists and errors of libraries in sentences of one line."""
+"""Counts, durations, lists and errors of libraries in sentences of one line."""
 
 from collections.abc import Sequence
 
@@ -24,3 +24,11 @@ def first_line(error: BaseException) -> str:
 def listed_choices(choices: Sequence[str]) -> str:
     """`a, b or c`."""
     return choices[0] if len(choices) == 1 else f"{', '.join(choices[:-1])} or {choices[-1]}"
+
+
+def duration_text(seconds: float) -> str:
+    """`40 s`, `12 min`, `3 h 5 min`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"

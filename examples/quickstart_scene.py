@@ -1,7 +1,7 @@
 """Renders photos of a small courtyard with known cameras: FOLDER/images/*.jpg, FOLDER/pairs.txt, FOLDER/gt.json.
 
 Two walls, a floor and a turned box, covered with procedural textures from a seed of their own. Run as
-    python examples/quickstart_scene.py FOLDER
+    python examples/quickstart_scene.py FOLDER [--scale 4]
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from astr_cli.scenes.texturing import build_pyramid, sample
 
 SEED = 20_240_229
 VIEWS = 6
-WIDTH, HEIGHT = 640, 480
+WIDTH, HEIGHT = 640, 480  # at scale 1
 FOCAL_35MM = 33  # millimetres on 35 mm film, as EXIF has it
 SUPERSAMPLING = 2
 TEXELS = 768  # a side of each texture
@@ -61,25 +61,42 @@ def box(variant: int = 0) -> list[Rectangle]:
     return [*faces, Rectangle(ring[3] + up, ring[2] - ring[3], ring[0] - ring[3])]
 
 
-def cameras(variant: int = 0, views: int = VIEWS) -> Cameras:
+def detailed_textures(count: int, scale: int, generator: torch.Generator) -> Tensor:
+    """(count, 1, TEXELS * scale, TEXELS * scale) in [0, 1]: patterns as at scale 1, with details as fine as there.
+
+    Enlarged patterns alone would be smooth at the size of a pixel, which the surfaces of real photos are not.
+    """
+    patterns = procedural_textures(count, (TEXELS, TEXELS), generator)
+    if scale == 1:
+        return patterns
+    tiles = procedural_textures(count * scale * scale, (TEXELS, TEXELS), generator)
+    rows = tiles.view(count, scale, scale, TEXELS, TEXELS).transpose(2, 3)
+    details = rows.reshape(count, 1, scale * TEXELS, scale * TEXELS)
+    large = F.interpolate(patterns, scale_factor=scale, mode="bilinear", align_corners=False)
+    return (large + details) / 2
+
+
+def cameras(variant: int = 0, views: int = VIEWS, scale: int = 1) -> Cameras:
     """Cameras on an arc at eye height, all looking into the corner; closer to it in later variants."""
     way = torch.linspace(-1, 1, views)
     position = torch.stack((2.6 * way - 0.9, -1.9 - 0.5 * torch.cos(3 * way), -2.2 - 0.9 * (1 - way * way)), dim=-1)
     position[:, 2] += 0.4 * variant
     target = torch.stack((0.5 + 0.5 * way, torch.full_like(way, -1.5), torch.full_like(way, 4.0)), dim=-1)
-    focal = torch.full_like(way, FOCAL_35MM / math.hypot(36, 24) * math.hypot(WIDTH, HEIGHT))
-    intrinsics = intrinsics_matrix(focal, (WIDTH - 1) / 2 + 0 * way, (HEIGHT - 1) / 2 + 0 * way)
+    focal = torch.full_like(way, FOCAL_35MM / math.hypot(36, 24) * math.hypot(WIDTH, HEIGHT) * scale)
+    middle = [(side * scale - 1) / 2 + 0 * way for side in (WIDTH, HEIGHT)]
+    intrinsics = intrinsics_matrix(focal, *middle)
     return Cameras(intrinsics, look_at(position, target, 0.05 * torch.sin(5 * way)), position)
 
 
-def render(view: Cameras, scene: list[Rectangle], textures: Tensor) -> Tensor:
-    """The photo (HEIGHT, WIDTH) in [0, 1] of one camera (batch of 1): per pixel the nearest rectangle, or the sky."""
-    fine = (HEIGHT * SUPERSAMPLING, WIDTH * SUPERSAMPLING)
+def render(view: Cameras, scene: list[Rectangle], textures: Tensor, scale: int = 1) -> Tensor:
+    """The photo (HEIGHT, WIDTH) * scale in [0, 1] of one camera (batch of 1): the nearest rectangles, or the sky."""
+    height, width = HEIGHT * scale, WIDTH * scale
+    fine = (height * SUPERSAMPLING, width * SUPERSAMPLING)
     pixels = pixel_grid(fine, textures.device)
     pixels[:2] = (pixels[:2] + 0.5) / SUPERSAMPLING - 0.5
     rays = pixel_rays(view, pixels)
     origin, direction = rays.origin[0], rays.direction[0]  # (3, 1), (3, N)
-    image = 0.85 - 0.25 * (pixels[1] / HEIGHT)
+    image = 0.85 - 0.25 * (pixels[1] / height)
     nearest = torch.full_like(image, math.inf)
     for rectangle, texture in zip(scene, textures, strict=True):
         # origin + depth * direction = corner + u * across + v * down, and the two sides are at right angles
@@ -103,18 +120,20 @@ def exif() -> Image.Exif:
     return tags
 
 
-def write_scene(folder: Path, variant: int = 0, count: int = VIEWS) -> None:
-    """Photos, the list of all pairs and the true cameras. Each variant has other textures and another arrangement."""
+def write_scene(folder: Path, variant: int = 0, count: int = VIEWS, scale: int = 1) -> None:
+    """Photos, the list of all pairs and the true cameras. Each variant has other textures and another arrangement.
+
+    scale: of the photos and their textures; 4 gives photos of 2560 x 1920.
+    """
     generator = torch.Generator().manual_seed(SEED + variant)
-    scene, views = courtyard(variant), cameras(variant, count)
-    textures = procedural_textures(len(scene), (TEXELS, TEXELS), generator)
+    scene, views = courtyard(variant), cameras(variant, count, scale)
+    textures = detailed_textures(len(scene), scale, generator)
     (folder / "images").mkdir(parents=True, exist_ok=True)
     truth: dict[str, object] = {}
     for k in range(count):
         view = Cameras(*(part[k : k + 1] for part in views))
-        photo = render(view, scene, textures) * EXPOSURES[k % len(EXPOSURES)] + 0.01 * torch.randn(
-            HEIGHT, WIDTH, generator=generator
-        )
+        photo = render(view, scene, textures, scale) * EXPOSURES[k % len(EXPOSURES)]
+        photo += 0.01 * torch.randn(photo.shape, generator=generator)
         name = f"courtyard{k}.jpg"
         image = Image.fromarray((photo.clamp(0, 1) * 255).byte().numpy())
         image.save(folder / "images" / name, quality=92, exif=exif())
@@ -122,17 +141,19 @@ def write_scene(folder: Path, variant: int = 0, count: int = VIEWS) -> None:
             "K": view.intrinsics[0].tolist(),
             "R": view.rotation[0].tolist(),
             "t": (-view.rotation[0] @ view.position[0]).tolist(),
-            "size": [WIDTH, HEIGHT],
+            "size": [WIDTH * scale, HEIGHT * scale],
         }
     pairs = "".join(f"{name0} {name1}\n" for name0, name1 in itertools.combinations(truth, 2))
     (folder / "pairs.txt").write_text(pairs, encoding="utf-8")
     convention = "x = K (R X + t), world to camera; pixel (0, 0) is the CENTRE of the top-left pixel"
     gt = {"type": "pose", "convention": convention, "images": truth}
     (folder / "gt.json").write_text(json.dumps(gt), encoding="utf-8")
-    print(f"{folder}: rendered {count} photos of {WIDTH} x {HEIGHT}, {len(pairs.splitlines())} pairs")
+    print(f"{folder}: rendered {count} photos of {WIDTH * scale} x {HEIGHT * scale}, {len(pairs.splitlines())} pairs")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    write_scene(parser.parse_args().folder)
+    parser.add_argument("--scale", type=int, default=1)
+    arguments = parser.parse_args()
+    write_scene(arguments.folder, scale=arguments.scale)

@@ -12,7 +12,8 @@ import torch
 from astr_cli.bench.least_work import LeastWork, measure_work
 from astr_cli.bench.measuring import core_gflops, machine, peak_resident
 from astr_cli.bench.pair_loop import Loop, LoopPair
-from astr_cli.bench.records import BenchError, Floor, Machine, PipelineRun, PipelineSummary
+from astr_cli.bench.records import BenchError, Floor, Machine, PipelineRun, PipelineSummary, RefinementRun
+from astr_cli.bench.refinement import measure_refinement
 from astr_cli.evaluate.sift import SiftMatcher
 from astr_cli.images.catalogue import find_images
 from astr_cli.matching.resources.compute import resolve_compute
@@ -25,10 +26,11 @@ from astr_cli.options.option import take
 from astr_cli.pairs.reading import format_pair
 
 Names = tuple[str, str]
+Record = Machine | PipelineRun | RefinementRun | Floor | PipelineSummary
 
 
-def bench_pipeline(options: PipelineOptions) -> Iterator[Machine | PipelineRun | Floor | PipelineSummary]:
-    """The machine, the three runs, the floor, and the ratios. Raises AstrError for a request that cannot be run."""
+def bench_pipeline(options: PipelineOptions) -> Iterator[Record]:
+    """The machine, the runs, the floor, and the ratios. Raises AstrError for a request that cannot be run."""
     pairs = choose_pairs(find_images(options.folder)[: options.max_images], options.nearest)
     if not pairs:
         raise BenchError(f"{options.folder}: contains only one photo; use a folder of two or more")
@@ -48,6 +50,7 @@ def bench_pipeline(options: PipelineOptions) -> Iterator[Machine | PipelineRun |
         rates = machine(compute.device, dtype)
         _engine(replace(matching, out=Path(folder) / "warm.h5"), pairs[:1])  # compiles what is compiled at first use
         engine = _engine(matching, pairs)
+        refinement = measure_refinement(matching.out, options.folder, engine, Path(folder))
     loop = Loop(matching)
     sampled = [loop.match(*names) for names in few]
     per_pair = _loop_run(loop, sampled, len(pairs))
@@ -56,6 +59,8 @@ def bench_pipeline(options: PipelineOptions) -> Iterator[Machine | PipelineRun |
     rates = _better(rates, machine(compute.device, dtype))
     yield rates
     yield engine
+    if refinement is not None:
+        yield refinement
     yield per_pair
     yield sift
     floor = _floor(measure_work(loop, few), rates, engine)

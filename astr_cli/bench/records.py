@@ -58,6 +58,19 @@ class PipelineRun:
 
 
 @dataclass(frozen=True)
+class RefinementRun:
+    """The refinement of the tracks that the matches make, on one thread."""
+
+    images: int
+    keypoints: int  # of all tracks
+    refined: int
+    seconds: float
+    core_seconds: float
+    of_matching: float | None  # share of the processor time of matching the same pairs; None: that was not measured
+    host_megabytes: float | None
+
+
+@dataclass(frozen=True)
 class Floor:
     """The time of the operations at the rate of a matrix product plus the time of the bytes at the rate of a copy."""
 

@@ -20,7 +20,6 @@ from astr_cli.sfm.database.sift import sift_database
 from astr_cli.sfm.mapping.alignment import centre_error
 from astr_cli.sfm.mapping.mapper import MappingError, ModelSummary, camera_centres, map_database
 from astr_cli.sfm.reconstruct import reconstruct
-from astr_cli.sfm.tracks.match_rows import MatchedImage
 
 OURS, SIFT = "astr", "SIFT"
 
@@ -86,12 +85,11 @@ def _scene(
     tell(f"{name}: SIFT")
     images = sorted({image for pair in found.pairs.pairs for image in pair})
     infos = catalogue(photos, images).infos
-    matched = [MatchedImage(image, infos[image].size, infos[image].size) for image in images]
     database = options.work / name / SIFT / f"{options.sift_side}-{found.pairs.method}-{options.cameras.mode}.db"
     database.parent.mkdir(parents=True, exist_ok=True)
     stop.check()
     if not database.exists():
-        sift_database(database, photos, matched, found.pairs.pairs, options.cameras, options.sift_side)
+        sift_database(database, photos, infos, found.pairs.pairs, options.cameras, options.sift_side)
     try:
         model = map_database(database, photos, database.parent, options.mapping, tell, stop)
     except MappingError:

@@ -5,9 +5,8 @@ Nothing heavy is imported here or at the top of a command's module, so that `ast
 
 from __future__ import annotations
 
-import errno
-import io
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -31,7 +30,9 @@ from astr_cli.cli import (
     reconstruct,
     train,
 )
+from astr_cli.cli.failures import explained, require_address_space
 from astr_cli.cli.generated import add_command
+from astr_cli.cli.streams import prepare_streams
 from astr_cli.errors import AstrError
 
 app = typer.Typer(
@@ -83,15 +84,29 @@ def _astr(
 
 def main() -> None:
     """Entry point of the console script."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # any file name can be printed, also on Windows and into pipes
-            stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="backslashreplace")
-    sys.exit(run(sys.argv[1:]))
+    prepare_streams()
+    # Until a command minds signals itself (matching/resources/signals.py), nothing has begun that could be torn.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    sys.exit(_printed(run(sys.argv[1:])))
+
+
+def _printed(code: int) -> int:
+    """The exit code, after everything was printed, or could not be."""
+    try:
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        failed = code or 130
+    except OSError as error:
+        failed = code or _report(error)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python would try again, and complain
+    return failed
 
 
 def run(arguments: Sequence[str]) -> int:
     """Runs one command line and returns its exit code (docs/design.md, Errors); an error is one line on stderr."""
     try:
+        require_address_space()
         code = app(args=list(arguments), prog_name="astr", standalone_mode=False)
     except AstrError as error:
         console.fail(str(error))
@@ -105,10 +120,7 @@ def run(arguments: Sequence[str]) -> int:
     except SystemExit:  # Typer's answer to a closed pipe: the reader has ended, for example `head`
         return 130
     except Exception as error:
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            console.fail("standard output: the disk is full; free some space and run the same command again")
-            return 4
-        return _report_bug(error)
+        return _report(error)
     return code if isinstance(code, int) else 0
 
 
@@ -122,6 +134,14 @@ def _help_command(arguments: Sequence[str]) -> str:
     names = {command.name for command in app.registered_commands} | {group.name for group in app.registered_groups}
     command = next((argument for argument in arguments if argument in names), None)
     return f"astr {command} --help" if command else "astr --help"
+
+
+def _report(error: Exception) -> int:
+    known = explained(error)
+    if known is None or os.environ.get("ASTR_DEBUG"):
+        return _report_bug(error)
+    console.fail(str(known))
+    return known.exit_code
 
 
 def _report_bug(error: Exception) -> int:

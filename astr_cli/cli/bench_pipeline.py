@@ -12,9 +12,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from astr_cli.bench.records import Floor, Machine, PipelineRun, PipelineSummary
-
-    Record = Machine | PipelineRun | Floor | PipelineSummary
+    from astr_cli.bench.pipeline import Record
+    from astr_cli.bench.records import PipelineRun, PipelineSummary, RefinementRun
 
 BAR = 40  # characters of the bar for a stage that takes all of the time
 
@@ -50,15 +49,16 @@ def command(options: PipelineOptions, output: JsonOption) -> int:
 
 
 def _event(item: Record) -> str:
-    from astr_cli.bench.records import Floor, Machine, PipelineRun
+    from astr_cli.bench.records import Floor, Machine, PipelineRun, RefinementRun
 
-    return {Machine: "machine", PipelineRun: "run", Floor: "floor"}.get(type(item), "summary")
+    kinds = {Machine: "machine", PipelineRun: "run", RefinementRun: "refinement", Floor: "floor"}
+    return kinds.get(type(item), "summary")
 
 
 def _print(found: Iterator[Record]) -> None:
     from rich.console import Console
 
-    from astr_cli.bench.records import Floor, Machine, PipelineRun, PipelineSummary
+    from astr_cli.bench.records import Floor, Machine, PipelineRun, PipelineSummary, RefinementRun
 
     out = Console(highlight=False, soft_wrap=True)
     for item in found:
@@ -70,6 +70,8 @@ def _print(found: Iterator[Record]) -> None:
                 )
             case PipelineRun():
                 _print_run(out, item)
+            case RefinementRun():
+                _print_refinement(out, item)
             case Floor():
                 out.print(
                     f"\nfloor: {item.seconds:.1f} s ({item.image_gflop:.1f} GFLOP per photo, "
@@ -98,6 +100,15 @@ def _print_run(out: Console, run: PipelineRun) -> None:
         out.print(f"  {stage:<13}{seconds:9.2f} s {100 * share:4.0f}% {'█' * round(BAR * share)}")
     if run.at_once > 1:
         out.print(f"  these times are sums over {run.at_once} batches processed in parallel")
+
+
+def _print_refinement(out: Console, run: RefinementRun) -> None:
+    share = "" if run.of_matching is None else f", {100 * run.of_matching:.0f}% of the processor time of matching"
+    memory = "" if run.host_megabytes is None else f", {run.host_megabytes:.0f} MiB of memory"
+    out.print(
+        f"\nrefinement of the tracks: {run.keypoints:,} keypoints in {run.images} photos, {run.refined:,} of them "
+        f"refined, in {run.seconds:.1f} s{share}{memory}"
+    )
 
 
 def _print_summary(out: Console, summary: PipelineSummary) -> None:

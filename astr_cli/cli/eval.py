@@ -105,7 +105,7 @@ def _evaluations(
     if options.matches is None:
         first = _matched_now(benchmark, options.matching, plots, quiet)
     else:
-        first = _from_file(benchmark, options.matches, options.matching.long_side, plots)
+        first = _from_file(benchmark, options.matches, options.matching.long_side, plots, options.max_sigma)
     for warning in first.warnings:
         console.warn(warning)
     yield first
@@ -159,7 +159,9 @@ def _matched_now(benchmark: Benchmark[Any], matching: EvalMatching, plots: Path 
         return evaluate_astr(benchmark, match_options(benchmark, Path(scratch), matching), report.event, draw)
 
 
-def _from_file(benchmark: Benchmark[Any], path: Path, long_side: int | None, plots: Path | None) -> Evaluation[Any]:
+def _from_file(
+    benchmark: Benchmark[Any], path: Path, long_side: int | None, plots: Path | None, max_sigma: float | None = None
+) -> Evaluation[Any]:
     from astr_cli.evaluate.benchmark import EvaluateError
     from astr_cli.evaluate.run import evaluate_file
     from astr_cli.evaluate.stored_matches import long_side_of
@@ -167,7 +169,8 @@ def _from_file(benchmark: Benchmark[Any], path: Path, long_side: int | None, plo
     found = long_side_of(path)
     if long_side is not None and long_side != found:
         raise EvaluateError(f"{path}: was matched at --long-side {found}, not {long_side}; leave out --long-side")
-    return evaluate_file(benchmark, path, path.stem, _drawing(benchmark, plots, path.stem, found))
+    draw = _drawing(benchmark, plots, path.stem, found)
+    return evaluate_file(benchmark, path, path.stem, draw, max_sigma=max_sigma)
 
 
 def _drawing(benchmark: Benchmark[Any], plots: Path | None, matcher: str, long_side: int) -> Listener:

@@ -29,7 +29,7 @@ from astr_cli.matching.run.events import (
     StopRequested,
     Writing,
 )
-from astr_cli.wording import counted
+from astr_cli.wording import counted, duration_text
 
 LISTED = 20  # lines about failed pairs
 EVERY = 5.0  # seconds between plain lines
@@ -335,14 +335,6 @@ def failed_lines(failed: Sequence[FailedPair]) -> Iterator[str]:
         else:
             names = f"{members[0].name0} {members[0].name1}"
             yield text if text.startswith(f"{names}: ") else f"{names}: {text}"
-
-
-def duration_text(seconds: float) -> str:
-    """`40 s`, `12 min`, `3 h 5 min`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
 def fitting(parts: Sequence[str], room: int) -> str:

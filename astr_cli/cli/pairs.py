@@ -115,10 +115,13 @@ def covisible(where: ModelOption, options: CovisibleOptions, output: PairListOpt
     Exit codes: 0 = done; 2 = nothing was written; 130 = stopped (nothing was written).
     """
     from astr_cli.cli.pairs_output import check_request, finish
+    from astr_cli.cli.sfm_output import stoppable
     from astr_cli.sfm.pairs.generators import covisible as generate
 
     check_request(output)
-    names, proposal = generate(where.model, options.neighbours, options.min_points)
+    with stoppable("stopped; nothing was written") as stop:
+        names, proposal = generate(where.model, options.neighbours, options.min_points)
+        stop.check()
     return finish(output, None, names, proposal)
 
 

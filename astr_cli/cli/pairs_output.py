@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from astr_cli.cli import console
 from astr_cli.errors import AstrError
+from astr_cli.files import check_output_file
 from astr_cli.images.catalogue import find_images
 from astr_cli.pairs.connectivity import Connectivity, connectivity
 from astr_cli.pairs.reading import read_pairs
@@ -30,7 +31,10 @@ def check_request(request: PairListOptions) -> None:
     """Raises AstrError for options that contradict each other, before any work."""
     if request.as_json and request.out is None:
         raise AstrError("--json and the pairs would both go to standard output; give --out as well")
-    if request.out is not None and not request.out.parent.is_dir():
+    if request.out is None:
+        return
+    check_output_file(request.out)
+    if not request.out.parent.is_dir():
         raise AstrError(f"{request.out}: the folder {request.out.parent} does not exist; create it first")
 
 

@@ -85,7 +85,8 @@ def camera_lines(cameras: Sequence[CameraFigures]) -> Iterator[str]:
 
 def place_text(place: Georeference) -> str:
     """The directions of the axes, and how well the GPS positions fit. Only an upright model has heights."""
-    where = f"{place.latitude:.7f}, {place.longitude:.7f}, {place.altitude:.1f} m"
+    height = "height unknown" if place.level else f"{place.altitude:.1f} m"
+    where = f"{place.latitude:.7f}, {place.longitude:.7f}, {height}"
     fit = (
         f"{place.within} of {place.photos} photos within 10 m of their GPS position, median distance "
         f"{place.median_error:.2f} m"
@@ -95,8 +96,9 @@ def place_text(place: Georeference) -> str:
             f"in metres around {where}, but its tilt is arbitrary, so z is not the height: the photos were taken along "
             f"a line, and GPS does not determine the rotation about that line; {fit}"
         )
+    level = "; no photo has an altitude, so astr took all photos to be at one height" if place.level else ""
     tilt = "; the tilt about the line of flight comes from the gimbal's angles" if place.on_a_line else ""
-    return f"in metres east, north and up from {where}; {fit}{tilt}"
+    return f"in metres east, north and up from {where}; {fit}{tilt}{level}"
 
 
 def model_warnings(model: ModelSummary) -> Iterator[str]:

@@ -1,6 +1,5 @@
 """The records of `astr eval --json`, and reading the errors of each pair from them."""
 
-import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -10,6 +9,7 @@ from typing import Any
 from astr_cli.evaluate.benchmark import EvaluateError
 from astr_cli.evaluate.pose import ESTIMATORS
 from astr_cli.evaluate.run import Evaluation
+from astr_cli.files import parse_json
 from astr_cli.wording import first_line
 
 HOMOGRAPHY = "homography"  # the key of corner errors; the key of pose errors is their estimator
@@ -79,7 +79,7 @@ def _records(path: Path) -> Iterator[Record]:
     with path.open(encoding="utf-8") as file:
         for number, line in enumerate(file, 1):
             try:
-                record = json.loads(line)
+                record = parse_json(line)
             except ValueError:
                 record = None
             if not isinstance(record, dict):

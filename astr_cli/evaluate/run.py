@@ -65,16 +65,18 @@ def evaluate_file(
     matcher: str | None = None,
     listener: Listener = lambda outcome: None,
     absent: Literal["left out", "failed"] = "left out",
+    max_sigma: float | None = None,
 ) -> Evaluation[R]:
     """Evaluates a matches.h5 at its own long side, on the pairs that it contains.
 
     `matcher` is the name in the table, by default that of the file. `absent` says whether the other
-    pairs are left out, with a warning, or counted as pairs without matches. Raises StoreError, and EvaluateError for a
+    pairs are left out, with a warning, or counted as pairs without matches. max_sigma: leave out matches that were not
+    refined to it, in pixels of the photos. Raises StoreError, and EvaluateError for a
     file that contains none of the pairs or photos of another size.
     """
     long_side = long_side_of(path)
     with MatchesFile(path) as file:
-        stored = StoredMatches(benchmark, file)
+        stored = StoredMatches(benchmark, file, max_sigma)
         chosen = stored.held(benchmark) if absent == "left out" else benchmark
         warnings = []
         missing = len(benchmark.pairs) - len(chosen.pairs)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from astr_cli.evaluate.benchmark import Benchmark, EvaluateError, PairResult
 from astr_cli.files import real_path
+from astr_cli.sfm.tracks.match_rows import sigma_below
 from astr_cli.store.matches_file import MatchesFile, stored_long_side
 from astr_cli.store.types import PairMatches
 
@@ -19,11 +20,12 @@ COMPARED = 3  # photos to compare if they exist in two folders
 class StoredMatches:
     """The matches of an open file, by the names of a benchmark.
 
-    Raises EvaluateError for a file that contains none of the pairs or photos of another size.
+    max_sigma: leave out matches with a larger or unknown sigma. Raises EvaluateError for a file that contains none of
+    the pairs or photos of another size.
     """
 
-    def __init__(self, benchmark: Benchmark[Any], file: MatchesFile) -> None:
-        self._file = file
+    def __init__(self, benchmark: Benchmark[Any], file: MatchesFile, max_sigma: float | None = None) -> None:
+        self._file, self._max_sigma = file, max_sigma
         self._stored = {(pair.name0, pair.name1) for pair in file.pairs()}
         _require_sizes(benchmark, file)
         if not any(self.holds(pair.name0, pair.name1) for pair in benchmark.pairs):
@@ -39,13 +41,21 @@ class StoredMatches:
         return replace(benchmark, pairs=kept, left_out=benchmark.left_out + len(benchmark.pairs) - len(kept))
 
     def match(self, name0: str, name1: str) -> PairMatches:
-        """The matches of a pair; empty for a pair that is not in the file."""
+        """The matches of a pair; empty for a pair that is not in the file.
+
+        Raises StoreError: damaged, or sigma is asked for and was not stored.
+        """
         if (name0, name1) in self._stored:
-            return self._file.read(name0, name1)
+            return self._read(name0, name1)
         if (name1, name0) in self._stored:
-            found = self._file.read(name1, name0)
-            return PairMatches(found.keypoints1, found.keypoints0, found.scores, 1 - found.reference)
+            return self._read(name1, name0).swapped()
         return PairMatches.empty()
+
+    def _read(self, name0: str, name1: str) -> PairMatches:
+        matches = self._file.read(name0, name1)
+        if self._max_sigma is None:
+            return matches
+        return matches.where(sigma_below(matches, self._max_sigma, self._file.path))
 
 
 def long_side_of(path: Path) -> int:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from astr_cli.images.errors import ImageError
+from astr_cli.images.heif import HEIF, has_heif
 from astr_cli.images.info import ImageInfo, read_info
-from astr_cli.images.opening import HEIF, RAW, USUAL
+from astr_cli.images.opening import RAW, USUAL
 from astr_cli.wording import counted, listed
 
 FUZZY_LIMIT = 5  # names that are compared with every name in the folder: slow, and users read only the first few
@@ -58,23 +59,36 @@ def catalogue(root: Path, names: Iterable[str]) -> Catalogue:
 
 
 def find_images(root: Path) -> list[str]:
-    """Names of all photos below `root`: usual extensions, hidden files left out, sorted by code point.
+    """Names of all photos below `root`: usual extensions, hidden files and masks left out, sorted by code point.
+
+    A mask is what COLMAP calls so: a.jpg.png where there is a photo a.jpg, in any folder.
 
     Raises ImageError: not a folder, no photo in it (saying so when there are only HEIC or RAW ones), a name that is
     not valid UTF-8.
     """
     _need_folder(root)
     files = _files(root)
-    names = [name for name in files if PurePosixPath(name).suffix.lower() in USUAL]
+    taken = USUAL | HEIF if has_heif() else USUAL
+    names = _without_masks([name for name in files if PurePosixPath(name).suffix.lower() in taken])
     for name in names:
         if not _is_utf8(name):
             shown = name.encode("utf-8", "backslashreplace").decode()
             raise ImageError(f"{shown}: the file name is not valid UTF-8; rename it")
     if not names:
         other = next((n for n in files if PurePosixPath(n).suffix.lower() in HEIF | RAW), None)
-        hint = f"; convert {other} and similar files to JPEG first" if other else "; name the photo folder"
+        heif = (
+            " (or, for HEIC, pip install 'astr-cli[heic]')"
+            if other and PurePosixPath(other).suffix.lower() in HEIF
+            else ""
+        )
+        hint = f"; convert {other} and similar files to JPEG first{heif}" if other else "; name the photo folder"
         raise ImageError(f"{root}: no photos in this folder{hint}")
     return sorted(names)
+
+
+def _without_masks(names: list[str]) -> list[str]:
+    photos = {PurePosixPath(name).name for name in names}
+    return [name for name in names if not (name.lower().endswith(".png") and PurePosixPath(name).stem in photos)]
 
 
 def _need_folder(root: Path) -> None:

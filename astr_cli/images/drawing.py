@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from astr_cli.errors import AstrError
-from astr_cli.files import write_whole
+from astr_cli.files import check_output_folder, write_whole
 
 HEIGHT_OF_TEXT = 28
 # How a drawing begins: JPEG's first marker, then a comment. By this astr knows a drawing of its own.
@@ -60,6 +60,7 @@ class DrawingFolder:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._taken: set[str] = set()
+        check_output_folder(folder, "--plots")
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+STRIPS, STRIP = 64_000_000, 4_000_000  # pixels: a larger photo is resized in strips of so many
 MULTIPLE = 32  # the coarsest level of the network is 1/32
 
 
@@ -34,11 +35,26 @@ def resize(gray: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.float32
     import cv2
 
     height, width = gray.shape
+    shrinking = size[0] <= width and size[1] <= height
+    if shrinking and gray.size > STRIPS:
+        return _resize_in_strips(gray, size)
     scaled = gray.astype(np.float32) / np.float32(255)
     if (width, height) == tuple(size):
         return scaled
-    shrinking = size[0] <= width and size[1] <= height
     result = cv2.resize(scaled, size, interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR)
+    return np.asarray(np.clip(result, 0, 1), np.float32)
+
+
+def _resize_in_strips(gray: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.float32]:
+    """The same as `resize` makes smaller, without the whole photo in float32: four bytes per pixel, twice."""
+    import cv2
+
+    rows = max(1, STRIP // gray.shape[1])
+    narrow = np.empty((gray.shape[0], size[0]), np.float32)
+    for top in range(0, len(gray), rows):
+        strip = gray[top : top + rows].astype(np.float32)
+        narrow[top : top + rows] = cv2.resize(strip, (size[0], len(strip)), interpolation=cv2.INTER_AREA)
+    result = cv2.resize(narrow, size, interpolation=cv2.INTER_AREA) / np.float32(255)
     return np.asarray(np.clip(result, 0, 1), np.float32)
 
 

@@ -6,7 +6,8 @@ import math
 import re
 from pathlib import Path
 
-from PIL import Image
+from astr_cli.images.errors import ImageError
+from astr_cli.images.opening import open_image
 
 ANGLE = rb'Gimbal%sDegree(?:="|>)\s*([-+]?[0-9.]+)'
 
@@ -14,9 +15,9 @@ ANGLE = rb'Gimbal%sDegree(?:="|>)\s*([-+]?[0-9.]+)'
 def view_direction(path: Path) -> tuple[float, float, float] | None:
     """The unit vector (east, north, up) that the middle of the photo shows; None when the file lacks the angles."""
     try:
-        with Image.open(path) as image:
+        with open_image(path, path.name) as image:
             packet = image.info.get("xmp", b"")
-    except (OSError, ValueError, SyntaxError):
+    except ImageError:
         return None
     found = [re.search(ANGLE % name, packet) for name in (b"Pitch", b"Yaw")] if isinstance(packet, bytes) else [None]
     try:

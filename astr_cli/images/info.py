@@ -1,20 +1,24 @@
-"""Facts about a photo without decoding it: size, times, EXIF orientation and focal length."""
+"""Facts about a photo without decoding it: size, times, EXIF orientation, focal length, camera and place."""
 
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from PIL import ExifTags, Image
 
 from astr_cli.images.errors import ImageError
+from astr_cli.images.gps import Place, exif_place
 from astr_cli.images.opening import open_image
 from astr_cli.images.png import png_exif
 from astr_cli.images.tiff import raw_size
 from astr_cli.images.truncation import ends_early
-from astr_cli.wording import first_line
+from astr_cli.wording import counted
 
 FILM_DIAGONAL = 43.27  # mm of a 36 x 24 frame, the figure that COLMAP divides by
+# Focal lengths over the long side of the photo: 157 degrees, a fisheye of 4 mm, to half a degree, a telescope.
+SHORTEST, LONGEST = 0.1, 100.0
 UNIT_MM = {2: 25.4, 3: 10.0, 4: 1.0, 5: 0.001}  # EXIF FocalPlaneResolutionUnit; absent means inches
 
 
@@ -30,8 +34,11 @@ class ImageInfo:
     file_size: int  # bytes
     orientation: int  # EXIF, 1..8; 1 when absent
     focal: float | None  # raw pixels, from EXIF; None = unknown, never a guess
-    named: bool = False  # whether EXIF has the make and the model of the camera
+    camera: str = ""  # make, model and focal length in the words of EXIF; empty unless it has all three
     inode: int = 0  # of the file; 0: unknown
+    place: Place | None = None  # from EXIF
+    format: str = ""  # by Pillow's name, such as JPEG
+    odd_focal: float | None = None  # raw pixels, from EXIF: a focal length that cannot be
 
     @property
     def size(self) -> tuple[int, int]:
@@ -46,56 +53,107 @@ def read_info(root: Path, name: str) -> ImageInfo:
     """
     path = root / name
     with open_image(path, name) as image:
-        try:
-            status = path.stat()
-            width, height = raw_size(image)
-            if ends_early(path, image):
-                raise ImageError(f"{name}: the file is cut off (truncated {image.format}); copy it again")
-            orientation, focal, named = _exif(path, image, width, height)
-        except (OSError, KeyError, TypeError, ValueError) as error:
-            raise ImageError(f"{name}: cannot be read ({first_line(error)}); copy it again") from None
-    times = status.st_mtime_ns, status.st_size
-    return ImageInfo(name, path, width, height, *times, orientation, focal, named, status.st_ino)
+        status = path.stat()
+        width, height = raw_size(image)
+        if ends_early(path, image):
+            raise ImageError(f"{name}: the file is cut off (truncated {image.format}); copy it again")
+        exif = _exif(path, image, width, height)
+    plausible = [focal for focal in exif.focals if plausible_focal(focal, width, height)]
+    return ImageInfo(
+        name=name,
+        path=path,
+        width=width,
+        height=height,
+        mtime_ns=status.st_mtime_ns,
+        file_size=status.st_size,
+        orientation=exif.orientation,
+        focal=plausible[0] if plausible else None,
+        camera=exif.camera,
+        inode=status.st_ino,
+        place=exif.place,
+        format=image.format or "",
+        odd_focal=exif.focals[0] if exif.focals and not plausible else None,
+    )
 
 
-def _exif(path: Path, image: Image.Image, width: int, height: int) -> tuple[int, float | None, bool]:
-    """(orientation, focal in raw pixels or None, whether the camera is named).
+def plausible_focal(focal: float, width: int, height: int) -> bool:
+    """Whether a camera can have this focal length, all in pixels: the rule for EXIF and for files of cameras."""
+    return SHORTEST <= focal / max(width, height) <= LONGEST
 
-    Broken EXIF is the same as none: plenty of software writes it.
-    """
+
+def focal_note(infos: Iterable[ImageInfo]) -> str | None:
+    """A line on photos whose EXIF gives a focal length that cannot be; None without one."""
+    odd = [(info.name, info.odd_focal) for info in infos if info.odd_focal is not None]
+    if not odd:
+        return None
+    more = f" (and {counted(len(odd) - 1, 'more photo')})" if len(odd) > 1 else ""
+    return (
+        f"{odd[0][0]}{more}: EXIF gives a focal length of {odd[0][1]:.3g} pixels, which cannot be; astr treats it as "
+        "unknown"
+    )
+
+
+class _Exif(NamedTuple):
+    """What astr takes from EXIF; fields as those of ImageInfo."""
+
+    orientation: int = 1
+    focals: tuple[float, ...] = ()
+    """Raw pixels, the better source first."""
+    camera: str = ""
+    place: Place | None = None
+
+
+def _exif(path: Path, image: Image.Image, width: int, height: int) -> _Exif:
+    """Broken EXIF is the same as none: plenty of software writes it. So is a broken part of it."""
     try:
         exif = png_exif(path, image) if image.format == "PNG" else image.getexif()
-        details = exif.get_ifd(ExifTags.IFD.Exif)
+        main = dict(exif)
     except Exception:
-        return 1, None, False
-    orientation = exif.get(ExifTags.Base.Orientation, 1)
+        return _Exif()
+    orientation = main.get(ExifTags.Base.Orientation, 1)
     if not isinstance(orientation, int) or not 1 <= orientation <= 8:
         orientation = 1
-    named = all(str(exif.get(tag, "")).strip(" \0") for tag in (ExifTags.Base.Make, ExifTags.Base.Model))
-    return orientation, _focal(details, width, height), named
+    details = _part(exif, ExifTags.IFD.Exif)
+    place = exif_place(_part(exif, ExifTags.IFD.GPSInfo))
+    return _Exif(orientation, tuple(_focals(details, width, height)), _camera(main, details), place)
 
 
-def _focal(exif: dict[int, Any], width: int, height: int) -> float | None:
-    """Focal length in raw pixels.
+def _part(exif: Image.Exif, number: int) -> dict[int, Any]:
+    try:
+        return dict(exif.get_ifd(number))
+    except Exception:
+        return {}
+
+
+def _camera(main: dict[int, Any], details: dict[int, Any]) -> str:
+    """The text by which photos share a camera, as COLMAP has it; empty where a part is missing."""
+    length = details.get(ExifTags.Base.FocalLengthIn35mmFilm) or details.get(ExifTags.Base.FocalLength) or ""
+    parts = [
+        str(part).strip(" \0") for part in (main.get(ExifTags.Base.Make, ""), main.get(ExifTags.Base.Model, ""), length)
+    ]
+    return " ".join(parts) if all(parts) else ""
+
+
+def _focals(exif: dict[int, Any], width: int, height: int) -> Iterator[float]:
+    """Focal lengths in raw pixels, plausible or not, the better source first.
 
     FocalLengthIn35mmFilm over the diagonal, as COLMAP 4 does: f35 / 43.27 * hypot(w, h). Else FocalLength (mm) times
     FocalPlaneXResolution, scaled when the photo was resized after the camera wrote its EXIF size. COLMAP's third
-    source, a table of sensor widths by camera model, is not used.
+    source, a table of sensor widths by camera model, is not used here.
     """
     film = _number(exif.get(ExifTags.Base.FocalLengthIn35mmFilm))
     if film is not None:
-        return film / FILM_DIAGONAL * math.hypot(width, height)
+        yield film / FILM_DIAGONAL * math.hypot(width, height)
     length = _number(exif.get(ExifTags.Base.FocalLength))
     density = _number(exif.get(ExifTags.Base.FocalPlaneXResolution))
     unit = UNIT_MM.get(int(_number(exif.get(ExifTags.Base.FocalPlaneResolutionUnit)) or 2))
     if length is None or density is None or unit is None:
-        return None
+        return
     written = max(
         _number(exif.get(ExifTags.Base.ExifImageWidth)) or 0.0, _number(exif.get(ExifTags.Base.ExifImageHeight)) or 0.0
     )
-    focal = length * density / unit * (max(width, height) / written if written else 1.0)
-    # Some cameras write a resolution of 1 or of a screen: outside of 5 to 150 degrees it is no focal length.
-    return focal if 0.134 < focal / max(width, height) < 12 else None
+    # Some cameras write a resolution of 1 or of a screen: then the result is no plausible focal length.
+    yield length * density / unit * (max(width, height) / written if written else 1.0)
 
 
 def _number(value: Any) -> float | None:

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from astr_cli.images.decode import DAMAGE
 from astr_cli.images.errors import ImageError
 from astr_cli.images.opening import open_image
 
@@ -29,13 +28,13 @@ def mask_warnings(masks: Mapping[str, Path]) -> Iterator[str]:
 def mask_warning(path: Path) -> str | None:
     """What is odd about a mask; None: nothing, or it cannot be read, which is reported where it is needed."""
     try:
-        with open_image(path, str(path)) as image:
+        with open_image(path, str(path), thin=True) as image:
             image.load()
             if "A" in image.getbands() or "transparency" in image.info:
                 return _transparent(path, image.convert("RGBA"))
             if image.mode in GREY:
                 return _noisy(path, image)
-    except (ImageError, *DAMAGE):
+    except ImageError:
         pass
     return None
 

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from astr_cli.images.decode import read_nonzero
 from astr_cli.images.errors import ImageError
 from astr_cli.images.info import ImageInfo
+from astr_cli.images.opening import open_image
+from astr_cli.images.tiff import raw_size
 
 
 def find_mask(folder: Path, name: str) -> Path | None:
@@ -35,13 +37,14 @@ def read_mask(path: Path | None, info: ImageInfo) -> NDArray[np.bool_]:
     """
     if path is None:
         return np.ones((info.height, info.width), np.bool_)
-    mask = read_nonzero(path)
-    if mask.shape != (info.height, info.width):
+    with open_image(path, str(path), thin=True) as image:  # a mask needs as much memory as its photo, never more
+        size = raw_size(image)
+    if size != info.size:
         raise ImageError(
-            f"{path}: is {mask.shape[1]}x{mask.shape[0]}, but the stored pixels of {info.name} are {info.width}x"
+            f"{path}: is {size[0]}x{size[1]}, but the stored pixels of {info.name} are {info.width}x"
             f"{info.height}; make the mask at that size, EXIF orientation not applied"
         )
-    return mask
+    return read_nonzero(path)
 
 
 def shrink_mask(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:

@@ -9,6 +9,8 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 
 from astr_cli.images.errors import ImageError
+from astr_cli.images.heif import is_heif, register_heif
+from astr_cli.images.tiff import OtherTiff
 from astr_cli.wording import first_line
 
 # What find_images takes; an image listed by name may be anything that Pillow reads.
@@ -19,7 +21,6 @@ USUAL = frozenset(
         ".pnm", ".jp2", ".avif",
     }
 )
-HEIF = frozenset({".heic", ".heif", ".hif"})
 RAW = frozenset(
     {
         ".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".iiq", ".kdc", ".mef",
@@ -28,17 +29,38 @@ RAW = frozenset(
     }
 )
 # fmt: on
-HEIF_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"})
-
 
 LARGEST = 1_000_000_000  # pixels: an aerial frame of 500 megapixels twice over; a grey byte each makes 1 GB
+# No photo of more than so many pixels has more than so many of them in a byte: an empty JPEG has 170, a PNG 1032.
+HARMLESS, THINNEST = 25_000_000, 2000
 
 
 @contextmanager
-def open_image(path: Path, shown: str) -> Iterator[Image.Image]:
-    """The image of `path`, its header read, open for a `with`; `shown` is how messages name it. Raises ImageError."""
-    with _LARGE_IMAGES, _opened(path, shown) as image:
+def open_image(path: Path, shown: str, thin: bool = False) -> Iterator[Image.Image]:
+    """The image of `path`, its header read, open for a `with`; `shown` is how messages name it.
+
+    thin: whether a huge image of few bytes is taken, as masks may be. Raises ImageError, also for every error of a
+    decoder inside the `with`.
+    """
+    with _LARGE_IMAGES, _opened(path, shown) as image, decoding(shown):
+        width, height = image.size
+        size = path.stat().st_size
+        if not thin and width * height > max(HARMLESS, THINNEST * size):
+            raise ImageError(
+                f"{shown}: claims {width}x{height} pixels in {size} bytes, so it is no photo; copy it again"
+            )
         yield image
+
+
+@contextmanager
+def decoding(shown: str) -> Iterator[None]:
+    """Turns every error of a decoder into an ImageError: each library has its own kinds, and new ones appear."""
+    try:
+        yield
+    except (ImageError, MemoryError):
+        raise
+    except Exception as error:
+        raise ImageError(f"{shown}: damaged or cut off ({first_line(error)}); copy it again") from None
 
 
 def _opened(path: Path, shown: str) -> Image.Image:
@@ -46,7 +68,9 @@ def _opened(path: Path, shown: str) -> Image.Image:
     # Pillow warns of large photos (from half of its limit) and of broken EXIF.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     try:
-        return Image.open(path)
+        return _opened_by_pillow(path, shown)
+    except ImageError:
+        raise
     except UnidentifiedImageError:
         raise ImageError(_not_an_image(path, shown)) from None
     except Image.DecompressionBombError:
@@ -58,8 +82,23 @@ def _opened(path: Path, shown: str) -> Image.Image:
     except PermissionError:
         reason = "is a folder, not a photo" if path.is_dir() else "no permission to read it; change its permissions"
         raise ImageError(f"{shown}: {reason}") from None
-    except (OSError, ValueError, SyntaxError, EOFError, OverflowError) as error:
+    except Exception as error:  # the decoders' own: RuntimeError for AVIF
         raise ImageError(f"{shown}: damaged or cut off ({first_line(error)}); copy it again") from None
+
+
+def _opened_by_pillow(path: Path, shown: str) -> Image.Image:
+    """By Pillow's plugins, or by those that Pillow lacks."""
+    try:
+        return Image.open(path)
+    except UnidentifiedImageError:
+        with path.open("rb") as file:
+            head = file.read(16)
+        if is_heif(head):  # phones export HEIC under the name .jpg, too
+            register_heif(shown)
+            return Image.open(path)
+        if head[:4] in OtherTiff.HEADS:
+            return OtherTiff(path)
+        raise
 
 
 class _PixelLimit:
@@ -91,18 +130,12 @@ _LARGE_IMAGES = _PixelLimit()
 
 
 def refuse_suffix(path: Path, shown: str) -> None:
-    """Raise ImageError for HEIC and camera RAW, by the name: Pillow opens the small preview inside some RAW files."""
+    """Raise ImageError for camera RAW, by the name: Pillow opens the small preview inside some RAW files."""
     suffix = path.suffix.lower()
-    if suffix in HEIF:
-        raise ImageError(_heif(shown))
     if suffix in RAW:
         raise ImageError(
             f"{shown}: a camera RAW file ({suffix}) cannot be read; develop it to JPEG or TIFF in full size, uncropped"
         )
-
-
-def _heif(shown: str) -> str:
-    return f"{shown}: an HEIC photo cannot be read; convert it to JPEG, for example: magick mogrify -format jpg *.heic"
 
 
 def _not_an_image(path: Path, shown: str) -> str:
@@ -110,6 +143,6 @@ def _not_an_image(path: Path, shown: str) -> str:
         head = file.read(16)
     if not head:
         return f"{shown}: the file is empty (0 bytes); copy it again"
-    if head[4:8] == b"ftyp" and head[8:12] in HEIF_BRANDS:  # phones export HEIC under the name .jpg
-        return _heif(shown)
+    if is_heif(head):
+        return f"{shown}: damaged or cut off (HEIC); copy it again"
     return f"{shown}: not an image, or a damaged one (unknown format); convert it to JPEG or copy it again"

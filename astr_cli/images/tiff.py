@@ -2,7 +2,27 @@
 
 import struct
 
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageFile, TiffImagePlugin
+
+
+class OtherTiff(ImageFile.ImageFile):
+    """A TIFF whose pixels Pillow does not know, such as RGB in float32: its header. cv2 knows the pixels of some."""
+
+    HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+    format = "TIFF"
+
+    def _open(self) -> None:
+        if self.fp is None:
+            raise SyntaxError("not open")
+        head = self.fp.read(8)
+        head += self.fp.read(8) if head[2:4] in (b"+\0", b"\0+") else b""  # BigTIFF
+        self.tag_v2 = TiffImagePlugin.ImageFileDirectory_v2(head)
+        self.fp.seek(self.tag_v2.next)
+        self.tag_v2.load(self.fp)
+        if not {ExifTags.Base.ImageWidth, ExifTags.Base.ImageLength} <= self.tag_v2.keys():
+            raise SyntaxError("its header is missing")
+        self._size = raw_size(self)
+        self._mode = "RGB"
 
 
 def raw_size(image: Image.Image) -> tuple[int, int]:

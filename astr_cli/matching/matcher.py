@@ -21,9 +21,12 @@ from astr_cli.matching.regions.pyramid import Level
 from astr_cli.matching.resources.compute import match_settings, resolve_compute
 from astr_cli.matching.resources.cores import CoreSplit, JobPool, fitting
 from astr_cli.matching.run.model_runner import PairInput, Runner, defect
+from astr_cli.matching.run.refinement import matched_pixel, refined
 from astr_cli.model.checkpoint import load_weights
 from astr_cli.options.matching import MatchingOptions
 from astr_cli.options.option import OptionError, declared
+from astr_cli.refine.pyramid import build_pyramid
+from astr_cli.refine.settings import Settings
 from astr_cli.resources import weights_path
 
 Photo: TypeAlias = str | PathLike[str] | npt.NDArray[Any]
@@ -45,6 +48,9 @@ class Matches:
     """(M,) of the coarse matches, in [0, 1]."""
     reference: npt.NDArray[np.uint8]
     """(M,) the image whose keypoint is the centre of a grid cell; the other one was refined."""
+    sigma: npt.NDArray[np.float32] | None = None
+    """(M,) with refine_matches: standard deviation of the other point, in pixels of the original; NaN where it was left
+    as matched."""
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -58,11 +64,19 @@ class Matcher:
     >>> matches.keypoints0, matches.keypoints1, matches.scores
     """
 
-    def __init__(self, runner: Runner, long_side: int, split: CoreSplit, focus: FocusMatcher | None = None) -> None:
+    def __init__(
+        self,
+        runner: Runner,
+        long_side: int,
+        split: CoreSplit,
+        focus: FocusMatcher | None = None,
+        refine: bool = False,
+    ) -> None:
         self._runner = runner
         self._long_side = long_side
         self._split = split
         self._focus = focus
+        self._refine = refine
 
     @classmethod
     def load(
@@ -74,7 +88,7 @@ class Matcher:
         """Loads weights by shipped name or path.
 
         `options` are those of `astr match` that concern two photos: long_side, threshold, max_matches, one_way,
-        scaling, focus, precision (docs/options.md, Matching; help(MatchingOptions)).
+        scaling, focus, precision, refine_matches (docs/options.md, Matching; help(MatchingOptions)).
 
         Raises WeightsError for weights that cannot be used, OptionError for an option that does not exist, is invalid
         or is not available on this machine.
@@ -89,7 +103,8 @@ class Matcher:
         settings = match_settings(options)
         runner = Runner(loaded.model, compute.device, compute.precision, settings, compute.threads)
         focus = FocusMatcher(runner, settings, compute.long_side) if options.focus == "auto" else None
-        return cls(runner, compute.long_side, CoreSplit(compute.jobs, compute.threads), focus)
+        split = CoreSplit(compute.jobs, compute.threads)
+        return cls(runner, compute.long_side, split, focus, options.refine_matches)
 
     def match(
         self,
@@ -108,8 +123,9 @@ class Matcher:
         path the focal length of its EXIF data is used then. Raises ImageError for a file that cannot be read and
         AstrError for an array or a camera matrix of another form.
         """
-        whole0, view0 = self._read(image0, intrinsics0, "image0")
-        whole1, view1 = self._read(image1, intrinsics1, "image1")
+        raw0, view0 = self._read(image0, intrinsics0, "image0")
+        raw1, view1 = self._read(image1, intrinsics1, "image1")
+        whole0, whole1 = _upright(raw0, view0), _upright(raw1, view1)
         gray0, gray1 = resize(whole0.pixels, view0.matched), resize(whole1.pixels, view1.matched)
         largest = max(gray0.size, gray1.size)
         with closing(JobPool(fitting(self._split, largest, self._runner.channels))) as jobs:
@@ -122,10 +138,15 @@ class Matcher:
         reason = defect(found, view0, view1)
         if reason is not None:
             raise AstrError(f"{reason}; the weights may be damaged or made for another model: try others")
-        return Matches(found.keypoints0, found.keypoints1, found.scores, found.reference)
+        if self._refine:
+            photos, pixels = (build_pyramid(raw0), build_pyramid(raw1)), (matched_pixel(view0), matched_pixel(view1))
+            found = refined(found, photos, pixels, Settings())
+        return Matches(found.keypoints0, found.keypoints1, found.scores, found.reference, found.sigma)
 
-    def _read(self, photo: Photo, intrinsics: npt.ArrayLike | None, name: str) -> tuple[Level, PhotoGeometry]:
-        """A photo, upright at full size, and its geometry."""
+    def _read(
+        self, photo: Photo, intrinsics: npt.ArrayLike | None, name: str
+    ) -> tuple[npt.NDArray[np.uint8], PhotoGeometry]:
+        """(h, w) as stored, and how it is matched."""
         known = _camera_matrix(intrinsics, name)
         if isinstance(photo, (str, PathLike)):
             path = Path(photo)
@@ -133,8 +154,11 @@ class Matcher:
             known, orientation = exif_intrinsics(info) if known is None else known, info.orientation
         else:
             gray, orientation = _to_gray(np.asarray(photo), name), UPRIGHT
-        view = photo_geometry((gray.shape[1], gray.shape[0]), self._long_side, known, orientation)
-        return Level(np.ascontiguousarray(turn_pixels(gray, orientation)), None), view
+        return gray, photo_geometry((gray.shape[1], gray.shape[0]), self._long_side, known, orientation)
+
+
+def _upright(gray: npt.NDArray[np.uint8], view: PhotoGeometry) -> Level:
+    return Level(np.ascontiguousarray(turn_pixels(gray, view.orientation)), None)
 
 
 def _options(**given: Any) -> MatchingOptions:

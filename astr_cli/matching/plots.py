@@ -82,6 +82,9 @@ def _draw(pair: StoredPair, matches: PairMatches, photo0: _Photo, photo1: _Photo
     first = photo0.with_points(matches.keypoints0, pair.size0)
     second = photo1.with_points(matches.keypoints1, pair.size1)
     median = f", median score {np.median(matches.scores):.2f}" if len(matches) else ""
+    if matches.sigma is not None and np.isfinite(matches.sigma).any():
+        known = matches.sigma[np.isfinite(matches.sigma)]
+        median += f", {len(known)} refined to {np.median(known):.2f} px"
     # Sure matches last: nothing hides them.
     order = np.argsort(matches.scores, kind="stable")
     return draw_matches(first, second, confidence_colours(matches.scores), order, f"{len(matches)} matches{median}")

@@ -21,7 +21,7 @@ Names: TypeAlias = tuple[str, str]
 
 # Sizes of a pair's rows and of what HDF5 adds to them (docs/formats.md, Size), and the share of cells that match in an
 # easy pair (0.59 of them in the mean of fountain-P11's nearest pairs).
-_ROW_BYTES = 21
+_ROW_BYTES, _SIGMA_BYTES = 21, 4
 _PAIR_BYTES = 3000
 _MATCHED_CELLS = 0.6
 
@@ -125,7 +125,8 @@ def expected_bytes(prepared: PreparedRun, left: int, rows: float | None = None) 
         if prepared.options.max_matches is not None:
             coarse = min(coarse, prepared.options.max_matches)
         rows = coarse if prepared.options.one_way else 2 * coarse
-    return int((left + len(prepared.pairs)) * (rows * _ROW_BYTES + _PAIR_BYTES))
+    row_bytes = _ROW_BYTES + _SIGMA_BYTES * prepared.options.refine_matches
+    return int((left + len(prepared.pairs)) * (rows * row_bytes + _PAIR_BYTES))
 
 
 def _folder_text(folder: Path, out: Path) -> str:

@@ -65,6 +65,15 @@ class JoinOptions(Options):
     min_score: float = option(
         0.0, help="Leave out matches with a score below this (0 to 1).", stored=True, panel=TRACKS
     )
+    max_sigma: float | None = option(
+        None,
+        help="Leave out matches that astr match --refine-matches could not refine to this standard deviation.",
+        stored=True,
+        panel=TRACKS,
+        least=0,
+        unit="pixels",
+        default_text="all",
+    )
     merge_radius: float = option(
         # Larger radii join more matches (median track on simulated scenes: the same up to 2) but blur the points.
         1.0,
@@ -74,6 +83,17 @@ class JoinOptions(Options):
         panel=TRACKS,
         least=0,
     )
+
+    @property
+    def bounds(self) -> str:
+        """What a match needs to be used, for messages."""
+        sigma = "" if self.max_sigma is None else f" and a sigma of {self.max_sigma:g} or less"
+        return f"a score of {self.min_score:g} or more{sigma}"
+
+    @property
+    def remedy(self) -> str:
+        """How to use more matches, for messages."""
+        return "lower --min-score" + ("" if self.max_sigma is None else ", raise --max-sigma")
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from astr_cli.options.matching import MATCHING, MatchingOptions, is_cameras_path, is_weights_file
-from astr_cli.options.option import Options, group, option
+from astr_cli.options.option import OptionError, Options, group, option
 
 LONG_SIDE = 640  # pixels; the size for the figures in the documentation
 
@@ -50,6 +50,15 @@ class EvalOptions(Options):
         stored=False,
         is_path=lambda text: is_weights_file(text) or text.endswith((".h5", ".jsonl")),
     )
+    max_sigma: float | None = option(
+        None,
+        help="With --matches of astr match --refine-matches: evaluate only the matches that were refined to this "
+        "standard deviation.",
+        stored=False,
+        least=0,
+        unit="pixels",
+        default_text="all",
+    )
     ransac_px: float = option(
         0.5, help="Inlier threshold of relative poses, in pixels of the matched size.", stored=False
     )
@@ -65,3 +74,8 @@ class EvalOptions(Options):
         None, help="Draw each pair's matches into this folder, coloured by error.", stored=False
     )
     matching: EvalMatching = group(EvalMatching)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.max_sigma is not None and self.matches is None:
+            raise OptionError("--max-sigma: only for --matches; make them with astr match --refine-matches")

@@ -131,6 +131,13 @@ class MatchingOptions(Options):
         panel=MATCHING,
         files_only=True,
     )
+    refine_matches: bool = option(
+        False,
+        help="Align the matches of every pair on the original pixels and store how certain each is (sigma). For use "
+        "of the matches themselves; colmap-import refines its tracks in any case.",
+        stored=True,
+        panel=MATCHING,
+    )
     device: str = option("auto", help="Device to compute on: auto, cpu, cuda or cuda:N.", stored=False, panel=MACHINE)
     batch: int | None = option(
         None,
@@ -153,7 +160,7 @@ class MatchingOptions(Options):
     workers: int = option(2, help="Threads that decode photos.", stored=False, panel=MACHINE, least=1, files_only=True)
     memory: int | None = option(
         None,
-        help="Memory for the features of photos, such as 500M or 2G.",
+        help="Memory for the features of photos, such as 500M or 2G; also the most that decoding one photo may take.",
         stored=False,
         panel=MACHINE,
         default_text="a quarter of the free RAM up to 2G, or 80% of the free GPU memory",

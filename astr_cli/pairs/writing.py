@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from astr_cli.files import real_path, write_whole
+from astr_cli.files import check_output_file, real_path, write_whole
 from astr_cli.pairs.reading import PairsError, format_pair, read_pairs
 
 
@@ -22,6 +22,7 @@ def write_pairs(path: Path, pairs: Iterable[tuple[str, str]], overwrite: bool = 
     """
     text = pairs_text(pairs)
     path = real_path(path)
+    check_output_file(path)
     try:
         if path.exists() and not overwrite:
             if path.is_file() and path.read_bytes() == text.encode():

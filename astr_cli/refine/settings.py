@@ -49,3 +49,5 @@ class Settings:
     # Photo pixels per matched pixel from which on coarser levels come first, so that the start is off by a pixel or so.
     # 4, one level less: 73% and 62% accepted.
     coarse_above: float = 2.0
+    # As stop, on all levels but the finest: the next one starts near enough. 0.05: no better, and 15% slower.
+    coarse_stop: float = 0.2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -62,7 +63,7 @@ def solve(
 
     rows (K, L): the template of each at each of the levels of its reference's photo.
     """
-    count = len(search.start)
+    count, coarser = len(search.start), replace(settings, stop=settings.coarse_stop)
     xy, maps = search.start.copy(), search.maps.copy()
     best = Solution(
         search.start.copy(),
@@ -83,7 +84,7 @@ def solve(
             point = middles(search.base[chosen], ends)[1]
             start = to_level(xy[chosen], number)
             task = Task(pyramid.levels[number], templates.grey[row], point, start, maps[chosen] * scale)
-            found = align(task, settings, threads)
+            found = align(task, settings if above == 0 else coarser, threads)
             settled = found.status == Status.REFINED
             xy[chosen[settled]] = from_level(found.xy[settled], number)
             maps[chosen[settled]] = found.maps[settled] / scale[settled]

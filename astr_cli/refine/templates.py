@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from astr_cli.refine.observations import Floats, Index
@@ -36,7 +37,6 @@ def cut_templates(pyramid: Pyramid, xy: Floats, level: Index, half: int) -> Temp
     """Templates around points (K, 2) in photo pixels, each at its level (K,)."""
     side = template_side(half)
     grey, usable = np.zeros((len(xy), side, side), np.uint16), np.zeros(len(xy), bool)
-    line = np.arange(side) - (half + 1)
     middle, _ = middles(xy, level)
     for number in np.unique(level):
         if number >= len(pyramid.levels):
@@ -45,7 +45,7 @@ def cut_templates(pyramid: Pyramid, xy: Floats, level: Index, half: int) -> Temp
         low, high = middle - (half + 1), middle + (half + 1)
         inside = (level == number) & (low >= 0).all(1) & (high < np.array(image.shape[::-1])).all(1)
         rows = np.flatnonzero(inside)
-        found = image[(middle[rows, 1, None] + line)[:, :, None], (middle[rows, 0, None] + line)[:, None, :]]
+        found = sliding_window_view(image, (side, side))[low[rows, 1], low[rows, 0]]
         rows, found = rows[(known := np.isfinite(found).all((1, 2)))], found[known]
         grey[rows] = np.rint(np.clip(found, 0, 255) * SCALE).astype(np.uint16)
         usable[rows] = True

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import difflib
+import signal
 import zlib  # noqa: F401  (first: see below)
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from astr_cli.errors import AstrError
+from astr_cli.matching.resources.progress import Progress
 from astr_cli.matching.resources.signals import StopFlag
 
 # pycolmap 4.2 exports a zlib of its own. Loaded before the system's, it captures half of its calls, and the next PNG
@@ -22,12 +26,14 @@ except ImportError as error:
 
 __all__ = [
     "MapperSettings",
+    "NewCamera",
+    "add_images",
     "adjust",
     "calibrate",
     "copied",
     "global_mapping",
+    "global_options",
     "guided_verification",
-    "import_images",
     "incremental_mapping",
     "known_models",
     "match_sift",
@@ -35,6 +41,7 @@ __all__ = [
     "pycolmap",
     "quiet",
     "read_model",
+    "sensor_focal",
     "triangulate",
     "verification",
 ]
@@ -43,6 +50,7 @@ __all__ = [
 # have none to SIFT; they know neither known poses nor the global mapper.
 OLDEST = (4, 0)
 MIN_MODEL_IMAGES = 3
+GUESSED_FOCAL = 1.2  # times the long side, as COLMAP guesses
 HEARD = 0.1  # seconds until a signal is acted on
 
 
@@ -56,6 +64,8 @@ class MapperSettings(NamedTuple):
     """Whether there are two images only: then a model of two counts, and a point that two images see."""
     stop: StopFlag | None = None
     """Ends the long calls."""
+    tell: Callable[[str], None] = lambda line: None
+    """Gets lines of progress."""
 
     @property
     def flag(self) -> StopFlag:
@@ -72,6 +82,15 @@ def check_version(version: str) -> None:
 check_version(pycolmap.__version__)
 
 
+def _hear_signals_again() -> None:
+    """Gives SIGTERM back to Python: pycolmap, when loaded, makes it print the stack and end the process."""
+    with suppress(ValueError):  # Python sets handlers in the main thread only
+        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
+
+
+_hear_signals_again()
+
+
 @contextmanager
 def quiet(errors: bool = True) -> Iterator[None]:
     """Holds back COLMAP's notes and warnings on standard error, and with errors=False its errors too.
@@ -86,17 +105,20 @@ def quiet(errors: bool = True) -> Iterator[None]:
         pycolmap.logging.minloglevel = before
 
 
-def _call(stop: StopFlag, function: Callable[..., Any], *arguments: Any) -> Any:
+def _call(
+    stop: StopFlag, function: Callable[..., Any], *arguments: Any, waiting: Callable[[], None] = lambda: None
+) -> Any:
     """Calls a long function of pycolmap in a thread, so that this one hears signals meanwhile, and cancels it then.
 
-    Raises Interrupted when `stop` was set, and what the function raises. pycolmap before 4.2 cannot cancel: the call
-    continues to its end.
+    `waiting` is called again and again meanwhile. Raises Interrupted when `stop` was set, and what the function
+    raises. pycolmap before 4.2 cannot cancel: the call continues to its end.
     """
     token = pycolmap.CancellationToken() if hasattr(pycolmap, "CancellationToken") else None
     options = {} if token is None else {"cancellation_token": token}
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(function, *arguments, **options)
         while not wait([future], timeout=HEARD).done:
+            waiting()
             if stop.requested and token is not None:
                 token.cancel()
     stop.check()
@@ -105,8 +127,18 @@ def _call(stop: StopFlag, function: Callable[..., Any], *arguments: Any) -> Any:
 
 @contextmanager
 def open_database(path: Path) -> Iterator[pycolmap.Database]:
-    """A database as COLMAP opens it, updated to the schema of this version; created when missing."""
-    database = pycolmap.Database.open(path)
+    """A database as COLMAP opens it, updated to the schema of this version; created when missing.
+
+    Raises AstrError: COLMAP cannot open it, for which it gives no reason.
+    """
+    with quiet(errors=False):
+        try:
+            database = pycolmap.Database.open(path)
+        except RuntimeError:
+            raise AstrError(
+                f"{path.parent}: COLMAP cannot open a database there; if it is a network drive without locks, or a "
+                "folder that cannot be written, use a folder elsewhere"
+            ) from None
     try:
         yield database
     finally:
@@ -118,14 +150,76 @@ def known_models() -> frozenset[str]:
     return frozenset(pycolmap.CameraModelId.__members__) - {"INVALID"}
 
 
-def import_images(database: Path, root: Path, names: Sequence[str], mode: str, model: str, params: str) -> None:
-    """Writes the photos `names` with cameras, rigs, frames and pose priors; existing ones stay as they are."""
-    options = pycolmap.ImageReaderOptions()
-    options.camera_model = model
-    options.camera_params = params
-    camera_mode = getattr(pycolmap.CameraMode, mode.upper().replace("-", "_"))
+class NewCamera(NamedTuple):
+    """A camera to write, and the photos that it took."""
+
+    model: str
+    size: tuple[int, int]
+    """(width, height) in pixels."""
+    focal: float | None
+    """Pixels; None: unknown, and 1.2 times the long side for a start."""
+    params: tuple[float, ...] | None
+    """All known parameters, in place of the focal length."""
+    names: tuple[str, ...]
+
+
+def add_images(
+    database: Path, names: Sequence[str], cameras: Sequence[NewCamera], places: Mapping[str, tuple[float, float, float]]
+) -> None:
+    """Writes the photos `names`, in this order, with cameras, rigs, frames and pose priors.
+
+    cameras: every photo is in one. places: latitude, longitude (degrees) and altitude (metres, NaN: unknown).
+    """
+    owner = {name: camera for camera in cameras for name in camera.names}
+    written: dict[NewCamera, Any] = {}
+    with quiet(errors=False), open_database(database) as opened, pycolmap.DatabaseTransaction(opened):
+        for name in names:
+            if owner[name] not in written:
+                written[owner[name]] = _write_camera(opened, owner[name])
+            image = _write_image(opened, name, written[owner[name]])
+            if name in places:
+                prior = pycolmap.PosePrior(corr_data_id=image.data_id, position=np.array(places[name]))
+                prior.coordinate_system = pycolmap.PosePriorCoordinateSystem.WGS84
+                opened.write_pose_prior(prior)
+
+
+def _write_camera(database: Any, new: NewCamera) -> Any:
+    """A new pycolmap.Rig of one camera."""
+    make = getattr(pycolmap.Camera, "create_from_model_id", pycolmap.Camera.create)  # 4.0 has the latter only
+    focal = new.focal or GUESSED_FOCAL * max(new.size)
+    camera = make(0, getattr(pycolmap.CameraModelId, new.model), focal, *new.size)
+    if new.params is not None:
+        camera.params = list(new.params)
+    camera.has_prior_focal_length = new.focal is not None or new.params is not None
+    camera.camera_id = database.write_camera(camera)
+    rig = pycolmap.Rig()
+    rig.add_ref_sensor(camera.sensor_id)
+    rig.rig_id = database.write_rig(rig)
+    return rig
+
+
+def _write_image(database: Any, name: str, rig: Any) -> Any:
+    """A new pycolmap.Image in a frame of its own."""
+    image = pycolmap.Image(name=name, camera_id=rig.ref_sensor_id.id)
+    image.image_id = database.write_image(image)
+    frame = pycolmap.Frame()
+    frame.rig_id = rig.rig_id
+    frame.add_data_id(image.data_id)
+    database.write_frame(frame)
+    return image
+
+
+def sensor_focal(path: Path) -> float | None:
+    """The focal length in pixels by COLMAP's table of sensors, for a photo whose EXIF names its camera.
+
+    None: the table lacks it, or COLMAP cannot read the photo.
+    """
+    bitmap = getattr(pycolmap, "Bitmap", None)
+    if bitmap is None:
+        return None
     with quiet(errors=False):
-        pycolmap.import_images(database, root, camera_mode, list(names), options)
+        read = bitmap.read(str(path), False)
+    return None if read is None else read.exif_focal_length()
 
 
 def verification(database: Path, threads: int, batch: int, seed: int, stop: StopFlag) -> None:
@@ -164,25 +258,44 @@ def read_model(folder: Path) -> Any:
         return pycolmap.Reconstruction(str(folder))
 
 
-def incremental_mapping(
-    database: Path, images: Path, out: Path, settings: MapperSettings, colours: bool, start: Path | None = None
-) -> list[Any]:
-    """The models (pycolmap.Reconstruction) of a database by the incremental mapper; `start`: a model to extend."""
+def incremental_mapping(database: Path, images: Path, out: Path, settings: MapperSettings, total: int = 0) -> list[Any]:
+    """The models (pycolmap.Reconstruction) of a database with `total` images by the incremental mapper.
+
+    Its callbacks tell nothing but that two images, or another one, got a pose; for a further model the count begins again.
+    """
     options = _pipeline(settings)
-    options.extract_colors = colours
+    progress, registered = Progress(settings.tell, "mapping", total, "photo", even=False), 0
+
+    def begun() -> None:
+        nonlocal registered
+        registered = 2
+
+    def added() -> None:
+        nonlocal registered
+        registered += 1
+
     with quiet(errors=False):
-        arguments = (database, images, out, options, str(start) if start else "")
-        found = _call(settings.flag, pycolmap.incremental_mapping, *arguments)
+        found = _call(
+            settings.flag,
+            pycolmap.incremental_mapping,
+            *(database, images, out, options, "", begun, added),
+            waiting=lambda: progress.at(registered),
+        )
     return list(found.values())
 
 
-def global_mapping(database: Path, images: Path, out: Path, settings: MapperSettings) -> list[Any]:
-    """The models of a database by the global mapper, which solves for all cameras together."""
+def global_options(settings: MapperSettings) -> pycolmap.GlobalPipelineOptions:
+    """The options of the global mapper. Raises AstrError: it has no such option, or a wrong value."""
     options = pycolmap.GlobalPipelineOptions()
     options.random_seed = settings.seed
     _apply(settings.options, options)
+    return options
+
+
+def global_mapping(database: Path, images: Path, out: Path, settings: MapperSettings) -> list[Any]:
+    """The models of a database by the global mapper, which solves for all cameras together and cannot be cancelled."""
     with quiet(errors=False):
-        found = pycolmap.global_mapping(database, images, out, options)
+        found = pycolmap.global_mapping(database, images, out, global_options(settings))
     return list(found.values())
 
 
@@ -253,6 +366,7 @@ def _cache(database: Path, options: pycolmap.IncrementalPipelineOptions) -> pyco
 def _pipeline(settings: MapperSettings) -> pycolmap.IncrementalPipelineOptions:
     options = pycolmap.IncrementalPipelineOptions()
     options.random_seed = settings.seed
+    options.extract_colors = False  # COLMAP cannot read all photos
     options.min_model_size = 2 if settings.two_views else MIN_MODEL_IMAGES
     options.triangulation.ignore_two_view_tracks = not settings.two_views
     _apply(settings.options, options)

@@ -7,29 +7,32 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from astr_cli.errors import AstrError
-from astr_cli.files import parse_json, write_whole
+from astr_cli.files import check_output_folder, parse_json, write_whole
 from astr_cli.images.catalogue import catalogue, find_images
 from astr_cli.images.drawing import DrawingFolder
+from astr_cli.images.info import ImageInfo
 from astr_cli.matching.plots import draw_pairs
 from astr_cli.matching.resources.signals import StopFlag
-from astr_cli.matching.run.events import Listener, MatchSummary
+from astr_cli.matching.run.events import Event, Listener, MatchSummary, Notice
 from astr_cli.matching.run.match import match_pairs
 from astr_cli.options.config_file import config_text
 from astr_cli.options.database import ImportOptions
 from astr_cli.options.mapping import MapOptions
 from astr_cli.options.matching import MatchOptions
 from astr_cli.options.option import take
+from astr_cli.options.pairs import METHODS
 from astr_cli.options.reconstruct import ReconstructOptions
 from astr_cli.options.refinement import RefineOptions
+from astr_cli.pairs.reading import read_pairs
 from astr_cli.sfm.colmap import pycolmap
 from astr_cli.sfm.database.atomic import check_target
-from astr_cli.sfm.database.cameras import check_camera_options
 from astr_cli.sfm.database.importing import ImportSummary, import_matches
 from astr_cli.sfm.database.inputs import content_hash, find_matched_masks
+from astr_cli.sfm.database.sharing import check_camera_options, share_cameras
 from astr_cli.sfm.mapping.camera_changes import CameraFigures
 from astr_cli.sfm.mapping.georeference import Georeference
 from astr_cli.sfm.mapping.mapper import ModelSummary, map_database
@@ -100,6 +103,7 @@ def reconstruct(
     that astr did not write, and all that the steps raise.
     """
     check_camera_options(options.cameras)
+    check_output_folder(options.out)
     names, skipped = _photos(options)
     _require_own(options)
     drawings = None if options.plots is None else DrawingFolder(options.plots)
@@ -118,13 +122,20 @@ def _steps(
     stop: StopFlag,
 ) -> ReconstructSummary:
     matching, database = match_options(options), options.out / "database.db"
+    told: set[str] = set()
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Notice):
+            told.add(event.text)
+        listener(event)
+
     with _nothing_left(options):
         check_target(database, replace_ours=True)
         source = Source(options.photos, names, options.matching.weights, options.matching.device)
         pairs = write_choice(matching.pairs, source, options.choice, tell)
         _write(options.out / CONFIG, config_text(options, options.out, f"{CONFIG_HEAD} --config {CONFIG}"))
         stop.check()
-        found = match_pairs(matching, listener)
+        found = match_pairs(matching, listen)
     stop.check()
     if drawings is not None:
         draw_pairs(matching.out, options.photos, drawings)
@@ -139,6 +150,7 @@ def _steps(
         replace_ours=True,
     )
     imported = import_matches(importing, tell, stop)
+    imported = replace(imported, warnings=tuple(line for line in imported.warnings if line not in told))
     stop.check()
     model, key = _mapped(options, database, imported.images, tell, stop)
     figures = pair_figures(database, model.folder)
@@ -199,6 +211,7 @@ def _photos(options: ReconstructOptions) -> tuple[list[str], tuple[str, ...]]:
     if found.errors and not options.skip_bad:
         raise AstrError(f"{photos}: {found.complaint()}; use --skip-bad to continue without bad photos")
     good = list(found.infos)
+    _check_cameras(options, found.infos)
     if len(good) < FEWEST_PHOTOS:
         raise AstrError(
             f"{photos}: {counted(len(good), 'photo')} {'is' if len(good) == 1 else 'are'} too few for a model; "
@@ -207,11 +220,23 @@ def _photos(options: ReconstructOptions) -> tuple[list[str], tuple[str, ...]]:
     return good, tuple(found.errors.values())
 
 
+def _check_cameras(options: ReconstructOptions, infos: Mapping[str, ImageInfo]) -> None:
+    """Raises AstrError for cameras that the photos cannot have, hours before the database is written."""
+    listed, used = Path(options.choice.pairs), set(infos)
+    if options.choice.pairs not in METHODS and listed.is_file():
+        used &= {name for pair in read_pairs(listed).pairs for name in (pair.name0, pair.name1)}
+    share_cameras({name: info for name, info in infos.items() if name in used}, options.cameras)
+
+
 def _made_folders(options: ReconstructOptions) -> set[Path]:
-    """Folders whose images are no photos: OUT; for photos in OUT, the folders that astr and COLMAP make in it."""
+    """Folders whose images are no photos: OUT; for photos in OUT, the folders that astr and COLMAP make in it; plots,
+    and masks in a folder of their own.
+    """
     out, photos = options.out.resolve(), options.photos.resolve()
     plots = {options.plots.resolve()} if options.plots is not None else set()
-    return plots | ({out / "sparse", out / "dense"} if out in (photos, *photos.parents) else {out})
+    masks = {options.matching.masks.resolve()} if options.matching.masks is not None else set()
+    apart = plots | (masks - {photos, *photos.parents})
+    return apart | ({out / "sparse", out / "dense"} if out in (photos, *photos.parents) else {out})
 
 
 @contextmanager
@@ -322,7 +347,7 @@ def read_model_record(file: Path, mapping_key: str, folder: Path) -> ModelSummar
             cameras=tuple(CameraFigures(**camera) for camera in model["cameras"]),
             unregistered=tuple(Unregistered(**photo) for photo in model["unregistered"]),
         )
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
     whole = all((folder.parent / str(number) / "points3D.bin").is_file() for number in range(found.models))
     return found if whole else None

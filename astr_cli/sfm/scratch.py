@@ -19,7 +19,8 @@ def scratch_folder(folder: Path, purpose: str) -> Iterator[Path]:
     """A new folder in `folder`, called .PURPOSE-..., which is removed after the block; if that ends well, those of
     killed runs too. Raises OSError.
     """
-    with tempfile.TemporaryDirectory(prefix=f".{purpose}-{HOST}{os.getpid()}.", dir=folder) as made:
+    prefix = f".{purpose}-{HOST}{os.getpid()}."
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=folder, ignore_cleanup_errors=True) as made:
         yield Path(made)
     for left in left_over(folder, f".{purpose}-"):
         shutil.rmtree(left, ignore_errors=True)

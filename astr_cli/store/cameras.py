@@ -9,9 +9,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from astr_cli.store.camera_models import MODELS, Camera
 from astr_cli.store.colmap_files import (
     CamerasError,
@@ -36,17 +33,11 @@ class CameraBook:
     def for_image(self, name: str, width: int, height: int) -> Camera | None:
         """The camera of the photo `name` of raw size `width` x `height`; None = unknown.
 
-        Raises CamerasError: its camera is of another size, or several cameras have this size and nothing says which
-        of them took this photo.
+        A camera that the file gives by name may have another size. Raises CamerasError: several cameras have this size
+        and nothing says which of them took this photo.
         """
         if self.names is not None:
-            camera = self.cameras.get(self.names.get(name, -1))
-            if camera is not None and (camera.width, camera.height) != (width, height):
-                raise CamerasError(
-                    f"{self.source}: camera {camera.camera_id} of {name} is {camera.width}x{camera.height}, but the "
-                    f"photo is {width}x{height}; scale the camera, or use the photos at the camera's size"
-                )
-            return camera
+            return self.cameras.get(self.names.get(name, -1))
         fitting = [camera for camera in self.cameras.values() if (camera.width, camera.height) == (width, height)]
         if len(fitting) > 1:
             raise CamerasError(
@@ -54,11 +45,6 @@ class CameraBook:
                 f"say which took {name}: put images.txt beside it, or add a line '# IMAGE CAMERA_ID {name}'"
             )
         return fitting[0] if fitting else None
-
-    def intrinsics(self, name: str, width: int, height: int) -> NDArray[np.float64] | None:
-        """`for_image(...).matrix()`, or None when the camera is unknown or has no matrix."""
-        camera = self.for_image(name, width, height)
-        return camera.matrix() if camera is not None else None
 
     @property
     def fingerprint(self) -> str:

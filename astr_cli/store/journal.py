@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from astr_cli.errors import AstrError
-from astr_cli.files import open_own, temporary_path
+from astr_cli.files import check_output_file, open_own, temporary_path
 from astr_cli.store.errors import StoreError, disk_full, is_full
 from astr_cli.store.lock import Lock
 from astr_cli.store.matches_file import MatchesFile
@@ -98,7 +98,7 @@ class Journal:
     def append(self, name0: str, name1: str, matches: PairMatches) -> None:
         """Add a pair, by one write(). Raises Stopped when the disk is full, StoreError when it cannot be written;
         ValueError for arrays that matches.h5 may not hold and KeyError for an image that the run does not list."""
-        problem = problem_of([matches.keypoints0, matches.keypoints1, matches.scores, matches.reference])
+        problem = problem_of(list(matches.columns().values()))
         if problem is not None:
             raise ValueError(f"{name0} {name1}: {problem}")
         record = encode(self._stamps[name0], self._stamps[name1], matches)
@@ -141,14 +141,12 @@ class Journal:
         self.remove()
 
     def remove(self) -> None:
-        """Delete the journal, release the lock and close; `output` holds everything now."""
-        try:
+        """Delete the journal, release the lock and close; `output` holds everything now, so that nothing can fail."""
+        with suppress(OSError):
             self._close_segment()
+        with suppress(OSError):
             self._clear()
-        except OSError as error:
-            raise _unwritable(self.folder, error) from None
-        finally:
-            self._lock.release(remove=True)
+        self._lock.release(remove=True)
         _remove_folder(self.folder)
         self._places.clear()
 
@@ -279,6 +277,7 @@ class Journal:
 
 
 def _need_place(output: Path) -> None:
+    check_output_file(output)
     if output.is_dir():
         raise StoreError(f"{output}: is a folder; --out names the file to write")
     if not output.parent.is_dir():

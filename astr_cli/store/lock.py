@@ -52,10 +52,14 @@ class Lock:
         if self._handle < 0:
             return
         if remove and os.name != "nt":
-            self.path.unlink(missing_ok=True)
+            self._remove()
         os.close(self._handle)
         self._handle = -1
         if remove and os.name == "nt":  # an open file cannot be removed there
+            self._remove()
+
+    def _remove(self) -> None:
+        with suppress(OSError):  # the work is done; a file that is left locks nothing
             self.path.unlink(missing_ok=True)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from astr_cli.names import NameProblem, require_name
 from astr_cli.store.errors import StoreError
 from astr_cli.store.plain_hdf5 import NotPlainError, is_there, plain_dataset, plain_group
-from astr_cli.store.types import ARRAYS, PairMatches, Side, StoredPair, problem_of, problem_of_values
+from astr_cli.store.types import ARRAYS, SIGMA, PairMatches, Side, StoredPair, problem_of, problem_of_values
 from astr_cli.store.writer import FORMAT, pair_group
 from astr_cli.wording import first_line
 
@@ -74,7 +74,8 @@ class MatchesFile:
             missing = [spec.name for spec in ARRAYS if not is_there(group, spec.name)]
             if missing:
                 raise StoreError(f"{self.path}: pair {key} lacks {missing[0]}; make it again with astr match")
-            arrays = [np.asarray(plain_dataset(group, spec.name)) for spec in ARRAYS]
+            specs = (*ARRAYS, SIGMA) if is_there(group, SIGMA.name) else ARRAYS
+            arrays = [np.asarray(plain_dataset(group, spec.name)) for spec in specs]
             sides = self._sides(key, group)
         except DAMAGE as error:
             raise self._damaged(error) from None

@@ -2,9 +2,10 @@
 
     magic (4) | length of the pair (u32) | length of the arrays (u64) | CRC32 (u32) of all else | pair | arrays
 
+The magic says whether the last array is `reference` or `sigma`.
 Little endian. The pair is JSON: both image stamps (name, width, height, mtime_ns, file_size, content; the
 last one is younger than astr 0.1). The arrays are those of
-`types.ARRAYS`, raw, one after another; their length gives the number of rows.
+`PairMatches.columns`, raw, one after another; their length gives the number of rows.
 """
 
 import json
@@ -19,14 +20,15 @@ import numpy as np
 
 from astr_cli.files import open_own, parse_json
 from astr_cli.store.run_info import ImageStamp
-from astr_cli.store.types import ARRAYS, PairMatches
+from astr_cli.store.types import ARRAYS, SIGMA, ArraySpec, PairMatches
 
 MAGIC = b"aPR1"
+MAGIC_SIGMA = b"aPR2"
 _LENGTHS = struct.Struct("<4sIQ")
 _CRC = struct.Struct("<I")
 HEADER = _LENGTHS.size + _CRC.size
-ROW_BYTES = sum(np.dtype(spec.dtype).itemsize * max(1, spec.columns) for spec in ARRAYS)
 LONGEST_PAIR = 1 << 20  # two paths: far less; a longer one is a damaged header
+_SPECS: dict[bytes, tuple[ArraySpec, ...]] = {MAGIC: ARRAYS, MAGIC_SIGMA: (*ARRAYS, SIGMA)}
 
 
 class Found(NamedTuple):
@@ -49,8 +51,9 @@ class Scan(NamedTuple):
 def encode(stamp0: ImageStamp, stamp1: ImageStamp, matches: PairMatches) -> bytes:
     """The bytes of one record."""
     pair = json.dumps([stamp0, stamp1], ensure_ascii=False, separators=(",", ":")).encode()
-    arrays = b"".join(np.ascontiguousarray(getattr(matches, a.name), dtype=a.dtype).tobytes() for a in ARRAYS)
-    lengths = _LENGTHS.pack(MAGIC, len(pair), len(arrays))
+    columns = matches.columns()
+    arrays = b"".join(np.ascontiguousarray(array, dtype=spec.dtype).tobytes() for spec, array in columns.items())
+    lengths = _LENGTHS.pack(MAGIC_SIGMA if SIGMA in columns else MAGIC, len(pair), len(arrays))
     crc = zlib.crc32(arrays, zlib.crc32(pair, zlib.crc32(lengths)))
     return b"".join((lengths, _CRC.pack(crc), pair, arrays))
 
@@ -61,9 +64,10 @@ def decode(record: bytes) -> tuple[ImageStamp, ImageStamp, PairMatches] | None:
     if parsed is None:
         return None
     pair, start = parsed
-    rows = (len(record) - start) // ROW_BYTES
+    specs = _SPECS[record[: len(MAGIC)]]
+    rows = (len(record) - start) // _row_bytes(specs)
     arrays = []
-    for spec in ARRAYS:
+    for spec in specs:
         count = rows * max(1, spec.columns)
         values = np.frombuffer(record, spec.dtype, count, start).reshape(spec.shape(rows))
         arrays.append(values.astype(np.dtype(spec.dtype).newbyteorder("=")))  # a copy: writable, native
@@ -99,7 +103,7 @@ def _walk(file: BinaryIO, size: int) -> Iterator[tuple[int, bytes]]:
         file.seek(offset)
         magic, pair_length, arrays_length = _LENGTHS.unpack(file.read(_LENGTHS.size))
         length = HEADER + pair_length + arrays_length
-        if magic != MAGIC or pair_length > LONGEST_PAIR or offset + length > size:
+        if magic not in _SPECS or pair_length > LONGEST_PAIR or offset + length > size:
             return
         file.seek(offset)
         yield offset, file.read(length)
@@ -111,7 +115,9 @@ def _check(record: bytes) -> tuple[tuple[ImageStamp, ImageStamp], int] | None:
     if len(record) < HEADER:
         return None
     magic, pair_length, arrays_length = _LENGTHS.unpack_from(record)
-    if magic != MAGIC or len(record) != HEADER + pair_length + arrays_length or arrays_length % ROW_BYTES:
+    if magic not in _SPECS or len(record) != HEADER + pair_length + arrays_length:
+        return None
+    if arrays_length % _row_bytes(_SPECS[magic]):
         return None
     view = memoryview(record)
     if zlib.crc32(view[HEADER:], zlib.crc32(view[: _LENGTHS.size])) != _CRC.unpack_from(record, _LENGTHS.size)[0]:
@@ -121,3 +127,7 @@ def _check(record: bytes) -> tuple[tuple[ImageStamp, ImageStamp], int] | None:
     except (TypeError, ValueError):
         return None
     return (stamp0, stamp1), HEADER + pair_length
+
+
+def _row_bytes(specs: tuple[ArraySpec, ...]) -> int:
+    return sum(np.dtype(spec.dtype).itemsize * max(1, spec.columns) for spec in specs)

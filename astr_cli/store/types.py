@@ -20,13 +20,26 @@ class PairMatches:
     keypoints1: NDArray[np.float32]  # (M, 2) x, y in image1
     scores: NDArray[np.float32]  # (M,) of the coarse match
     reference: NDArray[np.uint8]  # (M,) which image's point is the centre of a grid cell: 0 or 1
+    sigma: NDArray[np.float32] | None = None
+    """(M,) standard deviation of the other point after refinement on the original pixels, in these; NaN where it was
+    left as matched. None: nothing was refined."""
 
     def __len__(self) -> int:
         return len(self.scores)
 
     def where(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> "PairMatches":
         """The chosen rows, (M,) bool, or in the order of their numbers."""
-        return PairMatches(self.keypoints0[rows], self.keypoints1[rows], self.scores[rows], self.reference[rows])
+        sigma = None if self.sigma is None else self.sigma[rows]
+        return PairMatches(self.keypoints0[rows], self.keypoints1[rows], self.scores[rows], self.reference[rows], sigma)
+
+    def swapped(self) -> "PairMatches":
+        """The same matches with image0 and image1 exchanged, rows in the same order."""
+        return PairMatches(self.keypoints1, self.keypoints0, self.scores, 1 - self.reference, self.sigma)
+
+    def columns(self) -> "dict[ArraySpec, NDArray[np.generic]]":
+        """What to store, in the order of a journal record and of a group of matches.h5."""
+        specs = ARRAYS if self.sigma is None else (*ARRAYS, SIGMA)
+        return {spec: getattr(self, spec.name) for spec in specs}
 
     @staticmethod
     def empty() -> "PairMatches":
@@ -59,6 +72,8 @@ ARRAYS = (
     ArraySpec("reference", "|u1", 0),
 )
 
+SIGMA = ArraySpec("sigma", "<f4", 0)  # the last one, of runs that refined their matches
+
 
 class StoredPair(NamedTuple):
     """A pair in matches.h5: names, raw image sizes and matched sizes, (width, height); None: format 1 has none."""
@@ -88,14 +103,18 @@ class MatchEntry(NamedTuple):
 
 
 def problem_of(arrays: Sequence[NDArray[np.generic]]) -> str | None:
-    """The problem with the four arrays of a pair (in the order of ARRAYS), or None: types, shapes, finite values."""
+    """The problem with the arrays of a pair (in the order of ARRAYS, then SIGMA), or None: types, shapes, values."""
     rows = len(arrays[2]) if arrays[2].ndim else 0
-    for spec, array in zip(ARRAYS, arrays, strict=True):
+    for spec, array in zip((*ARRAYS, SIGMA), arrays, strict=False):
         if array.dtype != np.dtype(spec.dtype):
             return f"{spec.name} is {array.dtype} where {np.dtype(spec.dtype)} is needed"
         if array.shape != spec.shape(rows):
             return f"{spec.name} has shape {array.shape} where {spec.shape(rows)} is needed"
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
+        if spec is SIGMA:
+            sigma = array.astype(np.float32)
+            if (sigma < 0).any() or np.isinf(sigma).any():
+                return "sigma holds negative or infinite values"
+        elif array.dtype.kind == "f" and not np.isfinite(array).all():
             return f"{spec.name} holds values that are not finite"
     if rows and int(arrays[3].astype(np.uint8).max()) > 1:
         return "reference holds values other than 0 and 1"

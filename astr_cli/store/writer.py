@@ -11,7 +11,7 @@ from astr_cli.files import temporary_path
 from astr_cli.store.errors import StoreError, disk_full, is_full
 from astr_cli.store.run_info import sync_folder
 from astr_cli.store.shield import ShieldedFile
-from astr_cli.store.types import ARRAYS, MatchEntry, problem_of
+from astr_cli.store.types import MatchEntry, problem_of
 
 FORMAT = "astr-matches-2"
 
@@ -67,8 +67,8 @@ def _write_all(raw: ShieldedFile, options: Iterable[tuple[str, str]], entries: I
 
 
 def _write_entry(file: h5py.File, entry: MatchEntry) -> None:
-    arrays = [getattr(entry.matches, spec.name) for spec in ARRAYS]
-    problem = problem_of(arrays)
+    columns = entry.matches.columns()
+    problem = problem_of(list(columns.values()))
     if problem is not None:
         raise ValueError(f"{entry.name0} {entry.name1}: {problem}")
     key = pair_group(entry.name0, entry.name1)
@@ -85,7 +85,7 @@ def _write_entry(file: h5py.File, entry: MatchEntry) -> None:
     for name, content in (("content0", entry.content0), ("content1", entry.content1)):
         if content:
             _write_text(group, name, content)
-    for spec, array in zip(ARRAYS, arrays, strict=True):
+    for spec, array in columns.items():
         group.create_dataset(spec.name, data=array, dtype=spec.dtype, track_times=False)
 
 

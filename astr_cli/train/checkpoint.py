@@ -1,6 +1,7 @@
 """The folder of a run: config, log, and checkpoints that are never half written."""
 
 import csv
+import math
 import os
 from pathlib import Path
 
@@ -71,26 +72,30 @@ def resume_run(folder: Path, device: torch.device) -> tuple[TrainState, TrainCon
             moments.setdefault(int(index), {})[key] = tensor
     packed["state"] = moments
     state.optimizer.load_state_dict(packed)
-    state.step, state.warm, state.pairs = int(header["step"]), int(header["warm"]), int(header["pairs"])
-    state.hours = float(header["hours"])
+    numbers = _numbers(path, header, ("step", "warm", "pairs", "hours"))
+    state.step, state.warm, state.pairs = (int(number) for number in numbers[:3])
+    state.hours = numbers[3]
     return state, config
 
 
 def start_run(config: TrainConfig, device: torch.device, init: Path | None = None) -> TrainState:
-    """A new state: from scratch, or from exported weights (their step, a fresh optimizer, a short warm-up)."""
+    """A new state: from scratch, or from exported weights (their step, a fresh optimizer, a short warm-up).
+
+    Raises AstrError: weights that do not fit, or whose step is the config's last one or a later one.
+    """
     if init is None and config.frozen_norm:
         raise AstrError("frozen_norm=true: a new model has no trained BatchNorm; give trained weights with --init")
     if init is None:
         torch.manual_seed(config.seed)
         return fresh_state(Astr(PRESETS[config.preset]).to(device), config)
     model, header = load_for_training(init, PRESETS[config.preset], config.frozen_norm)
-    state = fresh_state(
-        model.to(device),
-        config,
-        int(header.get("step", 0)),
-        int(header.get("pairs", 0)),
-        float(header.get("hours", 0)),
-    )
+    step, pairs, hours = _numbers(init, header, ("step", "pairs", "hours"))
+    if step >= config.steps:
+        raise AstrError(
+            f"{init}: was trained to step {step:.0f}, so a run to step {config.steps} would train nothing; give more "
+            "--steps"
+        )
+    state = fresh_state(model.to(device), config, int(step), int(pairs), hours)
     state.average.to(device)
     return state
 
@@ -107,11 +112,15 @@ class Log:
         names = [name for name in report._fields if name != "inside"] + rounds
         values = [getattr(report, name) for name in report._fields if name != "inside"] + list(report.inside)
         new = not self.path.exists()
-        with os.fdopen(open_own(self.path, APPEND), "a", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            if new:
-                writer.writerow(names)
-            writer.writerow([value if isinstance(value, int) else f"{value:.6g}" for value in values])
+        try:
+            with os.fdopen(open_own(self.path, APPEND), "a", newline="", encoding="utf-8") as file:
+                writer = csv.writer(file)
+                if new:
+                    writer.writerow(names)
+                writer.writerow([value if isinstance(value, int) else f"{value:.6g}" for value in values])
+        except OSError as error:
+            error.filename = str(self.path)
+            raise
 
 
 def _read(folder: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
@@ -126,6 +135,17 @@ def _config(path: Path, header: dict[str, str]) -> TrainConfig:
         return TrainConfig.from_json(header["train"])
     except (KeyError, TypeError, ValueError):
         raise AstrError(f"{path}: this version does not know its config; update astr") from None
+
+
+def _numbers(path: Path, header: dict[str, str], names: tuple[str, ...]) -> list[float]:
+    """Numbers of a header; 0 where one is missing. Raises AstrError for anything that counts nothing."""
+    try:
+        numbers = [float(header.get(name, 0)) for name in names]
+    except ValueError:
+        numbers = [math.nan]
+    if not all(0 <= number < math.inf for number in numbers):
+        raise AstrError(f"{path}: its header is damaged ({', '.join(names)}); use another file")
+    return numbers
 
 
 def _load(path: Path, model: Astr, tensors: dict[str, Tensor], prefix: str) -> None:

@@ -11,8 +11,10 @@ from pathlib import Path
 import torch
 
 from astr_cli.errors import AstrError, Interrupted
+from astr_cli.files import check_output_folder
 from astr_cli.matching.resources.compute import find_device
 from astr_cli.model.config import PRESETS
+from astr_cli.store.errors import disk_full, is_full
 from astr_cli.train.batches import BatchSet, load_batches
 from astr_cli.train.checkpoint import CHECKPOINT, LOG, Log, read_config, resume_run, save_run, start_run
 from astr_cli.train.config import Change, TrainConfig
@@ -47,11 +49,19 @@ class TrainRequest:
 def train(request: TrainRequest, echo: Callable[[str], None]) -> None:
     """Run the request. Raises AstrError for bad options, Interrupted (after a checkpoint) for a signal."""
     folder, config = check_request(request)
+    check_output_folder(folder)
     find_device(request.device)
     if config.processes > 1:
         # Its errors are reported here; in another process they would look like bugs.
         load_state(request, config, torch.device("cpu"))
-    run_processes(config.processes, _train_process, request, folder, config, echo)
+    try:
+        run_processes(config.processes, _train_process, request, folder, config, echo)
+    except OSError as error:
+        if error.filename is None:  # standard output
+            raise
+        if is_full(error):
+            raise disk_full(str(folder)) from None
+        raise AstrError(f"{folder}: cannot be written ({error.strerror or error}); choose another --out") from None
 
 
 def _train_process(request: TrainRequest, folder: Path, config: TrainConfig, echo: Callable[[str], None]) -> None:

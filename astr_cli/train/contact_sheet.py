@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from astr_cli.errors import AstrError
-from astr_cli.files import write_whole
+from astr_cli.files import check_output_folder, write_whole
 from astr_cli.scenes.geometry import ScenePair
 from astr_cli.scenes.overlap import overlap
 from astr_cli.scenes.photometric import photometric
@@ -32,6 +32,7 @@ def write_contact_sheets(
     photos: Path, target: Path, rgbd: Path | None, echo: Callable[[str], None], megadepth: Path | None = None
 ) -> None:
     """Draw target/KIND.png for every kind: both views, both depths, some true matches. Raises AstrError."""
+    check_output_folder(target, "--contact-sheet")
     photo_set = load_photos(photos, validation=False)
     recordings = load_recordings(rgbd, megadepth)
     try:

@@ -5,7 +5,6 @@ A sequence is a folder with frames.json (convention, K, size, poses by frame nam
 coarse labels, but not for sub-pixel ones.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 
 from astr_cli.errors import AstrError
+from astr_cli.files import parse_json
 from astr_cli.scenes.geometry import ScenePair
 from astr_cli.train.frames import Array, Frame, RecordedSet, cropped, trusted_inverse
 
@@ -77,7 +77,7 @@ def load_rgbd(root: Path) -> RgbdSet:
 def _load_sequence(path: Path) -> Sequence:
     folder = path.parent
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_bytes())
         names = sorted(content["frames"], key=int)
         intrinsics = np.array(content["K"], dtype=np.float64).reshape(3, 3)
         poses = np.array([content["frames"][name] for name in names], dtype=np.float64).reshape(-1, 4, 4)

@@ -11,7 +11,7 @@ import torch
 
 from astr_cli.errors import AstrError
 from astr_cli.evaluate.metrics import Array
-from astr_cli.files import write_whole
+from astr_cli.files import check_output_folder, write_whole
 from astr_cli.scenes.geometry import ScenePair
 from astr_cli.scenes.photometric import photometric
 from astr_cli.train.photos import PhotoSet, load_photos
@@ -43,6 +43,7 @@ def write_validation(photos: Path, target: Path, echo: Callable[[str], None], pa
 
     zoom-large holds the scenes of zoom, rendered at LARGE. The first pairs are the same for any number of pairs.
     """
+    check_output_folder(target, "--write-validation")
     held_out = load_photos(photos, validation=True)
     if target.is_dir() and any(target.iterdir()):
         raise AstrError(f"{target}: contains other files; give an empty or new folder with --write-validation")

@@ -2,6 +2,7 @@
 
 import json
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -106,3 +107,19 @@ def test_stopwatch_counts_nothing_twice() -> None:
     parts = sum(value for stage, value in seconds.items() if stage != "write")
     assert all(value >= 0 for value in seconds.values())
     assert 0.5 * seconds["write"] < parts <= seconds["write"]
+
+
+def test_photos_larger_than_matched_show_the_refinement_of_tracks(tmp_path: Path, capsys) -> None:
+    pixels = (procedural_textures(1, (304, 384), torch.Generator().manual_seed(1))[0, 0] * 255).byte().numpy()
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for index in range(3):
+        Image.fromarray(pixels[index : 288 + index, 20 * index : 320 + 20 * index]).save(photos / f"{index}.png")
+    arguments = ["bench", "pipeline", str(photos), "--device", "cpu", "--sample", "1", "--long-side", "128"]
+    assert run([*arguments, "--refine-matches", "--json"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    found = next(line for line in lines if line["event"] == "refinement")
+    assert found["images"] == 3 and 0 < found["refined"] < found["keypoints"]
+    assert 0 < found["of_matching"] < 2
+    engine = next(line for line in lines if line["event"] == "run")
+    assert engine["stages"]["refine"] > 0

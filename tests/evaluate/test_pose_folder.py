@@ -32,7 +32,7 @@ def test_true_cameras_are_written_for_the_matcher(pose_folder: Path, tmp_path: P
     write_cameras(folder, tmp_path / "cameras.txt")
     book = read_cameras(tmp_path / "cameras.txt")
     for name, view in folder.views.items():
-        np.testing.assert_allclose(book.intrinsics(name, *view.size), view.intrinsics, atol=1e-9)
+        np.testing.assert_allclose(book.for_image(name, *view.size).matrix(), view.intrinsics, atol=1e-9)
 
 
 def change(path: Path, name: str, key: str, value: Any) -> None:

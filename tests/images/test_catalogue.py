@@ -49,11 +49,22 @@ def test_find_images_follows_linked_folders_once(root: Path, tmp_path: Path) -> 
         (["a.txt"], "no photos in this folder; name the photo folder$"),
     ],
 )
-def test_find_images_says_why_there_are_none(tmp_path: Path, files: list[str], message: str) -> None:
+def test_find_images_says_why_there_are_none(
+    tmp_path: Path, files: list[str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("astr_cli.images.catalogue.has_heif", lambda: False)
     for name in files:
         (tmp_path / name).write_bytes(b"x")
     with pytest.raises(ImageError, match=message):
         find_images(tmp_path)
+
+
+def test_masks_are_no_photos(tmp_path: Path) -> None:
+    """Case 05. Not every PNG is one: b.png is no mask of b.jpg unless it lies where --masks says."""
+    photos = ["a.jpg", "b.jpg", "b.png", "left/c.JPG", "x.png"]
+    for name in [*photos, "a.jpg.png", "masks/a.jpg.png", "masks/left/c.JPG.png", "left/masks/c.JPG.PNG", "x.png.png"]:
+        photo(tmp_path / name)
+    assert find_images(tmp_path) == photos
 
 
 def test_a_root_that_is_none(tmp_path: Path) -> None:

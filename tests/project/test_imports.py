@@ -32,7 +32,7 @@ LIBRARIES |= {"numba"}
 FILES = {"pathlib", "os", "io", "tempfile", "shutil", "hashlib"}
 ALLOWED = {
     "ops": {"torch"},
-    "refine": {"numpy", "scipy", "numba"},
+    "refine": {"numpy", "scipy", "numba", "cv2"},
     "model": {"torch", "numpy", "scipy", "cv2"},  # numpy and what follows: robust affine fits of the adaptive scaling
     "scenes": {"torch"},
     "store": {"numpy", "h5py"},
@@ -119,7 +119,7 @@ def test_every_part_has_a_place_in_the_order() -> None:
 
 def test_every_library_is_declared() -> None:
     """What the package imports is the standard library, itself, or a dependency listed in pyproject.toml."""
-    declared = LIBRARIES | {"cuda", "matplotlib", "poselib", "tomli", "tomli_w"}
+    declared = LIBRARIES | {"cuda", "matplotlib", "pillow_heif", "poselib", "tomli", "tomli_w"}
     outside = {
         f"{path.name}:{line}: {module}"
         for path in (ROOT / PACKAGE).rglob("*.py")

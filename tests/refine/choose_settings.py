@@ -24,7 +24,7 @@ def parsed(words: list[str]) -> Settings:
     """Settings from words like half=7."""
     kinds = {field.name: type(getattr(Settings(), field.name)) for field in fields(Settings)}
     values = (word.split("=", 1) for word in words)
-    return replace(Settings(), **{name: kinds[name](value) for name, value in values})
+    return replace(Settings(), **{name: kinds[name](float(value)) for name, value in values})
 
 
 def line(found: list[Outcome]) -> str:

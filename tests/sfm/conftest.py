@@ -7,7 +7,7 @@ rows are wrong. Nothing here needs photos or weights.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from astr_cli.sfm.tracks.match_rows import MatchedImage, MatchRows
 from astr_cli.store.types import MatchEntry, PairMatches
 from astr_cli.store.writer import write_matches
 
+from .dying import Driver
 from .foreign_databases import foreign
 
 CELL = 8
@@ -259,3 +260,26 @@ def sift(workplace: Path, scene: Any) -> Path:
     fewer = type(scene)(scene.names, scene.cameras, scene.pairs[:-1], scene.matches[:-1], scene.long_side)
     fewer.write(workplace / "matches.h5")
     return foreign(workplace, scene)
+
+
+@pytest.fixture
+def driver(tmp_path: Path) -> Iterator[Driver]:
+    (tmp_path / "said").mkdir()
+    with Driver(tmp_path / "said") as made:
+        yield made
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """A folder with matches.h5 and photos/: as few photos and matches as make a model."""
+    scene = make_scene(
+        ("a.png", "b c.png", "sub/d.png", "sub/é.png"),
+        arc(4, (512, 384), 480),
+        list(itertools.combinations(range(4), 2)),
+        *(320, 9.0),
+        coarse=100,
+        outliers=0.05,
+    )
+    scene.write_photos(tmp_path / "photos")
+    scene.write(tmp_path / "matches.h5")
+    return tmp_path

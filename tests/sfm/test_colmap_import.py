@@ -17,9 +17,10 @@ from astr_cli.cli.app import run
 from astr_cli.errors import AstrError
 from astr_cli.options.database import CameraOptions, ImportOptions, TrackOptions
 from astr_cli.sfm.colmap import pycolmap
-from astr_cli.sfm.database.cameras import CameraOptionError, check_camera_options
 from astr_cli.sfm.database.importing import import_matches
+from astr_cli.sfm.database.sharing import check_camera_options
 from astr_cli.sfm.tracks.build import build_tracks
+from astr_cli.store.cameras import CamerasError
 
 
 def names(folder: Path) -> list[str]:
@@ -170,8 +171,8 @@ def test_one_camera_of_the_right_size_serves_all(workplace: Path) -> None:
     known.write_text("1 PINHOLE 512 384 480 480 256 192\n")
     summary = import_matches(ImportOptions(workplace / "db.db", cameras=CameraOptions(cameras=str(known))))
     assert (summary.cameras, summary.known_focals, summary.warnings) == (1, 1, ())
-    known.write_text("1 PINHOLE 640 480 480 480 320 240\n")
-    with pytest.raises(CameraOptionError, match="no camera for any"):
+    known.write_text("1 PINHOLE 640 400 480 480 320 200\n")
+    with pytest.raises(CamerasError, match="no camera for any"):
         import_matches(ImportOptions(workplace / "other.db", cameras=CameraOptions(cameras=str(known))))
     assert not (workplace / "other.db").exists()
 

@@ -14,10 +14,11 @@ from PIL import Image
 
 from astr_cli.cli.app import run
 from astr_cli.errors import AstrError
+from astr_cli.options.database import JoinOptions
 from astr_cli.options.files import ExportOptions
 from astr_cli.pairs.reading import read_pairs
 from astr_cli.sfm.colmap import pycolmap
-from astr_cli.sfm.exports.export import FORMATS, export_matches
+from astr_cli.sfm.exports.export import FORMATS, RECORD, export_matches
 from astr_cli.sfm.exports.shared_keypoints import read_tracked
 from astr_cli.sfm.tracks.build import build_tracks
 from astr_cli.sfm.tracks.pair_matches import pair_matches
@@ -64,7 +65,7 @@ def expected(path: Path) -> tuple[dict[str, np.ndarray], dict[tuple[str, str], s
 
 def test_keypoints_are_shared_between_pairs(matches: Path) -> None:
     keypoints, pairs = expected(matches)
-    found = read_tracked(matches)
+    found = read_tracked(matches, JoinOptions())
     assert [matched.name for matched in found.images] == sorted(keypoints)
     assert sum(len(each) for each in found.matches) == sum(map(len, pairs.values())) == 110
     assert len(keypoints["x/a.jpg"]) < 80  # of 80 matches: some cells see both others
@@ -187,7 +188,7 @@ def test_equal_input_gives_equal_bytes(form: str, matches: Path, tmp_path: Path)
     assert first.files == second.files != ()
     for file in first.files:
         assert (first.out / file).read_bytes() == (second.out / file).read_bytes()
-    assert sorted(path.name for path in first.out.iterdir() if path.name.startswith(".")) == []
+    assert sorted(path.name for path in first.out.iterdir() if path.name.startswith(".")) == [RECORD]
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -198,8 +199,26 @@ def test_what_is_there_stays(form: str, matches: Path, tmp_path: Path) -> None:
     with pytest.raises(AstrError, match="already exists; replace it with --overwrite"):
         export_matches(options)
     assert (summary.out / summary.files[0]).read_bytes() == b"mine"
-    export_matches(ExportOptions(matches, tmp_path / "out", form, overwrite=True))
-    assert (summary.out / summary.files[0]).read_bytes() != b"mine"
+    anew = ExportOptions(matches, tmp_path / "out", form, overwrite=True)
+    with pytest.raises(AstrError, match="was not written by astr export, or was changed since, so astr keeps it"):
+        export_matches(anew)
+    assert (summary.out / summary.files[0]).read_bytes() == b"mine"
+    (summary.out / summary.files[0]).unlink()
+    export_matches(anew)
+    assert export_matches(anew).files == summary.files
+    (summary.out / RECORD).write_text("[" * 100_000)  # not a record
+    with pytest.raises(AstrError, match="was not written by astr export"):
+        export_matches(anew)
+
+
+def test_another_format_replaces_the_files_of_the_same_name(matches: Path, tmp_path: Path) -> None:
+    for form in ("hloc", "imc", "colmap", "hloc"):
+        export_matches(ExportOptions(matches, tmp_path / "out", form, overwrite=True))
+    photo = tmp_path / "out" / "features.h5"
+    photo.unlink()
+    photo.write_bytes(b"\xff\xd8 a photo")
+    with pytest.raises(AstrError, match="was not written by astr export"):
+        export_matches(ExportOptions(matches, tmp_path / "out", "hloc", overwrite=True))
 
 
 def test_the_input_is_never_overwritten(matches: Path) -> None:

@@ -95,7 +95,7 @@ def test_the_hint_for_one_camera_works(workplace: Path) -> None:
 
 def test_bad_cameras_are_refused_before_the_work(workplace: Path, capfd: Any) -> None:
     command = ["colmap-import", str(workplace / "db.db"), "--cameras"]
-    (workplace / "cameras.txt").write_text("1 PINHOLE 640 480 480 480 320 240\n")
+    (workplace / "cameras.txt").write_text("1 PINHOLE 640 400 480 480 320 200\n")
     assert run([*command, str(workplace / "cameras.txt")]) == 2
     assert run([*command, str(workplace / "none.txt")]) == 2
     said = capfd.readouterr().err

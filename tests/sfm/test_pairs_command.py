@@ -68,7 +68,7 @@ def test_standard_output_and_unions(photos: Path, tmp_path: Path) -> None:
         (["exhaustive", "PHOTOS", "--json"], "--out"),
         (["exhaustive", "PHOTOS", "--degree", "0"], "--degree"),
         (["sequential", "PHOTOS", "--overlap", "0"], "--overlap"),
-        (["spatial", "PHOTOS"], "0 of 5 photos have a full GPS position in their EXIF"),
+        (["spatial", "PHOTOS"], "0 of 5 photos have a GPS position in their EXIF"),
         (["retrieval", "PHOTOS", "--weights", "none"], "none"),
         (["covisible", "PHOTOS"], "not a readable COLMAP model"),
         (["exhaustive", "NOWHERE"], "no such folder"),

@@ -34,7 +34,7 @@ def break_photos(folder: Path, count: int) -> None:
     [
         (["--pairs", "nearest"], "--pairs nearest: choose one of"),
         (["--weights", "none"], "none"),
-        (["--pairs", "spatial"], "have a full GPS position"),
+        (["--pairs", "spatial"], "have a GPS position"),
         (["--masks", "nowhere"], "nowhere"),
     ],
 )

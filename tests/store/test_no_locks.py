@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from astr_cli.store.lock import Lock
 from astr_cli.store.types import MatchEntry, PairMatches
 from astr_cli.store.writer import write_matches
 
@@ -43,3 +44,15 @@ def test_matches_are_read_all_the_same(tmp_path: Path) -> None:
         timeout=120,
     )
     assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
+
+
+def test_a_lock_that_cannot_be_removed_is_no_error(tmp_path: Path) -> None:
+    """The work is done by then; the file locks nothing any more."""
+    lock = Lock(tmp_path / "lock", tmp_path / "m.h5")
+    lock.path.unlink()
+    lock.path.mkdir()
+    lock.release(remove=True)
+    assert not lock.held
+    lock.path.rmdir()
+    Lock(tmp_path / "lock", tmp_path / "m.h5").release(remove=True)
+    assert not lock.path.exists()

@@ -12,8 +12,9 @@ from PIL import Image
 from astr_cli.cli.app import run
 from astr_cli.errors import AstrError
 from astr_cli.model.astr import Astr
+from astr_cli.model.checkpoint import read_tensors, write_tensors
 from astr_cli.scenes.textures import procedural_textures
-from astr_cli.train.checkpoint import resume_run, save_run, start_run
+from astr_cli.train.checkpoint import CHECKPOINT, FORMAT, resume_run, save_run, start_run
 from astr_cli.train.command import TrainRequest, train
 from astr_cli.train.config import TrainConfig
 
@@ -70,6 +71,24 @@ def test_only_the_models_that_are_trained_are_in_memory(photos: Path, finished: 
 def models() -> int:
     gc.collect()
     return sum(type(each) is Astr for each in gc.get_objects())
+
+
+def test_a_run_that_would_train_nothing_is_refused(
+    photos: Path, finished: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    weights = finished / "astr-small-linear.safetensors"
+    command = ["train", "--photos", str(photos), "--init", str(weights), "--out", str(tmp_path / "new")]
+    assert run([*command, "--preset", "astr-small-linear", "--steps", "3", "--device", "cpu"]) == 2
+    assert "was trained to step 3, so a run to step 3 would train nothing; give more --steps" in capfd.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("step", ["x", "-1", "1e999", "nan"])
+def test_a_header_that_counts_nothing_is_damaged(finished: Path, step: str) -> None:
+    header, tensors = read_tensors(finished / CHECKPOINT, FORMAT)
+    write_tensors(finished / CHECKPOINT, FORMAT, {**header, "step": step}, tensors)
+    with pytest.raises(AstrError, match="its header is damaged"):
+        resume_run(finished, CPU)
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:", "mps"])

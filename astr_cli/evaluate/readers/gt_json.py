@@ -8,7 +8,6 @@ under `name` (not finite where unknown) and a mask under `name_nonoccluded`.
 """
 
 import difflib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from astr_cli.evaluate.disparity_folder import DisparityFolder
 from astr_cli.evaluate.homography_folder import HomographyFolder, homography_folder
 from astr_cli.evaluate.pose_folder import PoseFolder, posed_view
 from astr_cli.evaluate.readers.npz import read_npz
+from astr_cli.files import parse_json
 from astr_cli.pairs.reading import read_pairs
 
 FILE = "gt.json"
@@ -104,7 +104,7 @@ def read_disparity_folder(root: Path, name: str) -> DisparityFolder:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_bytes())
     except FileNotFoundError:
         raise EvaluateError(f"{path}: no such file; give a folder with gt.json, pairs.txt and images/") from None
     except (OSError, ValueError) as error:

@@ -1,5 +1,7 @@
 """The geometry of every image: raw size, matched size, and its intrinsics from EXIF or from a COLMAP camera."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -8,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from astr_cli.images.geometry import matched_size, scale_intrinsics, to_matched, to_original
-from astr_cli.images.info import ImageInfo
+from astr_cli.images.info import ImageInfo, focal_note
 from astr_cli.images.upright import UPRIGHT, to_raw, to_upright, turn_intrinsics, turned, upright_size
+from astr_cli.matching.photos.known_cameras import known_cameras
 from astr_cli.store.cameras import CameraBook, read_cameras
 
 
@@ -35,7 +38,7 @@ class PhotoGeometry(NamedTuple):
         upright = to_upright(points, self.size, self.orientation)
         return to_matched(upright, upright_size(self.size, self.orientation), self.matched)
 
-    def turned(self, quarters: int) -> "PhotoGeometry":
+    def turned(self, quarters: int) -> PhotoGeometry:
         """The same photo rotated clockwise by quarter turns."""
         code = turned(UPRIGHT, quarters)
         known = None if self.intrinsics is None else turn_intrinsics(self.intrinsics, self.matched, code)
@@ -49,11 +52,25 @@ class CameraSource(NamedTuple):
     """`exif`, `none`, or a hash of the cameras' content, so the path does not matter."""
     book: CameraBook | None
 
-    def intrinsics(self, info: ImageInfo) -> npt.NDArray[np.float64] | None:
-        """(3, 3) in raw pixels; None when unknown."""
+    def intrinsics(self, infos: Mapping[str, ImageInfo]) -> Intrinsics:
+        """Those of photos. Raises CamerasError: the cameras do not fit the photos."""
         if self.book is not None:
-            return self.book.intrinsics(info.name, info.width, info.height)
-        return exif_intrinsics(info) if self.name == "exif" else None
+            known = known_cameras(self.book, {name: info.size for name, info in infos.items()})
+            found = {name: camera.matrix() for name, camera in known.cameras.items()}
+            return Intrinsics(found, known.notes)
+        if self.name != "exif":
+            return Intrinsics({}, ())
+        note = focal_note(infos.values())
+        return Intrinsics({name: exif_intrinsics(info) for name, info in infos.items()}, (note,) if note else ())
+
+
+class Intrinsics(NamedTuple):
+    """The intrinsics of photos."""
+
+    matrices: Mapping[str, npt.NDArray[np.float64] | None]
+    """(3, 3) in raw pixels, by name; missing or None: unknown."""
+    notes: tuple[str, ...]
+    """What a user should know of them, one line each."""
 
 
 def read_camera_source(cameras: str) -> CameraSource:
@@ -65,15 +82,12 @@ def read_camera_source(cameras: str) -> CameraSource:
 
 
 def photo_geometries(
-    infos: Mapping[str, ImageInfo], source: CameraSource, long_side: int, exif_orientation: bool = True
+    infos: Mapping[str, ImageInfo], known: Intrinsics, long_side: int, exif_orientation: bool = True
 ) -> dict[str, PhotoGeometry]:
-    """The `PhotoGeometry` of each image, made upright by its EXIF orientation or left as it is stored.
-
-    Raises CamerasError for a photo that does not fit its camera.
-    """
+    """The `PhotoGeometry` of each image, made upright by its EXIF orientation or left as it is stored."""
     return {
         name: photo_geometry(
-            info.size, long_side, source.intrinsics(info), info.orientation if exif_orientation else UPRIGHT
+            info.size, long_side, known.matrices.get(name), info.orientation if exif_orientation else UPRIGHT
         )
         for name, info in infos.items()
     }

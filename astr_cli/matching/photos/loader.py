@@ -10,12 +10,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from astr_cli.images.decode import read_gray
+from astr_cli.images.decode import read_reduced
 from astr_cli.images.errors import ImageError
 from astr_cli.images.geometry import resize
 from astr_cli.images.info import ImageInfo
 from astr_cli.images.masks import PackedMask, read_mask, shrink_mask
-from astr_cli.images.upright import UPRIGHT, turn_pixels
+from astr_cli.images.upright import UPRIGHT, turn_pixels, upright_size
 from astr_cli.matching.photos.geometry import PhotoGeometry
 
 Gray = npt.NDArray[np.float32]  # (h, w) in [0, 1]
@@ -38,9 +38,10 @@ def load_image(info: ImageInfo, matched: tuple[int, int], orientation: int = UPR
     """
     if changed(info):
         raise ImageError(f"{info.path}: changed or vanished since the run started; run the same command again")
-    gray = read_gray(info.path)
-    if gray.shape != (info.height, info.width):
-        shown = f"{gray.shape[1]}x{gray.shape[0]}"
+    least = upright_size((2 * matched[0], 2 * matched[1]), orientation)
+    gray, size = read_reduced(info.path, least)
+    if size != info.size:
+        shown = f"{size[0]}x{size[1]}"
         raise ImageError(f"{info.path}: header says {info.width}x{info.height}, its pixels are {shown}; save it again")
     return resize(np.ascontiguousarray(turn_pixels(gray, orientation)), matched)
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 
 _GIB = 1 << 30
+LEAST_DECODING = _GIB // 2  # any camera's photo, whatever `--memory` says: 64 megapixels
 CGROUPS = Path("/sys/fs/cgroup")
 
 
@@ -31,6 +32,11 @@ def default_cache_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return int(0.8 * torch.cuda.mem_get_info(device)[0])
     return min(free_host_bytes() // 4, 2 * _GIB)
+
+
+def decoding_limit(memory: int | None, workers: int) -> int:
+    """How many bytes the decoding of one photo may take: `--memory`, or else a worker's share of free RAM."""
+    return max(LEAST_DECODING, free_host_bytes() // workers if memory is None else memory)
 
 
 def free_host_bytes(cgroups: Path = CGROUPS) -> int:

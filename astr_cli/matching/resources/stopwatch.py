@@ -10,8 +10,8 @@ import torch
 
 from astr_cli.model.astr import Astr
 
-STAGES = ("decode", "backbone", "aggregation", "dual softmax", "fine", "other", "write")
-_ON_HOST = ("decode", "write")
+STAGES = ("decode", "backbone", "aggregation", "dual softmax", "fine", "other", "refine", "write")
+_ON_HOST = ("decode", "refine", "write")
 
 
 class Stopwatch:

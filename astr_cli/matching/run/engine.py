@@ -23,6 +23,7 @@ from astr_cli.matching.run.feature_cache import FeatureCache
 from astr_cli.matching.run.model_runner import PairInput, Runner, defect
 from astr_cli.matching.run.plan import PairBatch, unfinished
 from astr_cli.matching.run.prepare import PreparedRun
+from astr_cli.matching.run.refinement import MatchRefiner
 from astr_cli.matching.tiles.matcher import TileMatcher
 from astr_cli.model.backbone import Features
 from astr_cli.pairs.reading import Pair
@@ -57,6 +58,7 @@ class Engine:
         loader: Loader,
         jobs: JobPool,
         listener: Listener,
+        refiner: MatchRefiner | None = None,
     ) -> None:
         self.failed: list[FailedPair] = []
         self.looked_again = 0  # pairs
@@ -76,10 +78,11 @@ class Engine:
         self._in_work: deque[_InWork] = deque()
         side = prepared.compute.long_side // 32 * 32
         self._pyramids = Pyramids()
-        settings = match_settings(prepared.options)
-        self._tiles = TileMatcher(runner, settings, side, self._pyramids) if prepared.options.tiles else None
-        focus = prepared.options.focus == "auto"
-        self._focus = FocusMatcher(runner, settings, prepared.compute.long_side) if focus else None
+        options, settings = prepared.options, match_settings(prepared.options)
+        self._tiles = TileMatcher(runner, settings, side, self._pyramids) if options.tiles else None
+        long_side = prepared.compute.long_side
+        self._focus = FocusMatcher(runner, settings, long_side) if options.focus == "auto" else None
+        self._refiner = refiner
 
     def run(self) -> Iterator[list[tuple[Pair, PairMatches]]]:
         """Yields, batch by batch in the plan's order, the pairs that were not done with their matches; `failed` grows
@@ -199,25 +202,24 @@ class Engine:
         limit = self._limit
         starts = range(0, len(inputs), limit)
         found = [matches for start in starts for matches in self._runner.match(inputs[start : start + limit])]
-        return [self._match_parts(*work) for work in zip(pairs, inputs, found, strict=True)]
+        return [self._at_full_size(*work) for work in zip(pairs, inputs, found, strict=True)]
 
-    def _match_parts(self, pair: Pair, given: PairInput, first: PairMatches) -> Looked | str:
-        """What a second look and tiles make of the first pass, or the reason why there are no matches."""
-        infos = self._prepared.infos
-        looked = Looked(first, False)
+    def _at_full_size(self, pair: Pair, given: PairInput, first: PairMatches) -> Looked | str:
+        """What the options make of a pair's matches with the photos at their original size."""
+        infos, looked = self._prepared.infos, Looked(first, False)
         try:
             if self._focus is not None:
-                sources = (
-                    self._source(pair.name0, given.view0, given.mask0),
-                    self._source(pair.name1, given.view1, given.mask1),
-                )
-                looked = self._focus.match(given, first, *sources)
-            if self._tiles is None:
-                return looked
-            tiled = self._tiles.match(infos[pair.name0], infos[pair.name1], given, looked.matches)
-            return looked._replace(matches=tiled)
+                source0 = self._source(pair.name0, given.view0, given.mask0)
+                source1 = self._source(pair.name1, given.view1, given.mask1)
+                looked = self._focus.match(given, first, source0, source1)
+            found = looked.matches
+            if self._tiles is not None:
+                found = self._tiles.match(infos[pair.name0], infos[pair.name1], given, found)
+            if self._refiner is not None:
+                found = self._refiner.refine(infos[pair.name0], infos[pair.name1], given, found)
         except ImageError as error:
             return str(error)
+        return looked._replace(matches=found)
 
     def _source(self, name: str, view: PhotoGeometry, mask: PackedMask | None) -> Source:
         return partial(self._pyramids.get, self._prepared.infos[name], mask, view.orientation)

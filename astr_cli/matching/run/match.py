@@ -35,6 +35,7 @@ from astr_cli.matching.run.feature_cache import FeatureCache
 from astr_cli.matching.run.model_runner import Runner
 from astr_cli.matching.run.plan import unfinished
 from astr_cli.matching.run.prepare import PreparedRun, prepare
+from astr_cli.matching.run.refinement import MatchRefiner
 from astr_cli.options.matching import MatchOptions
 from astr_cli.store.hashes import HashBook
 from astr_cli.store.journal import Journal
@@ -153,7 +154,9 @@ def _match_all(
         ) as loader,
         closing(JobPool(_split(prepared))) as jobs,
     ):
-        engine = Engine(prepared, done, runner, cache, loader, jobs, listener)
+        refiner = MatchRefiner(prepared.options.tiles, timed=partial(_timing, stopwatch, "refine"))
+        wanted = refiner if prepared.options.refine_matches else None
+        engine = Engine(prepared, done, runner, cache, loader, jobs, listener, wanted)
         _stop_if_asked(prepared, progress, stop)
         for results in engine.run():
             progress.cache_hits, progress.cache_misses = cache.hits, cache.misses

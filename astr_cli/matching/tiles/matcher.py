@@ -20,7 +20,7 @@ from astr_cli.matching.regions.verification import verified
 from astr_cli.matching.run.model_runner import PairInput, Runner
 from astr_cli.matching.tiles.geometry import level_size, levels_for, tiles, window_around
 from astr_cli.model.astr import MatchSettings
-from astr_cli.store.types import PairMatches
+from astr_cli.store.types import ARRAYS, PairMatches
 
 FEWEST = 6  # small matches that a tile needs
 
@@ -75,9 +75,7 @@ def merged(parts: list[PairMatches], limit: int | None) -> PairMatches:
     reference the best `limit`."""
     if not parts:
         return PairMatches.empty()
-    whole = PairMatches(
-        *(np.concatenate([getattr(part, name) for part in parts]) for name in PairMatches.__dataclass_fields__)
-    )
+    whole = PairMatches(*(np.concatenate([getattr(part, spec.name) for part in parts]) for spec in ARRAYS))
     whole = whole.where(np.lexsort((-whole.scores, whole.reference)))
     on_grid1 = np.flatnonzero(whole.reference)
     _, first = np.unique(np.rint(4 * whole.keypoints1[on_grid1]), axis=0, return_index=True)

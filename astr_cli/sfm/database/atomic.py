@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from astr_cli.errors import Interrupted, Stopped
+from astr_cli.files import check_output_file
 from astr_cli.sfm.colmap import open_database
 from astr_cli.sfm.database.locked import UNREADABLE, DatabaseError, alone, copy_database, unused
 from astr_cli.sfm.scratch import HOST, Stamp, is_left_over, stamp_of
@@ -40,6 +41,7 @@ def examine(path: Path) -> Target:
 
     Nothing is changed, but SQLite undoes or finishes what a killed program left half done in it.
     """
+    check_output_file(path, "database")
     if not path.parent.is_dir():
         raise DatabaseError(f"{path}: there is no folder {path.parent}; create it first")
     if not os.access(path.parent, os.W_OK):

@@ -5,19 +5,20 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Container, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from astr_cli.errors import AstrError
+from astr_cli.images.info import ImageInfo
 from astr_cli.matching.resources.signals import StopFlag
 from astr_cli.options.database import CameraOptions, ImportOptions, TrackOptions
 from astr_cli.options.option import declared
 from astr_cli.refine.rules import Summary
 from astr_cli.sfm.database.atomic import Target, backup_name, check_target, examine, is_resumed, new_database
-from astr_cli.sfm.database.cameras import Held, check_camera_options, check_known, held_by, image_ids, import_images
+from astr_cli.sfm.database.cameras import Held, held_by, image_ids, import_images
 from astr_cli.sfm.database.contents import NOTHING, Existing, pair_id, read_existing
 from astr_cli.sfm.database.difference import (
     Difference,
@@ -38,6 +39,7 @@ from astr_cli.sfm.database.inputs import (
 from astr_cli.sfm.database.keypoints import clear_geometries, write_notes, write_points
 from astr_cli.sfm.database.known_poses import KnownPoses, cameras_of, write_model
 from astr_cli.sfm.database.locked import copy_database
+from astr_cli.sfm.database.sharing import check_camera_options, share_cameras
 from astr_cli.sfm.database.verification import Verified, count_verified, verify
 from astr_cli.sfm.tracks.build import Tracks, build_tracks
 from astr_cli.sfm.tracks.match_rows import StoredRows
@@ -110,16 +112,17 @@ def import_matches(
     if options.replace_ours:
         check_target(options.database, replace_ours=True)
     path = options.matches or find_matches(options.database)
-    with MatchesFile(path) as file, closing(StoredRows(file, options.tracks.min_score)) as rows:
+    least, most = options.tracks.min_score, options.tracks.max_sigma
+    with MatchesFile(path) as file, closing(StoredRows(file, least, most)) as rows:
         root = options.images or find_root(path, file.attributes.get("images", ""), rows.images[0].name)
-        check_photos(root, rows.images, path)
+        infos = check_photos(root, rows.images, path)
         existing = read_existing(options.database) if target.tables else NOTHING
         wish = "create" if options.replace_ours else options.mode
         mode = choose_mode(options.database, wish, target, existing, rows.images)
         if mode == "append" and not options.replace_import:
             names = [matched.name for matched in rows.images]
             check_kept(options.database, path, existing, [(names[a], names[b]) for a, b in rows.pairs])
-        outcome = ImportSteps(options, path, root, rows, mode, target, existing, tell, stop or StopFlag()).run()
+        outcome = ImportSteps(options, path, root, infos, rows, mode, target, existing, tell, stop or StopFlag()).run()
     return _summary(options, path, root, rows, outcome)
 
 
@@ -168,7 +171,7 @@ def _summary(
 
 
 SHARING = "2"  # of the rules by which photos share a camera; 1 gave photos of unnamed cameras one each
-ABSENT = {"refine": "off"}  # what it means that an older database lacks a note
+ABSENT = {"refine": "off", "max_sigma": "None"}  # what it means that an older database lacks a note
 SHOWN = 5  # images that a warning names
 
 
@@ -193,6 +196,7 @@ class ImportSteps:
         options: ImportOptions,
         matches: Path,
         root: Path,
+        infos: Mapping[str, ImageInfo],
         rows: StoredRows,
         mode: str,
         target: Target,
@@ -201,7 +205,7 @@ class ImportSteps:
         stop: StopFlag,
     ) -> None:
         """mode: create, append or replace. Raises KnownPosesError: `options.poses` cannot be used."""
-        self.options, self.matches, self.root, self.rows = options, matches, root, rows
+        self.options, self.matches, self.root, self.infos, self.rows = options, matches, root, infos, rows
         self.mode, self.target, self.existing = mode, target, existing
         self.tell, self.stop = tell, stop
         self.poses = KnownPoses(options.poses, [matched.name for matched in rows.images]) if options.poses else None
@@ -283,7 +287,7 @@ class ImportSteps:
     def _write(self) -> ImportOutcome:
         options, database = self.options, self.options.database
         existing = NOTHING if self.mode == "create" else self.existing
-        check_known([matched for matched in self.rows.images if matched.name not in existing.images], self.cameras)
+        share_cameras(self._added(existing.images), self.cameras)  # refuses what the end would refuse
         self.tell(
             f"{self.matches}: {counted(len(self.rows.images), 'image')}, {counted(len(self.rows.pairs), 'pair')}; "
             "building tracks"
@@ -292,8 +296,7 @@ class ImportSteps:
         self.stop.check()
         if not len(tracks.of_row):
             raise AstrError(
-                f"{self.matches}: no match has a score of {options.tracks.min_score:g} or more; "
-                "lower --min-score or match again"
+                f"{self.matches}: no match has {options.tracks.bounds}; {options.tracks.remedy} or match again"
             )
         tracks = thin_tracks(tracks, self.rows.images, options.tracks.max_keypoints, options.tracks.min_track)
         if not len(tracks.image):
@@ -347,9 +350,8 @@ class ImportSteps:
 
     def _fill(self, part: Path, tracks: Tracks, lists: PairLists, statistics: TrackStatistics, key: str) -> list[str]:
         """Writes images, keypoints, matches and notes on them; returns warnings."""
-        known = self.existing.images if self.mode != "create" else {}
-        new = [matched for matched in self.rows.images if matched.name not in known]
-        warnings = import_images(part, self.root, new, self.cameras) if new else []
+        new = self._added(self.existing.images if self.mode != "create" else {})
+        warnings = import_images(part, new, self.cameras) if new else []
         keypoints = [tracks.of_image(image) for image in range(len(self.rows.images))]
         notes = {
             **self.identity,
@@ -361,6 +363,10 @@ class ImportSteps:
         ids = image_ids(part, self.root, self.rows.images)
         write_points(part, ids, keypoints, self.rows.pairs, lists, self.mode == "replace", notes, key)
         return warnings
+
+    def _added(self, existing: Container[str]) -> dict[str, ImageInfo]:
+        """The photos that a database lacks."""
+        return {matched.name: self.infos[matched.name] for matched in self.rows.images if matched.name not in existing}
 
     def _verify(self, part: Path, pairs: set[int]) -> Any:
         """Returns the posed model, if there is one."""

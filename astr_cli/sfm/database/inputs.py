@@ -9,6 +9,7 @@ from pathlib import Path
 from astr_cli.errors import AstrError
 from astr_cli.files import real_path
 from astr_cli.images.catalogue import catalogue
+from astr_cli.images.info import ImageInfo
 from astr_cli.sfm.tracks.match_rows import MatchedImage
 
 
@@ -34,8 +35,8 @@ def find_root(matches: Path, stored: str, first: str) -> Path:
     return found.relative_to(here) if found.is_relative_to(here) else found
 
 
-def check_photos(root: Path, images: Sequence[MatchedImage], matches: Path) -> None:
-    """Raises AstrError unless every photo exists, with the raw size it had when matched."""
+def check_photos(root: Path, images: Sequence[MatchedImage], matches: Path) -> dict[str, ImageInfo]:
+    """Reads the headers of the photos. Raises AstrError unless each exists, with the raw size it had when matched."""
     found = catalogue(root, (matched.name for matched in images))
     if found.errors:
         raise AstrError(f"{matches}: {found.complaint()}")
@@ -46,6 +47,7 @@ def check_photos(root: Path, images: Sequence[MatchedImage], matches: Path) -> N
                 f"{root / matched.name}: is {size[0]}x{size[1]}, but was matched as "
                 f"{matched.size[0]}x{matched.size[1]}; match it again"
             )
+    return found.infos
 
 
 def content_hash(path: Path, skip: int = 0) -> str:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from astr_cli.errors import AstrError
-from astr_cli.files import real_path
+from astr_cli.files import check_output_folder, parse_json, read_own, real_path, write_whole
 from astr_cli.matching.resources.signals import StopFlag
 from astr_cli.options.files import ExportOptions
+from astr_cli.sfm.database.inputs import content_hash
 from astr_cli.sfm.exports.formats import FORMATS
 from astr_cli.sfm.exports.shared_keypoints import read_tracked
 from astr_cli.sfm.scratch import Stamp, left_over, scratch_folder, stamp_of
@@ -18,6 +20,7 @@ from astr_cli.store.errors import disk_full, is_full
 
 PURPOSE = "export"
 NOTES = "files.json"
+RECORD = ".astr-export.json"  # in OUT: the hash of each file that astr wrote there
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,8 @@ def export_matches(options: ExportOptions, stop: StopFlag | None = None) -> Expo
     stop = stop or StopFlag()
     if options.format not in FORMATS:
         raise AstrError(f"--format {options.format}: choose one of {', '.join(FORMATS)}")
-    tracked = read_tracked(options.matches, options.tracks.min_score, options.tracks.merge_radius)
+    check_output_folder(options.out)
+    tracked = read_tracked(options.matches, options.tracks)
     root = options.images or _stored_root(options.matches, tracked.images_root)
     stop.check()
     try:
@@ -57,9 +61,11 @@ def export_matches(options: ExportOptions, stop: StopFlag | None = None) -> Expo
             _check_targets(options, files)
             stop.check()
             _note(scratch, made, files)
+            hashes = {file.as_posix(): content_hash(made / file) for file in files}
             for file in files:
                 (options.out / file).parent.mkdir(parents=True, exist_ok=True)
                 (made / file).replace(options.out / file)
+            write_whole(options.out / RECORD, json.dumps({**_recorded(options.out), **hashes}, indent=1))
     except OSError as error:
         if is_full(error):
             raise disk_full(str(options.out)) from None
@@ -77,7 +83,7 @@ def export_matches(options: ExportOptions, stop: StopFlag | None = None) -> Expo
 
 
 def _check_targets(options: ExportOptions, files: list[Path]) -> None:
-    ours = _noted(options.out)
+    ours, recorded = _noted(options.out), _recorded(options.out)
     for file in files:
         target = options.out / file
         linked = next((folder for folder in file.parents if (options.out / folder).is_symlink()), Path())
@@ -87,8 +93,23 @@ def _check_targets(options: ExportOptions, files: list[Path]) -> None:
             raise AstrError(f"{target}: is a folder; choose another --out")
         if target.exists() and target.resolve() == options.matches.resolve():
             raise AstrError(f"{options.matches}: the export would overwrite this file; choose another --out")
-        if target.exists() and not options.overwrite and stamp_of(target) not in ours:
+        if not target.exists() or stamp_of(target) in ours:
+            continue
+        if not options.overwrite:
             raise AstrError(f"{target}: already exists; replace it with --overwrite")
+        if recorded.get(file.as_posix()) != content_hash(target):
+            raise AstrError(
+                f"{target}: was not written by astr export, or was changed since, so astr keeps it; remove it or "
+                "choose another --out"
+            )
+
+
+def _recorded(out: Path) -> Mapping[str, object]:
+    """The hash of each file that earlier exports wrote, by its name in `out`; empty without a record."""
+    with suppress(FileNotFoundError, ValueError):
+        found = parse_json(read_own(out / RECORD))
+        return found if isinstance(found, dict) else {}
+    return {}
 
 
 def _note(scratch: Path, made: Path, files: list[Path]) -> None:
@@ -103,7 +124,7 @@ def _noted(out: Path) -> set[Stamp]:
     found: set[Stamp] = set()
     for left in left_over(out, f".{PURPOSE}-"):
         with suppress(OSError, ValueError, TypeError):
-            found |= {Stamp(*stamp) for stamp in json.loads((left / NOTES).read_text(encoding="utf-8"))}
+            found |= {Stamp(*stamp) for stamp in parse_json((left / NOTES).read_bytes())}
     return found
 
 

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from astr_cli.errors import AstrError
 from astr_cli.names import problem_of_names
-from astr_cli.sfm.tracks.build import MERGE_RADIUS, build_tracks
+from astr_cli.options.database import JoinOptions
+from astr_cli.sfm.tracks.build import build_tracks
 from astr_cli.sfm.tracks.match_rows import MatchedImage, read_rows
 from astr_cli.sfm.tracks.pair_matches import pair_matches
 from astr_cli.store.matches_file import MatchesFile
@@ -33,21 +34,21 @@ class Tracked:
         return self.images[pair[0]].name, self.images[pair[1]].name
 
 
-def read_tracked(path: Path, min_score: float = 0.0, merge_radius: float = MERGE_RADIUS) -> Tracked:
+def read_tracked(path: Path, options: JoinOptions) -> Tracked:
     """Reads a file of `astr match` and joins it to tracks: one keypoint per image of a track, shared by all pairs.
 
-    min_score: leave out matches below it. merge_radius: as of `build_tracks`. Raises StoreError for another kind of
-    file, AstrError when no match is left or a photo's name is also the folder of another.
+    Raises StoreError for another kind of file, or sigma asked for and unknown; AstrError when no match is left or a
+    photo's name is also the folder of another.
     """
     with MatchesFile(path) as file:
-        rows = read_rows(file, min_score)
+        rows = read_rows(file, options.min_score, options.max_sigma)
         root = file.attributes.get("images", "")
     problem = problem_of_names(image.name for image in rows.images)
     if problem is not None:
         raise AstrError(f"{path}: {problem}")
     if not len(rows):
-        raise AstrError(f"{path}: no match has a score of {min_score:g} or more; match again or lower it")
-    tracks = build_tracks(rows, merge_radius)
+        raise AstrError(f"{path}: no match has {options.bounds}; {options.remedy} or match again")
+    tracks = build_tracks(rows, options.merge_radius)
     count = len(rows.images)
     return Tracked(
         images=rows.images,

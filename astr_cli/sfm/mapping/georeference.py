@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astr_cli.images.gimbal import view_direction
+from astr_cli.images.gps import is_place
 from astr_cli.sfm.colmap import open_database, pycolmap
 
 FEWEST = 3  # photos with a place; fewer leave a turn open
@@ -38,6 +39,8 @@ class Georeference(NamedTuple):
     """Whether the places lie on a line: then they do not fix the rotation about it."""
     upright: bool = True
     """Whether the drone's gimbal gives that rotation; if not, the model's heights are wrong."""
+    level: bool = False
+    """Whether no photo has an altitude, so that astr took all places to be at one height: the origin's is unknown."""
 
 
 def georeference(model: Any, database: Path, images: Path) -> Georeference | None:
@@ -50,15 +53,14 @@ def georeference(model: Any, database: Path, images: Path) -> Georeference | Non
     places = _places(model, database)
     if places is None:
         return None
-    names, metres, origin = places
-    options = pycolmap.RANSACOptions()
-    options.max_error = MAX_ERROR
-    options.random_seed = 0
-    moved = pycolmap.align_reconstruction_to_locations(model, names, metres, FEWEST, options)
-    if moved is None:
+    found = _moved(model, places, places.middle())
+    if found is None:
         return None
-    model.transform(moved)
-    errors = _errors(model, names, metres)
+    # Nothing is counted from a place that contradicts the model.
+    origin = found.first_near
+    if not places.metric and origin is not None and origin != found.origin:
+        found = _moved(model, places, origin) or found
+    names, metres, errors = places.names, found.metres, found.errors
     near = errors <= MAX_ERROR
     right = metres[near] if near.any() else metres
     axis = _line(right, float(np.median(errors)))
@@ -67,15 +69,71 @@ def georeference(model: Any, database: Path, images: Path) -> Georeference | Non
         errors = _errors(model, names, metres)
     near = errors <= MAX_ERROR
     return Georeference(
-        latitude=float(origin[0]),
-        longitude=float(origin[1]),
-        altitude=float(origin[2]),
+        latitude=0.0 if places.metric else float(places.positions[found.origin, 0]),
+        longitude=0.0 if places.metric else float(places.positions[found.origin, 1]),
+        altitude=0.0 if places.metric else float(places.positions[found.origin, 2]),
         photos=len(names),
         within=int(near.sum()),
         median_error=float(np.median(errors[near])) if near.any() else float("nan"),
         on_a_line=axis is not None,
         upright=axis is None or turned,
+        level=places.level,
     )
+
+
+class _Places(NamedTuple):
+    """The known places of registered images."""
+
+    names: list[str]
+    positions: NDArray[np.float64]
+    """(M, 3) latitude, longitude (degrees) and altitude (metres); or metres, if `metric`."""
+    metric: bool
+    level: bool
+    """Whether no altitude is known; then all are 0."""
+
+    def middle(self) -> int:
+        """The place nearest to the median of all, which a few wrong ones do not move."""
+        away = self.positions - np.median(self.positions, axis=0)
+        return int(np.argmin((away[:, :2] ** 2).sum(1)))
+
+    def metres(self, origin: int) -> NDArray[np.float64]:
+        """(M, 3) metres east, north and up of one of the places; those of metric places as they are."""
+        if self.metric:
+            return self.positions
+        enu = pycolmap.GPSTransform().ellipsoid_to_enu(self.positions, *self.positions[origin])
+        return np.asarray(enu, np.float64)
+
+
+class _Moved(NamedTuple):
+    """A model moved to places."""
+
+    origin: int
+    """The place that the metres count from."""
+    metres: NDArray[np.float64]
+    """(M, 3)."""
+    errors: NDArray[np.float64]
+    """(M,) metres from the camera centres to the places."""
+
+    @property
+    def first_near(self) -> int | None:
+        """The first place that agrees with the model; None: none does."""
+        near = np.flatnonzero(self.errors <= MAX_ERROR)
+        return int(near[0]) if len(near) else None
+
+
+def _moved(model: Any, places: _Places, origin: int) -> _Moved | None:
+    """Moves a model to its places, in place; None, and the model as it was: they contradict it, or are one place."""
+    metres = places.metres(origin)
+    if np.ptp(metres, axis=0).max() <= 0:
+        return None
+    options = pycolmap.RANSACOptions()
+    options.max_error = MAX_ERROR
+    options.random_seed = 0
+    moved = pycolmap.align_reconstruction_to_locations(model, places.names, metres, FEWEST, options)
+    if moved is None:
+        return None
+    model.transform(moved)
+    return _Moved(origin, metres, _errors(model, places.names, metres))
 
 
 def _errors(model: Any, names: list[str], metres: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -113,22 +171,23 @@ def _turn(model: Any, axis: NDArray[np.float64], middle: NDArray[np.float64], im
     return True
 
 
-def _places(model: Any, database: Path) -> tuple[list[str], NDArray[np.float64], NDArray[np.float64]] | None:
-    """Names of the registered images with a place, (M, 3) metres east, north and up of the first, and where that is."""
+def _places(model: Any, database: Path) -> _Places | None:
+    """The places of the registered images; None: fewer than FEWEST have one, or they are of two kinds."""
     with open_database(database) as opened:
         priors = {prior.corr_data_id.id: prior for prior in opened.read_all_pose_priors()}
     found = []
     for number in sorted(model.reg_image_ids()):
         prior = priors.get(number)
-        if prior is not None and np.isfinite(prior.position).all():
-            flat = prior.coordinate_system.name == CARTESIAN
-            found.append((model.image(number).name, np.asarray(prior.position, np.float64).ravel(), flat))
-    if len(found) < FEWEST or len({flat for *_, flat in found}) > 1:
+        if prior is None:
+            continue
+        position, metric = np.asarray(prior.position, np.float64).ravel(), prior.coordinate_system.name == CARTESIAN
+        if np.isfinite(position).all() if metric else is_place(*position[:2]):
+            found.append((model.image(number).name, position, metric))
+    if len(found) < FEWEST or len({metric for *_, metric in found}) > 1:
         return None
-    names, positions = [name for name, *_ in found], np.array([position for _, position, _ in found])
-    if found[0][2]:
-        return names, positions, np.zeros(3)
-    metres = np.asarray(pycolmap.GPSTransform().ellipsoid_to_enu(positions, *positions[0]), np.float64)
-    if np.ptp(metres, axis=0).max() <= 0:
-        return None
-    return names, metres, positions[0]
+    positions = np.array([position for _, position, _ in found])
+    height = positions[:, 2]
+    known = np.isfinite(height)
+    # Without its altitude, a place is as high as the others are.
+    height[~known] = np.median(height[known]) if known.any() else 0.0
+    return _Places([name for name, *_ in found], positions, found[0][2], not known.any())

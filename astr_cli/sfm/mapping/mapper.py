@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,18 +12,19 @@ from astr_cli.matching.resources.signals import StopFlag
 from astr_cli.options.mapping import MapOptions
 from astr_cli.sfm import colmap
 from astr_cli.sfm.colmap import MapperSettings, open_database
-from astr_cli.sfm.database.cameras import held_by
 from astr_cli.sfm.database.locked import copy_database
 from astr_cli.sfm.mapping.camera_changes import CameraFigures, camera_figures
+from astr_cli.sfm.mapping.colours import colour_points
 from astr_cli.sfm.mapping.georeference import Georeference, georeference
+from astr_cli.sfm.mapping.global_mapper import map_globally
 from astr_cli.sfm.mapping.model_refinement import ModelRefiner
+from astr_cli.sfm.mapping.point_cloud import write_ply
 from astr_cli.sfm.mapping.unregistered import Unregistered, no_model_reason, unregistered
 from astr_cli.sfm.own_files import PLY, is_model, require_own_models
 from astr_cli.sfm.scratch import scratch_folder
 from astr_cli.wording import counted
 
 TWO = 2  # images of a database that make a two-view model
-WILD = 2.0  # a found focal length this many times the guess, or its inverse, is wrong
 
 
 class MappingError(AstrError):
@@ -86,7 +86,7 @@ def map_database(
         copy = scratch / "database.db"
         copy_database(database, copy)
         names = _all_names(copy)
-        settings = MapperSettings(options.seed, options.mapper_option, len(names) == TWO, stop)
+        settings = MapperSettings(options.seed, options.mapper_option, len(names) == TWO, stop, tell)
         found = _models(copy, images, names, scratch, options, settings)
         stop.check()
         # COLMAP counts poses without a single point as a model; it makes them of photos taken from one place.
@@ -103,11 +103,13 @@ def map_database(
             models = sorted(refined, key=_size, reverse=True)
         placed = [georeference(model, copy, images) for model in models]
         for number, model in enumerate(models):
+            stop.check()
+            colour_points(model, images)
             model.update_point_3d_errors()  # the global mapper of 4.0 leaves them in other units
             made = scratch / f"sorted-{number}"
             made.mkdir()
             model.write(made)
-            model.export_PLY(made / PLY)
+            write_ply(model, made / PLY)
         stop.check()
         _remove_models(out, scratch, tell)
         for number in range(len(models)):
@@ -119,29 +121,8 @@ def _models(
     database: Path, images: Path, names: list[str], scratch: Path, options: MapOptions, settings: MapperSettings
 ) -> list[Any]:
     if options.mapper == "incremental" or len(names) == TWO:  # the global mapper takes three
-        colours = all((images / name).is_file() for name in names)
-        return colmap.incremental_mapping(database, images, scratch, settings, colours)
-    copy = scratch / "calibrated.db"
-    shutil.copyfile(database, copy)
-    held = held_by(copy)
-    if held.known_focals < held.cameras and not _calibrate(copy, options.seed):
-        shutil.copyfile(database, copy)
-    return colmap.global_mapping(copy, images, scratch, settings)
-
-
-def _calibrate(database: Path, seed: int) -> bool:
-    """Writes focal lengths estimated from fundamental matrices; False: they are implausible.
-
-    For photos from one side of a flat relief COLMAP estimates 75 pixels instead of 480; the usual guess is 614.
-    """
-    before = _focal_lengths(database)
-    colmap.calibrate(database, seed)
-    after = _focal_lengths(database)
-    return all(before[number] / WILD < focal < before[number] * WILD for number, focal in after.items())
-
-
-def _focal_lengths(database: Path) -> dict[int, float]:
-    return {number: camera.mean_focal_length() for number, camera in _cameras(database).items()}
+        return colmap.incremental_mapping(database, images, scratch, settings, len(names))
+    return map_globally(database, images, scratch, settings)
 
 
 def _cameras(database: Path) -> dict[int, Any]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,10 +18,13 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from astr_cli.errors import AstrError
-from astr_cli.sfm.colmap import pycolmap, quiet
+from astr_cli.images.catalogue import catalogue
+from astr_cli.images.gps import Place
+from astr_cli.sfm.colmap import open_database, pycolmap, quiet
 from astr_cli.wording import first_line
 
 MOST_PAIRS = 1_000_000  # a week and more of matching; more is certainly a mistake
+SAME_PLACE = 1.0  # metres: a telephone without a fix writes its last position, time and again
 FEWEST_SHARED = 15  # points; COLMAP maps with pairs of at least so many inliers
 
 
@@ -88,32 +91,60 @@ def sequential(names: Sequence[str], overlap: int, quadratic: bool) -> Proposal:
 def spatial(root: Path, names: Sequence[str], neighbours: int, distance: float, ignore_height: bool) -> Proposal:
     """Every photo with its nearest `neighbours` by EXIF GPS, up to `distance` metres away; nearer ones rank higher.
 
+    Heights do not count where a photo has none. It warns of photos without a position, and of positions that say
+    nothing.
+
     Raises NoPlacesError: fewer than two photos have a GPS position; AstrError: more than MOST_PAIRS pairs.
     """
     _refuse_many(len(names) * min(neighbours, len(names)), "take fewer --neighbours")
-    with _scratch() as path:
-        with quiet():
-            # A camera for each photo: COLMAP leaves out photos that do not fit a shared one.
-            pycolmap.import_images(path, root, pycolmap.CameraMode.PER_IMAGE, list(names))
-        with closing(pycolmap.Database.open(path)) as database:
-            images = {image.image_id: names.index(image.name) for image in database.read_all_images()}
-            places = _places(database, images, ignore_height)
-            if len(places) < 2:
-                raise NoPlacesError(
-                    f"{root}: {len(places)} of {len(names)} photos have a full GPS position in their EXIF (latitude, "
-                    "longitude and altitude); use astr pairs retrieval or sequential"
-                )
-    numbers, points = np.array(list(places)), np.array(list(places.values()))
+    infos = catalogue(root, names).infos
+    known = {number: place for number, name in enumerate(names) if name in infos and (place := infos[name].place)}
+    if len(known) < 2:
+        raise NoPlacesError(
+            f"{root}: {len(known)} of {len(names)} photos have a GPS position in their EXIF; use astr pairs retrieval "
+            "or sequential"
+        )
+    numbers, points = np.array(list(known)), metres_of(list(known.values()), ignore_height)
     # Not COLMAP's generator: its index is approximate, and in 4.0 and 4.1 it fails on a handful of photos.
     between, nearest = cKDTree(points).query(points, min(neighbours + 1, len(points)), distance_upper_bound=distance)
     rows = np.repeat(np.arange(len(points)), nearest.shape[1])
     between, nearest = between.ravel(), nearest.ravel()
     others = (nearest < len(points)) & (nearest != rows)
     found, between = numbers[np.column_stack([rows[others], nearest[others]])], between[others]
-    missing = len(names) - len(places)
-    first = next((name for number, name in enumerate(names) if number not in places), "")
-    warning = f"{missing} of {len(names)} photos have no GPS position (for example {first}) and are in no pair"
-    return Proposal(_ranked(names, found, between).pairs, (warning,) if missing else ())
+    warnings = (_without_place(names, known), _crowded(names, numbers, points, neighbours))
+    return Proposal(_ranked(names, found, between).pairs, tuple(line for line in warnings if line))
+
+
+def metres_of(places: Sequence[Place], flat: bool) -> NDArray[np.float64]:
+    """(M, 3) metres east, north and up of the first place; up is 0 if `flat`, or if a place lacks its altitude."""
+    heights = [place.altitude for place in places if place.altitude is not None]
+    level = heights[0] if heights else 0.0
+    earth = np.array([(p.latitude, p.longitude, level if p.altitude is None else p.altitude) for p in places])
+    metres = np.asarray(pycolmap.GPSTransform().ellipsoid_to_enu(earth, *earth[0]), np.float64)
+    return metres * (1, 1, not flat and len(heights) == len(places))
+
+
+def _without_place(names: Sequence[str], known: Mapping[int, Place]) -> str | None:
+    missing = [name for number, name in enumerate(names) if number not in known]
+    if not missing:
+        return None
+    return f"{len(missing)} of {len(names)} photos have no GPS position (for example {missing[0]}) and are in no pair"
+
+
+def _crowded(
+    names: Sequence[str], numbers: NDArray[np.int64], points: NDArray[np.float64], neighbours: int
+) -> str | None:
+    """A warning of photos that have more than their neighbours in their own place: which of them it gets is chance."""
+    near = cKDTree(points).query_ball_point(points, SAME_PLACE, return_length=True)
+    crowded = np.flatnonzero(near - 1 > neighbours)
+    if not len(crowded):
+        return None
+    first = names[numbers[crowded[0]]]
+    return (
+        f"{len(crowded)} of {len(names)} photos (for example {first}) have the same GPS position as more than "
+        f"{neighbours} others, so these positions do not tell which photos overlap; use astr pairs retrieval or "
+        "sequential"
+    )
 
 
 def covisible(model: Path, neighbours: int, fewest: int = FEWEST_SHARED) -> tuple[list[str], Proposal]:
@@ -171,14 +202,15 @@ def _scratch() -> Iterator[Path]:
     """An empty database that exists while the block runs."""
     with tempfile.TemporaryDirectory(prefix="astr-pairs-") as folder:
         path = Path(folder) / "scratch.db"
-        pycolmap.Database.open(path).close()
+        with open_database(path):
+            pass
         yield path
 
 
 @contextmanager
 def _named_database(names: Sequence[str]) -> Iterator[pycolmap.Database]:
     """A database with one image for each name, numbered from 1 and named by number: COLMAP sorts by name."""
-    with _scratch() as path, closing(pycolmap.Database.open(path)) as database:
+    with _scratch() as path, open_database(path) as database:
         with pycolmap.DatabaseTransaction(database):
             camera = pycolmap.Camera(model="SIMPLE_PINHOLE", width=2, height=2, params=[1.0, 1.0, 1.0])
             number = database.write_camera(camera)
@@ -200,17 +232,3 @@ def _ranked(names: Sequence[str], pairs: NDArray[np.int64], cost: NDArray[np.gen
     order = np.lexsort((high, low, cost))
     seen = dict.fromkeys(zip(low[order].tolist(), high[order].tolist(), strict=True))
     return Proposal([(names[a], names[b]) for a, b in seen])
-
-
-def _places(database: pycolmap.Database, images: dict[int, int], flat: bool) -> dict[int, NDArray[np.float64]]:
-    """Index -> metres east, north and up (0 when flat) of one of them, for the photos with a whole GPS position."""
-    found = {}
-    for prior in database.read_all_pose_priors():
-        position = np.asarray(prior.position, np.float64).ravel()
-        if np.isfinite(position).all() and prior.corr_data_id.id in images:
-            found[images[prior.corr_data_id.id]] = position
-    if not found:
-        return {}
-    positions = np.stack(list(found.values()))
-    metres = np.asarray(pycolmap.GPSTransform().ellipsoid_to_enu(positions, *positions[0]), np.float64)
-    return dict(zip(found, metres * (1, 1, not flat), strict=True))

@@ -18,7 +18,7 @@ from scipy.cluster.vq import vq
 from astr_cli.errors import AstrError
 from astr_cli.images.catalogue import catalogue
 from astr_cli.images.info import ImageInfo
-from astr_cli.matching.photos.geometry import CameraSource, photo_geometries
+from astr_cli.matching.photos.geometry import Intrinsics, photo_geometries
 from astr_cli.matching.photos.loader import Loader
 from astr_cli.matching.resources.compute import match_settings, resolve_compute
 from astr_cli.matching.run.model_runner import Runner
@@ -107,7 +107,7 @@ def _extractor(infos: Mapping[str, ImageInfo], weights: str, device: str) -> Ite
     compute = resolve_compute(options)
     model = load_weights(weights_path(options.weights)).model
     runner = Runner(model, compute.device, compute.precision, match_settings(options))
-    views = photo_geometries(infos, CameraSource("none", None), compute.long_side)
+    views = photo_geometries(infos, Intrinsics({}, ()), compute.long_side)
 
     def extract(names: Sequence[str]) -> Iterator[Floats]:
         for position, name in enumerate(names):

@@ -90,11 +90,13 @@ class SortedRows:
 class StoredRows:
     """Rows that stay in the file until a pair is asked for; to be closed."""
 
-    def __init__(self, file: MatchesFile, min_score: float = 0.0) -> None:
-        """Leaves out matches with a score below `min_score`. Raises StoreError: no pair in the file, an image with two
-        sizes, no usable long side among its attributes, damaged.
+    def __init__(self, file: MatchesFile, min_score: float = 0.0, max_sigma: float | None = None) -> None:
+        """Leaves out matches with a score below `min_score`, or a sigma that is unknown or above `max_sigma`.
+
+        Raises StoreError: no pair in the file, an image with two sizes, no usable long side among its attributes,
+        `max_sigma` for matches that were not refined, damaged.
         """
-        self._min_score, self._stored = min_score, file.pairs()
+        self._min_score, self._max_sigma, self._stored = min_score, max_sigma, file.pairs()
         self._waiting: dict[int, PairMatches] = {}
         self._room = WAITING
         self._path, self._stamp, self._reads = file.path, _stamp(file.path), 0
@@ -130,12 +132,10 @@ class StoredRows:
     def _read(self, pair: int) -> PairMatches:
         stored = self._stored[pair]
         matches = self._opened().read(stored.name0, stored.name1)
-        if not len(matches) or matches.scores.min() >= self._min_score:
-            return matches
-        kept = np.flatnonzero(matches.scores >= self._min_score)
-        return PairMatches(
-            matches.keypoints0[kept], matches.keypoints1[kept], matches.scores[kept], matches.reference[kept]
-        )
+        kept = matches.scores >= self._min_score
+        if self._max_sigma is not None:
+            kept &= sigma_below(matches, self._max_sigma, self._path)
+        return matches if kept.all() else matches.where(np.flatnonzero(kept))
 
     def _opened(self) -> MatchesFile:
         """HDF5 gives memory back only when the file is closed: after 20,000 pairs that is 200 MB."""
@@ -147,6 +147,13 @@ class StoredRows:
                 raise StoreError(f"{self._path}: another program changed it meanwhile; run the same command again")
             self._file = MatchesFile(self._path)
         return self._file
+
+
+def sigma_below(matches: PairMatches, limit: float, path: Path) -> NDArray[np.bool_]:
+    """(M,) which matches were refined to this standard deviation. Raises StoreError: the file has none of them."""
+    if matches.sigma is None:
+        raise StoreError(f"{path}: its matches were not refined; match with --refine-matches to use --max-sigma")
+    return np.asarray(matches.sigma <= limit, np.bool_)
 
 
 def _stamp(path: Path) -> tuple[int, int]:
@@ -161,10 +168,10 @@ def scales(images: Sequence[MatchedImage]) -> NDArray[np.float64]:
     return matched / sizes
 
 
-def read_rows(file: MatchesFile, min_score: float = 0.0) -> MatchRows:
-    """All matches of a file with a score of at least `min_score`. Raises StoreError as `StoredRows` does."""
+def read_rows(file: MatchesFile, min_score: float = 0.0, max_sigma: float | None = None) -> MatchRows:
+    """All matches of a file but those that `StoredRows` leaves out. Raises StoreError as it does."""
     parts = []
-    with closing(StoredRows(file, min_score)) as stored:
+    with closing(StoredRows(file, min_score, max_sigma)) as stored:
         for number in range(len(stored.pairs)):
             matches = stored.read(number)
             arrays = (matches.keypoints0, matches.keypoints1, matches.scores, matches.reference)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from astr_cli.files import parse_json
 from astr_cli.sfm.tracks.build import Tracks
 
 
@@ -45,10 +46,10 @@ class TrackStatistics:
     def parse(text: str) -> TrackStatistics | None:
         """None for anything that `text` did not make."""
         try:
-            found = json.loads(text)
+            found = parse_json(text)
             histogram = tuple(int(count) for count in found["histogram"])
             return TrackStatistics(int(found["keypoints"]), int(found["matches"]), histogram)
-        except (ValueError, KeyError, TypeError, RecursionError):  # the last: deep JSON
+        except (ValueError, KeyError, TypeError):
             return None
 
 

@@ -1,0 +1,113 @@
+"""COLMAP's global mapper in a process of its own: it cannot be cancelled, but its process can be ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from astr_cli.errors import AstrError
+from astr_cli.matching.resources.progress import Progress
+from astr_cli.sfm import colmap
+from astr_cli.sfm.colmap import MapperSettings, open_database
+from astr_cli.sfm.database.cameras import held_by
+
+START = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    "from astr_cli.sfm.mapping.global_mapper import main; main()"
+)
+WILD = 2.0  # a found focal length this many times the guess, or its inverse, is wrong
+
+
+class GlobalMapperError(AstrError):
+    """The process of the global mapper ended by itself."""
+
+    exit_code = 3
+
+
+def map_globally(database: Path, images: Path, scratch: Path, settings: MapperSettings) -> list[Any]:
+    """The models (pycolmap.Reconstruction) of a database by the global mapper; focal lengths that are unknown are
+    estimated first, in a copy. scratch: a folder for files in between.
+
+    Raises Interrupted when `settings.stop` is set, AstrError for an option that the mapper lacks, GlobalMapperError.
+    """
+    colmap.global_options(settings)
+    out = scratch / "global"
+    out.mkdir()
+    places = [str(path) for path in (database, images, out)]
+    command = [sys.executable, "-c", START, json.dumps(sys.path), *places, str(settings.seed), *settings.options]
+    with (
+        (scratch / "global.log").open("wb") as log,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log) as process,
+    ):
+        try:
+            _wait(process, settings)
+        finally:
+            process.kill()
+    settings.flag.check()
+    if process.returncode:
+        end = signal.Signals(-process.returncode).name if process.returncode < 0 else f"code {process.returncode}"
+        raise GlobalMapperError(f"{database}: COLMAP's global mapper ended ({end}); use --mapper incremental")
+    return [colmap.read_model(folder) for folder in sorted(out.glob("model-*"))]
+
+
+def map_here(database: Path, images: Path, out: Path, settings: MapperSettings) -> list[Any]:
+    """The same in this process, which cannot hear signals meanwhile."""
+    copy = out / "calibrated.db"
+    shutil.copyfile(database, copy)
+    held = held_by(copy)
+    if held.known_focals < held.cameras and not _calibrate(copy, settings.seed):
+        shutil.copyfile(database, copy)
+    return colmap.global_mapping(copy, images, out, settings)
+
+
+def main() -> None:
+    """The other process: maps, and writes the models. It ends when the one that waits for it does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both; the other one decides
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    database, images, out = map(Path, sys.argv[2:5])
+    settings = MapperSettings(int(sys.argv[5]), tuple(sys.argv[6:]))
+    for number, model in enumerate(map_here(database, images, out, settings)):
+        folder = out / f"model-{number:04d}"
+        folder.mkdir()
+        model.write(folder)
+
+
+def _end_with_parent() -> None:
+    """Waits until standard input ends: its other end is in the hand of the process that waits."""
+    os.read(sys.stdin.fileno(), 1)  # sys.stdin's own lock would end the interpreter badly
+    os._exit(1)
+
+
+def _wait(process: subprocess.Popen[bytes], settings: MapperSettings) -> None:
+    """Until the process ends or the flag is set."""
+    progress = Progress(settings.tell, "global mapping")
+    while not settings.flag.requested:
+        try:
+            process.wait(colmap.HEARD)
+        except subprocess.TimeoutExpired:
+            progress.at()
+        else:
+            return
+
+
+def _calibrate(database: Path, seed: int) -> bool:
+    """Writes focal lengths estimated from fundamental matrices; False: they are implausible.
+
+    For photos from one side of a flat relief COLMAP estimates 75 pixels instead of 480; the usual guess is 614.
+    """
+    before = _focal_lengths(database)
+    colmap.calibrate(database, seed)
+    after = _focal_lengths(database)
+    return all(before[number] / WILD < focal < before[number] * WILD for number, focal in after.items())
+
+
+def _focal_lengths(database: Path) -> dict[int, float]:
+    with open_database(database) as opened:
+        return {camera.camera_id: camera.mean_focal_length() for camera in opened.read_all_cameras()}
