@@ -244,6 +244,8 @@ def summary_lines(summary: MatchSummary) -> Iterator[str]:
         mean = summary.matches / summary.matched
         found = counted(summary.matches, "match")
         yield f"matched {counted(summary.matched, 'pair')} in {summary.seconds:.1f} s: {found}, {mean:,.0f} per pair"
+    if summary.looked_again:
+        yield f"looked again at a part of {counted(summary.looked_again, 'pair')}"
     few = few_line(summary)
     if few is not None:
         yield few

@@ -15,7 +15,9 @@ from astr_cli.images.decode import read_gray
 from astr_cli.images.geometry import resize
 from astr_cli.images.info import read_info
 from astr_cli.images.upright import UPRIGHT, turn_pixels
+from astr_cli.matching.focus.matcher import FocusMatcher
 from astr_cli.matching.photos.geometry import PhotoGeometry, exif_intrinsics, photo_geometry
+from astr_cli.matching.regions.pyramid import Level
 from astr_cli.matching.resources.compute import match_settings, resolve_compute
 from astr_cli.matching.resources.cores import CoreSplit, JobPool, fitting
 from astr_cli.matching.run.model_runner import PairInput, Runner, defect
@@ -62,10 +64,18 @@ class Matcher:
     >>> matches.keypoints0, matches.keypoints1, matches.scores
     """
 
-    def __init__(self, runner: Runner, long_side: int, split: CoreSplit, refine: bool = False) -> None:
+    def __init__(
+        self,
+        runner: Runner,
+        long_side: int,
+        split: CoreSplit,
+        focus: FocusMatcher | None = None,
+        refine: bool = False,
+    ) -> None:
         self._runner = runner
         self._long_side = long_side
         self._split = split
+        self._focus = focus
         self._refine = refine
 
     @classmethod
@@ -78,7 +88,7 @@ class Matcher:
         """Loads weights by shipped name or path.
 
         `options` are those of `astr match` that concern two photos: long_side, threshold, max_matches, one_way,
-        scaling, precision, refine_matches (docs/options.md, Matching; help(MatchingOptions)).
+        scaling, focus, precision, refine_matches (docs/options.md, Matching; help(MatchingOptions)).
 
         Raises WeightsError for weights that cannot be used, OptionError for an option that does not exist, is invalid
         or is not available on this machine.
@@ -90,8 +100,11 @@ class Matcher:
         """As `load`, from an instance of the options."""
         compute = resolve_compute(options)
         loaded = load_weights(weights_path(options.weights))
-        runner = Runner(loaded.model, compute.device, compute.precision, match_settings(options), compute.threads)
-        return cls(runner, compute.long_side, CoreSplit(compute.jobs, compute.threads), options.refine_matches)
+        settings = match_settings(options)
+        runner = Runner(loaded.model, compute.device, compute.precision, settings, compute.threads)
+        focus = FocusMatcher(runner, settings, compute.long_side) if options.focus == "auto" else None
+        split = CoreSplit(compute.jobs, compute.threads)
+        return cls(runner, compute.long_side, split, focus, options.refine_matches)
 
     def match(
         self,
@@ -112,12 +125,16 @@ class Matcher:
         """
         raw0, view0 = self._read(image0, intrinsics0, "image0")
         raw1, view1 = self._read(image1, intrinsics1, "image1")
-        gray0, gray1 = _shrunk(raw0, view0), _shrunk(raw1, view1)
+        whole0, whole1 = _upright(raw0, view0), _upright(raw1, view1)
+        gray0, gray1 = resize(whole0.pixels, view0.matched), resize(whole1.pixels, view1.matched)
         largest = max(gray0.size, gray1.size)
         with closing(JobPool(fitting(self._split, largest, self._runner.channels))) as jobs:
             extracted = [jobs.submit(self._runner.extract, gray) for gray in (gray0, gray1)]
             features0, features1 = (each.result() for each in extracted)
-        found = self._runner.match([PairInput(features0, features1, view0, view1)])[0]
+        pair = PairInput(features0, features1, view0, view1)
+        found = self._runner.match([pair])[0]
+        if self._focus is not None:
+            found = self._focus.match(pair, found, whole0.resized, whole1.resized).matches
         reason = defect(found, view0, view1)
         if reason is not None:
             raise AstrError(f"{reason}; the weights may be damaged or made for another model: try others")
@@ -140,8 +157,8 @@ class Matcher:
         return gray, photo_geometry((gray.shape[1], gray.shape[0]), self._long_side, known, orientation)
 
 
-def _shrunk(gray: npt.NDArray[np.uint8], view: PhotoGeometry) -> npt.NDArray[np.float32]:
-    return resize(np.ascontiguousarray(turn_pixels(gray, view.orientation)), view.matched)
+def _upright(gray: npt.NDArray[np.uint8], view: PhotoGeometry) -> Level:
+    return Level(np.ascontiguousarray(turn_pixels(gray, view.orientation)), None)
 
 
 def _options(**given: Any) -> MatchingOptions:

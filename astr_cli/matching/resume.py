@@ -54,7 +54,7 @@ def run_info(prepared: PreparedRun, hashes: HashBook) -> RunInfo:
         name: each.size if options.tiles else upright_size(each.matched, each.orientation)
         for name, each in prepared.views.items()
     }
-    absent = {each.key: each.stored_text(each.default) for each in declared(MatchingOptions) if each.key in texts}
+    absent = {each.key: each.before for each in declared(MatchingOptions) if each.key in texts}
     return RunInfo(tuple({**first, **texts}.items()), stamps, matched, absent)
 
 

@@ -10,6 +10,7 @@ from astr_cli.options.option import OptionError, Options, option
 Precision = Literal["fp32", "bf16"]
 Rotate = Literal["exif", "auto", "none"]
 Scaling = Literal["auto", "off"]
+Focus = Literal["auto", "off"]
 
 SMALLEST_TILE = 128  # pixels
 
@@ -81,6 +82,14 @@ class MatchingOptions(Options):
         "windows have the same size.",
         stored=True,
         panel=MATCHING,
+    )
+    focus: Focus = option(
+        "off",
+        help="auto: where two photos share only a small part, or show it at unlike sizes, match this part again, "
+        "enlarged; off: match whole photos once.",
+        stored=True,
+        panel=MATCHING,
+        before="off",
     )
     cameras: str = option(
         "exif",

@@ -55,6 +55,8 @@ class Option:
     """Whether it applies only to photos on disk; then the Python API has no such keyword."""
     without_value: str = ""
     """The error if it is given without a value, as the flag that it once was; empty: Typer's error."""
+    before: str | None = None
+    """What applied to results that are older than the option; None: its default."""
     hidden: bool = False
     """Whether only other code sets it, not the command line."""
 
@@ -105,6 +107,11 @@ class Declared(NamedTuple):
     def key(self) -> str:
         """The name as an identifier."""
         return self.name.replace("-", "_")
+
+    @property
+    def before(self) -> str:
+        """The stored text of what applied before there was the option."""
+        return self.stored_text(self.default) if self.option.before is None else self.option.before
 
     def stored_text(self, value: object) -> str:
         """The value in an attribute or a message: None becomes the text of the default."""

@@ -56,7 +56,7 @@ class RunInfo:
     matched: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """The size (width, height) that each image was matched at, as its raw pixels lie."""
     absent: Mapping[str, str] = field(default_factory=dict)
-    """The value of an option that stored results lack: they are older than the option, so its default applied."""
+    """The value of an option that stored results lack: they are older than the option."""
 
     def stamps(self) -> dict[str, ImageStamp]:
         """The images by name."""

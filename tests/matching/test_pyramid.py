@@ -1,4 +1,4 @@
-"""Photos at the levels of their pyramids: each made once, side by side, the oldest forgotten."""
+"""Photos at other sizes: each made once, side by side, the oldest forgotten."""
 
 import threading
 from collections.abc import Callable
@@ -14,10 +14,10 @@ from astr_cli.images.errors import ImageError
 from astr_cli.images.info import ImageInfo, read_info
 from astr_cli.images.masks import PackedMask
 from astr_cli.images.upright import turn_pixels
-from astr_cli.matching.tiles import pyramid
-from astr_cli.matching.tiles.geometry import level_size
-from astr_cli.matching.tiles.pyramid import Pyramids
+from astr_cli.matching.regions import pyramid
+from astr_cli.matching.regions.pyramid import Pyramids
 
+FULL, HALF = (160, 128), (80, 64)
 TURNED = 6  # EXIF's code of a quarter turn
 
 
@@ -42,25 +42,28 @@ def watch(monkeypatch: pytest.MonkeyPatch, act: Callable[[Path], object]) -> Non
     monkeypatch.setattr(pyramid, "read_gray", reading)
 
 
-def test_levels_are_turned_and_shrunk_with_their_masks(infos: list[ImageInfo]) -> None:
+def test_photos_are_turned_and_resized_with_their_masks(infos: list[ImageInfo]) -> None:
     raw = read_gray(infos[0].path)
     mask = raw > 100
-    size = level_size(raw.shape, 1)
-    found = Pyramids().get(infos[0], PackedMask.of(mask), TURNED, 1)
+    size = (90, 113)
+    found = Pyramids().get(infos[0], PackedMask.of(mask), TURNED, size)
     turned = np.ascontiguousarray(turn_pixels(raw, TURNED))
     assert found.pixels.dtype == np.uint8
     np.testing.assert_array_equal(found.pixels, cv2.resize(turned, size, interpolation=cv2.INTER_AREA))
     assert found.mask is not None
     assert found.mask.shape == found.pixels.shape
-    full = Pyramids().get(infos[0], PackedMask.of(mask), TURNED, 0)
+    larger = Pyramids().get(infos[0], PackedMask.of(mask), TURNED, (256, 320))
+    np.testing.assert_array_equal(larger.pixels, cv2.resize(turned, (256, 320), interpolation=cv2.INTER_LINEAR))
+    full = Pyramids().get(infos[0], PackedMask.of(mask), TURNED, (128, 160))
     np.testing.assert_array_equal(full.pixels, turned)
     np.testing.assert_array_equal(full.mask, turn_pixels(mask, TURNED))
 
 
-def test_a_photo_is_decoded_once_and_each_level_made_once(infos: list[ImageInfo], read: list[str]) -> None:
+def test_a_photo_is_decoded_once_and_each_size_made_once(infos: list[ImageInfo], read: list[str]) -> None:
     pyramids = Pyramids()
     with ThreadPoolExecutor(4) as pool:
-        asked = [(infos[0], None, code, level) for level in (1, 2, 1, 0) for code in (1, TURNED)]
+        sizes = [((width, height), (height, width)) for width, height in ((113, 90), (80, 64), (113, 90), (160, 128))]
+        asked = [(infos[0], None, code, size) for both in sizes for code, size in zip((1, TURNED), both, strict=True)]
         first = list(pool.map(lambda each: pyramids.get(*each), asked))
     assert read == [infos[0].name]
     again = [pyramids.get(*each) for each in asked]
@@ -72,7 +75,7 @@ def test_different_photos_are_decoded_at_once(infos: list[ImageInfo], monkeypatc
     watch(monkeypatch, lambda path: both.wait())
     pyramids = Pyramids()
     with ThreadPoolExecutor(2) as pool:
-        found = list(pool.map(lambda info: pyramids.get(info, None, 1, 2), infos[:2]))
+        found = list(pool.map(lambda info: pyramids.get(info, None, 1, HALF), infos[:2]))
     assert [each.pixels.shape for each in found] == [(64, 80)] * 2
 
 
@@ -80,11 +83,11 @@ def test_the_oldest_are_forgotten(infos: list[ImageInfo], read: list[str], monke
     monkeypatch.setattr(pyramid, "HELD", 3 * 160 * 128)
     pyramids = Pyramids()
     for index in (0, 1, 2, 0, 3, 0, 2, 1):
-        pyramids.get(infos[index], None, 1, 0)
+        pyramids.get(infos[index], None, 1, FULL)
     assert read == [infos[index].name for index in (0, 1, 2, 3, 1)]
     monkeypatch.setattr(pyramid, "HELD", 0)
     for index in (4, 5, 4, 5):  # a pair is kept however large
-        pyramids.get(infos[index], None, 1, 0)
+        pyramids.get(infos[index], None, 1, FULL)
     assert read[5:] == [infos[index].name for index in (4, 5)]
 
 
@@ -92,8 +95,8 @@ def test_a_photo_that_cannot_be_read_is_named_every_time(infos: list[ImageInfo])
     pyramids = Pyramids()
     content = infos[0].path.read_bytes()
     infos[0].path.write_bytes(b"")
-    for level in (0, 2, 0):
+    for size in (FULL, HALF, FULL):
         with pytest.raises(ImageError, match=infos[0].name):
-            pyramids.get(infos[0], None, 1, level)
+            pyramids.get(infos[0], None, 1, size)
     infos[0].path.write_bytes(content)
-    assert pyramids.get(infos[0], None, 1, 2).pixels.shape == (64, 80)
+    assert pyramids.get(infos[0], None, 1, HALF).pixels.shape == (64, 80)

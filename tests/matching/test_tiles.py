@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from astr_cli.matching.photos.geometry import photo_geometry
+from astr_cli.matching.regions.geometry import Window
+from astr_cli.matching.regions.matching import Sized
 from astr_cli.matching.run.match import match_pairs
-from astr_cli.matching.tiles.geometry import Window, level_size, spans
-from astr_cli.matching.tiles.matcher import Sized, merged
+from astr_cli.matching.tiles.geometry import level_size, spans
+from astr_cli.matching.tiles.matcher import merged
 from astr_cli.options.matching import MatchOptions
 from astr_cli.scenes.textures import procedural_textures
 from astr_cli.store.matches_file import MatchesFile

@@ -70,6 +70,12 @@ def test_what_changes_matches_is_stored() -> None:
     assert texts["long_side"] == "640" and texts["max_matches"] == "all" and texts["tiles"] == "false"
 
 
+def test_results_that_are_older_than_an_option_were_made_without_it() -> None:
+    older = {each.key: each.before for each in declared(MatchingOptions)}
+    assert older["focus"] == "off"
+    assert older["scaling"] == "auto"
+
+
 def test_classes_go_apart_and_together() -> None:
     cameras = CameraOptions("single", params="1,2,3,4")
     options = ImportOptions(Path("a.db"), cameras=cameras, tracks=TrackOptions(min_score=0.5))

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from astr_cli.images.geometry import matched_size, scale_intrinsics, to_original
+from astr_cli.images.geometry import matched_size, scale_intrinsics, to_matched, to_original
 from astr_cli.images.info import ImageInfo, focal_note
-from astr_cli.images.upright import UPRIGHT, to_raw, turn_intrinsics, turned, upright_size
+from astr_cli.images.upright import UPRIGHT, to_raw, to_upright, turn_intrinsics, turned, upright_size
 from astr_cli.matching.photos.known_cameras import known_cameras
 from astr_cli.store.cameras import CameraBook, read_cameras
 
@@ -32,6 +32,11 @@ class PhotoGeometry(NamedTuple):
         """Matched pixels (M, 2) to raw ones."""
         upright = to_original(points, upright_size(self.size, self.orientation), self.matched)
         return to_raw(upright, self.size, self.orientation).astype(np.float32)
+
+    def from_raw(self, points: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Raw pixels (M, 2) to matched ones; the inverse of `to_raw`."""
+        upright = to_upright(points, self.size, self.orientation)
+        return to_matched(upright, upright_size(self.size, self.orientation), self.matched)
 
     def turned(self, quarters: int) -> PhotoGeometry:
         """The same photo rotated clockwise by quarter turns."""

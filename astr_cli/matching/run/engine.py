@@ -10,8 +10,11 @@ from typing import NamedTuple, TypeVar
 from astr_cli.errors import Stopped
 from astr_cli.images.errors import ImageError
 from astr_cli.images.masks import PackedMask
+from astr_cli.matching.focus.matcher import FocusMatcher, Looked, Source
+from astr_cli.matching.photos.geometry import PhotoGeometry
 from astr_cli.matching.photos.loader import Loader, Photo
 from astr_cli.matching.photos.rotation import Wanted, best_quarters, count_upright
+from astr_cli.matching.regions.pyramid import Pyramids
 from astr_cli.matching.resources.compute import match_settings
 from astr_cli.matching.resources.cores import JobPool
 from astr_cli.matching.resources.memory import is_out_of_memory
@@ -36,9 +39,9 @@ class _InWork(NamedTuple):
     pairs: tuple[Pair, ...]
     inputs: list[PairInput | None]
     """None for a pair that failed."""
-    work: Callable[[], "list[PairMatches | str]"]
+    work: Callable[[], "list[Looked | str]"]
     """Computes the matches of each pair, or the reason why there are none."""
-    found: "Future[list[PairMatches | str]]"
+    found: "Future[list[Looked | str]]"
     backed_off: int
     """How often memory had run out when the batch was begun."""
 
@@ -58,6 +61,7 @@ class Engine:
         refiner: MatchRefiner | None = None,
     ) -> None:
         self.failed: list[FailedPair] = []
+        self.looked_again = 0  # pairs
         self._done = done  # names of pairs whose matches are known; they only fill their batches
         self._prepared = prepared
         self._runner = runner
@@ -73,8 +77,11 @@ class Engine:
         self._backed_off = 0
         self._in_work: deque[_InWork] = deque()
         side = prepared.compute.long_side // 32 * 32
-        options = prepared.options
-        self._tiles = TileMatcher(runner, match_settings(options), side) if options.tiles else None
+        self._pyramids = Pyramids()
+        options, settings = prepared.options, match_settings(prepared.options)
+        self._tiles = TileMatcher(runner, settings, side, self._pyramids) if options.tiles else None
+        long_side = prepared.compute.long_side
+        self._focus = FocusMatcher(runner, settings, long_side) if options.focus == "auto" else None
         self._refiner = refiner
 
     def run(self) -> Iterator[list[tuple[Pair, PairMatches]]]:
@@ -100,14 +107,15 @@ class Engine:
     def _finished(self, batch: _InWork) -> list[tuple[Pair, PairMatches]]:
         found = self._backing_off(batch.found, batch.work, batch.backed_off)
         sound = []
-        for pair, given, matches in zip(batch.pairs, batch.inputs, found, strict=True):
+        for pair, given, looked in zip(batch.pairs, batch.inputs, found, strict=True):
             if given is None or not self._is_new(pair):
                 continue
-            reason = matches if isinstance(matches, str) else defect(matches, given.view0, given.view1)
-            if isinstance(matches, str) or reason is not None:
+            reason = looked if isinstance(looked, str) else defect(looked.matches, given.view0, given.view1)
+            if isinstance(looked, str) or reason is not None:
                 self._fail(pair, str(reason))
             else:
-                sound.append((pair, matches))
+                sound.append((pair, looked.matches))
+                self.looked_again += looked.again
         return sound
 
     def _prefetch(self, batches: Sequence[PairBatch], position: int) -> None:
@@ -190,23 +198,31 @@ class Engine:
             self._masks[name] = photo.raw_mask
         return photo
 
-    def _match(self, pairs: Sequence[Pair], inputs: Sequence[PairInput]) -> "list[PairMatches | str]":
+    def _match(self, pairs: Sequence[Pair], inputs: Sequence[PairInput]) -> "list[Looked | str]":
         limit = self._limit
         starts = range(0, len(inputs), limit)
         found = [matches for start in starts for matches in self._runner.match(inputs[start : start + limit])]
         return [self._at_full_size(*work) for work in zip(pairs, inputs, found, strict=True)]
 
-    def _at_full_size(self, pair: Pair, given: PairInput, small: PairMatches) -> PairMatches | str:
+    def _at_full_size(self, pair: Pair, given: PairInput, first: PairMatches) -> Looked | str:
         """What the options make of a pair's matches with the photos at their original size."""
-        infos, found = self._prepared.infos, small
+        infos, looked = self._prepared.infos, Looked(first, False)
         try:
+            if self._focus is not None:
+                source0 = self._source(pair.name0, given.view0, given.mask0)
+                source1 = self._source(pair.name1, given.view1, given.mask1)
+                looked = self._focus.match(given, first, source0, source1)
+            found = looked.matches
             if self._tiles is not None:
                 found = self._tiles.match(infos[pair.name0], infos[pair.name1], given, found)
             if self._refiner is not None:
                 found = self._refiner.refine(infos[pair.name0], infos[pair.name1], given, found)
         except ImageError as error:
             return str(error)
-        return found
+        return looked._replace(matches=found)
+
+    def _source(self, name: str, view: PhotoGeometry, mask: PackedMask | None) -> Source:
+        return partial(self._pyramids.get, self._prepared.infos[name], mask, view.orientation)
 
     def _backing_off(self, first: "Future[T]", again: Callable[[], T], before: int) -> T:
         """The result of `first`; while memory runs out, the result of `again()` with less in memory.

@@ -127,5 +127,7 @@ class MatchSummary:
     """Pairs of the output with less than `FEW` rows."""
     turned: bool = False
     """Whether astr looked for rotations between photos (`--rotate auto`)."""
+    looked_again: int = 0
+    """Pairs of `matched` that were looked at again (`--focus auto`)."""
     skipped: int = 0
     """How many of `failed` were left out before the start (`--skip-bad`)."""

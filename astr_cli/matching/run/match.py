@@ -116,6 +116,7 @@ class Progress:
     cache_hits: int = 0
     cache_misses: int = 0
     fewest_misses: int = 0
+    looked_again: int = 0
     failed: list[FailedPair] = field(default_factory=list)
 
 
@@ -159,6 +160,7 @@ def _match_all(
         _stop_if_asked(prepared, progress, stop)
         for results in engine.run():
             progress.cache_hits, progress.cache_misses = cache.hits, cache.misses
+            progress.looked_again = engine.looked_again
             for pair, matches in results:
                 with _timing(stopwatch, "write"):
                     journal.append(pair.name0, pair.name1, matches)
@@ -269,6 +271,7 @@ def _summary(prepared: PreparedRun, progress: Progress, started: float) -> Match
         few=_few_matches(prepared, {(pair.name0, pair.name1) for pair in failed}),
         skipped=len(prepared.skipped),
         turned=prepared.options.rotate == "auto",
+        looked_again=progress.looked_again,
     )
 
 

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-Points = npt.NDArray[np.float64]
-CELL, MULTIPLE = 8, 32
+from astr_cli.matching.regions.geometry import CELL, MULTIPLE, Points, Window
+
 MARGIN = 48  # pixels of a tile around its core: they give context; matches there come from another tile
 SMALLEST_TILE = 128  # pixels per side: the first multiple of 32 with a core between its two margins
 LEVELS = 8  # at most, a sixteenth of the size
@@ -38,15 +38,6 @@ class Tile(NamedTuple):
         """Which points (M, 2) lie in the core; the cores of all tiles share the plane without overlap."""
         x, y = points.T
         return np.asarray((x >= self.x.low) & (x < self.x.high) & (y >= self.y.low) & (y < self.y.high))
-
-
-class Window(NamedTuple):
-    """A part of a photo, sides multiples of 32; it may reach beyond the right and the bottom edge."""
-
-    x: int
-    y: int
-    width: int
-    height: int
 
 
 def spans(length: int, side: int) -> list[Span]:

@@ -1,10 +1,10 @@
-"""`--tiles`: a cache of photos at the levels of their pyramids."""
+"""A cache of photos at other sizes than the whole photos are matched at."""
 
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import cv2
 import numpy as np
@@ -13,14 +13,14 @@ import numpy.typing as npt
 from astr_cli.images.decode import read_gray
 from astr_cli.images.info import ImageInfo
 from astr_cli.images.masks import PackedMask
-from astr_cli.images.upright import UPRIGHT, turn_pixels
-from astr_cli.matching.tiles.geometry import level_size
+from astr_cli.images.upright import UPRIGHT, turn_pixels, upright_size
 
 HELD = 512 << 20  # bytes
+Key: TypeAlias = tuple[str, int, tuple[int, int]]  # photo, orientation, size
 
 
 class Level(NamedTuple):
-    """A photo at one level of its pyramid."""
+    """A photo at one size."""
 
     pixels: npt.NDArray[np.uint8]  # (h, w)
     mask: npt.NDArray[np.bool_] | None
@@ -35,10 +35,14 @@ class Level(NamedTuple):
         mask = None if self.mask is None else turn_pixels(self.mask, orientation)
         return Level(turn_pixels(self.pixels, orientation), mask)
 
-    def shrunk(self, level: int) -> "Level":
-        """Shrinks a full-size photo to `level`."""
-        size = level_size((self.pixels.shape[1], self.pixels.shape[0]), level)
-        pixels = cv2.resize(np.ascontiguousarray(self.pixels), size, interpolation=cv2.INTER_AREA)
+    def resized(self, size: tuple[int, int]) -> "Level":
+        """An upright photo at `size` (w, h): area average when shrinking, else bilinear."""
+        height, width = self.pixels.shape
+        if size == (width, height):
+            return self
+        shrinking = size[0] <= width and size[1] <= height
+        kind = cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
+        pixels = cv2.resize(np.ascontiguousarray(self.pixels), size, interpolation=kind)
         mask = self.mask
         if mask is not None:
             mask = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
@@ -50,17 +54,19 @@ class Pyramids:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._held: OrderedDict[tuple[str, int, int], Future[Level]] = OrderedDict()
+        self._held: OrderedDict[Key, Future[Level]] = OrderedDict()
 
-    def get(self, info: ImageInfo, packed: PackedMask | None, orientation: int, level: int) -> Level:
-        """The photo with its mask, made upright by `orientation`, at `level`. Raises ImageError."""
-        if level == 0:
-            raw = self._once((info.name, UPRIGHT, 0), lambda: _read(info, packed))
+    def get(self, info: ImageInfo, packed: PackedMask | None, orientation: int, size: tuple[int, int]) -> Level:
+        """The photo with its mask, made upright by `orientation`, at `size` (w, h). Raises ImageError."""
+        full = upright_size(info.size, orientation)
+        if size == full:
+            raw = self._once((info.name, UPRIGHT, info.size), lambda: _read(info, packed))
             return raw.turned(orientation)
-        full = (info, packed, orientation, 0)
-        return self._once((info.name, orientation, level), lambda: self.get(*full).shrunk(level))
+        return self._once(
+            (info.name, orientation, size), lambda: self.get(info, packed, orientation, full).resized(size)
+        )
 
-    def _once(self, key: tuple[str, int, int], make: Callable[[], Level]) -> Level:
+    def _once(self, key: Key, make: Callable[[], Level]) -> Level:
         with self._lock:
             found = self._held.pop(key, None)
             wanted: Future[Level] = Future() if found is None else found
