@@ -154,9 +154,7 @@ def _match_all(
         ) as loader,
         closing(JobPool(_split(prepared))) as jobs,
     ):
-        refiner = MatchRefiner(prepared.options.tiles, timed=partial(_timing, stopwatch, "refine"))
-        wanted = refiner if prepared.options.refine_matches else None
-        engine = Engine(prepared, done, runner, cache, loader, jobs, listener, wanted)
+        engine = Engine(prepared, done, runner, cache, loader, jobs, listener, _refiner(prepared, stopwatch))
         _stop_if_asked(prepared, progress, stop)
         for results in engine.run():
             progress.cache_hits, progress.cache_misses = cache.hits, cache.misses
@@ -171,6 +169,12 @@ def _match_all(
             _stop_if_asked(prepared, progress, stop)
     progress.failed = engine.failed + _changed_meanwhile(prepared, engine.failed, listener)
     return progress
+
+
+def _refiner(prepared: PreparedRun, stopwatch: Stopwatch | None) -> MatchRefiner | None:
+    if not prepared.options.refine_matches:
+        return None
+    return MatchRefiner(prepared.options.tiles, timed=partial(_timing, stopwatch, "refine"))
 
 
 def _split(prepared: PreparedRun) -> CoreSplit:

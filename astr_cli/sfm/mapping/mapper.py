@@ -104,17 +104,20 @@ def map_database(
         placed = [georeference(model, copy, images) for model in models]
         for number, model in enumerate(models):
             stop.check()
-            colour_points(model, images)
-            model.update_point_3d_errors()
-            made = scratch / f"sorted-{number}"
-            made.mkdir()
-            model.write(made)
-            write_ply(model, made / PLY)
+            _write(model, images, scratch / f"sorted-{number}")
         stop.check()
         _remove_models(out, scratch, tell)
         for number in range(len(models)):
             (scratch / f"sorted-{number}").rename(_free(out / str(number)))
         return _summary(out / "0", names, models, placed[0], copy)
+
+
+def _write(model: Any, images: Path, folder: Path) -> None:
+    colour_points(model, images)
+    model.update_point_3d_errors()
+    folder.mkdir()
+    model.write(folder)
+    write_ply(model, folder / PLY)
 
 
 def _models(
