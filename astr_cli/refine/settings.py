@@ -44,6 +44,9 @@ class Settings:
     reach: float = 6.0  # from the start of a level
     flat: float = 0.5  # grey values per pixel: rms gradient in the weakest direction, below which sigma is not asked
     max_sigma: float = 0.25  # photo pixels. 0.15: 71% accepted, 0.1% over 1 px; 0.35: 82%, 0.9%
+    # The same in matched pixels; the larger gate counts. Of photos many times the matched size, what is sure to half a
+    # pixel is still several times better than what was matched.
+    max_sigma_matched: float = 0.1
     max_shift: float = 1.5  # matched pixels. 2.5: 84% accepted and no worse, but repeated patterns may be that near
     min_correlation: float = 0.8  # 0: the same but for a tenth of a point, as sigma decides
     # Photo pixels per matched pixel from which on coarser levels come first, so that the start is off by a pixel or so.

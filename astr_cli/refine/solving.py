@@ -100,7 +100,8 @@ def _judged(part: Solution, search: Search, chosen: Index, maps: Floats, setting
     settled = status == Status.REFINED
     shift = np.linalg.norm(part.xy - search.start[chosen], axis=1)
     with np.errstate(invalid="ignore"):
-        sure = (part.sigma <= settings.max_sigma) & (part.correlation >= settings.min_correlation)
+        most = np.maximum(settings.max_sigma, settings.max_sigma_matched * search.pixel[chosen])
+        sure = (part.sigma <= most) & (part.correlation >= settings.min_correlation)
     status[settled & ~sure] = Status.UNSURE
     status[settled & ((shift > settings.max_shift * search.pixel[chosen]) | ~sane(maps[chosen]))] = Status.MOVED
     return part._replace(status=status)

@@ -228,7 +228,7 @@ def test_rules() -> None:
 
 def test_settings_reach_the_solver(scene: Court) -> None:
     seen, _ = observe(scene, 2.4, 200)
-    strict = outcome(scene, seen, replace(Settings(), max_sigma=0.06))
+    strict = outcome(scene, seen, replace(Settings(), max_sigma=0.06, max_sigma_matched=0.0))
     wide = outcome(scene, seen)
     assert 0.05 < strict.accepted.mean() < wide.accepted.mean() - 0.1
     assert np.nanmax(strict.refined.sigma) <= 0.06 < np.nanmax(wide.refined.sigma)
