@@ -66,6 +66,7 @@ def test_attributes_say_what_decides_the_result_and_nothing_else(scene) -> None:
         "rotate": "exif",
         "masks": "none",
         "tiles": "false",
+        "refine_matches": "false",
     }
     assert str(scene.root).encode() not in scene.bytes()
 
