@@ -13,7 +13,7 @@ from astr_cli.options.refinement import RefineOptions
 LISTS = ("realistic", "random")
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(eq=False, repr=False)
 class OperatorOptions(Options):
     """The options of `astr bench operator`."""
 
@@ -79,7 +79,7 @@ def _grid(text: str) -> tuple[int, int]:
     return int(height), int(width)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(eq=False, repr=False)
 class PipelineOptions(Options):
     """The options of `astr bench pipeline`."""
 
@@ -103,7 +103,7 @@ class PipelineOptions(Options):
     matching: MatchingOptions = group(MatchingOptions)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(eq=False, repr=False)
 class SfmOptions(Options):
     """The options of `astr bench sfm`."""
 

@@ -14,7 +14,7 @@ ImportMode = Literal["create", "append", "replace", "fail"]
 CAMERAS, TRACKS, DATABASE = "Cameras", "Tracks", "Database"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(eq=False, repr=False)
 class CameraOptions(Options):
     """The source of cameras. Parameters follow COLMAP: the centre of the top-left pixel is at (0.5, 0.5)."""
 
@@ -58,7 +58,7 @@ class CameraOptions(Options):
         return Path(self.cameras) if is_cameras_path(self.cameras) else None
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(eq=False, repr=False)
 class JoinOptions(Options):
     """How matches are joined to tracks."""
 
@@ -96,7 +96,7 @@ class JoinOptions(Options):
         return "lower --min-score" + ("" if self.max_sigma is None else ", raise --max-sigma")
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(eq=False, repr=False)
 class TrackOptions(JoinOptions):
     """How tracks are made for a database."""
 
@@ -113,7 +113,7 @@ class TrackOptions(JoinOptions):
     )
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(eq=False, repr=False)
 class ImportOptions(Options):
     """The options of `astr colmap-import`."""
 

@@ -9,7 +9,7 @@ from astr_cli.options.option import OptionError, Options, group, option
 LONG_SIDE = 640  # pixels; the size for the figures in the documentation
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class EvalMatching(MatchingOptions):
     """How the photos of a benchmark are matched: at the same size on every device, with the true cameras."""
 
@@ -32,7 +32,7 @@ class EvalMatching(MatchingOptions):
     )
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(eq=False, repr=False)
 class EvalOptions(Options):
     """The options of `astr eval`."""
 

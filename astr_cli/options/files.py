@@ -8,7 +8,7 @@ from astr_cli.options.matching import FILES
 from astr_cli.options.option import Options, group, option
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(eq=False, repr=False)
 class PlotOption(Options):
     """Drawings of matched pairs."""
 
@@ -20,7 +20,7 @@ class PlotOption(Options):
     )
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(eq=False, repr=False)
 class SampleOption(Options):
     """The number of pairs that `astr plan` matches."""
 
@@ -33,7 +33,7 @@ class SampleOption(Options):
     )
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(eq=False, repr=False)
 class CheckOptions(Options):
     """The options of `astr check`."""
 
@@ -48,14 +48,14 @@ class CheckOptions(Options):
     )
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(eq=False, repr=False)
 class DoctorOptions(Options):
     """The options of `astr doctor`."""
 
     folder: Path = option(Path(), help="Folder for results, to be checked as well.", stored=False, argument=True)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(eq=False, repr=False)
 class ExportOptions(Options):
     """The options of `astr export`."""
 

@@ -10,7 +10,7 @@ Mapper = Literal["incremental", "global"]
 MAPPING = "Mapping"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(eq=False, repr=False)
 class MapOptions(Options):
     """Mapper and seed."""
 

@@ -35,7 +35,7 @@ def is_cameras_path(text: str) -> bool:
     return text not in ("exif", "none", "true")
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class MatchingOptions(Options):
     """How a pair of photos is matched, and the resources for it."""
 
@@ -178,7 +178,7 @@ class MatchingOptions(Options):
             raise OptionError(f"--memory {self.memory}: give bytes, or a size such as 500M or 2G")
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class PairsOptions(MatchingOptions):
     """The pairs to match: those of a pairs file."""
 
@@ -202,7 +202,7 @@ class PairsOptions(MatchingOptions):
         return self.pairs.parent if self.images is None else self.images
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class MatchOptions(PairsOptions):
     """The options of `astr match`, without its output."""
 

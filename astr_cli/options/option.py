@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import MISSING, dataclass
+from dataclasses import MISSING, FrozenInstanceError, dataclass
 from functools import cache
 from pathlib import Path
 from types import NoneType, UnionType
@@ -64,9 +64,14 @@ class Option:
 class Options:
     """What all classes of options have in common.
 
-    They are `@dataclass(frozen=True, eq=False, repr=False)`: the methods that dataclasses would compile for every class
-    cost `astr --help` a fifth of its time.
+    They are `@dataclass(eq=False, repr=False)`, and cannot be changed: the methods that dataclasses would compile for
+    every class, those of frozen=True among them, cost `astr --help` a fifth of its time.
     """
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in vars(self):
+            raise FrozenInstanceError(f"cannot change {name} of {type(self).__name__}")
+        object.__setattr__(self, name, value)
 
     def __post_init__(self) -> None:
         """Raises OptionError for a value that is too small or is not one of the choices."""

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from astr_cli.options.option import Options, option
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(eq=False, repr=False)
 class JsonOption(Options):
     """For commands that only print results."""
 
     as_json: bool = option(False, name="json", help="Print one JSON object per line.", stored=False)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(eq=False, repr=False)
 class OutputOptions(JsonOption):
     """For commands that also report their progress."""
 

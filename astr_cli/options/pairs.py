@@ -10,7 +10,7 @@ METHODS = ("auto", "exhaustive", "sequential", "spatial", "retrieval")
 CHOICE = "Choice of pairs"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(eq=False, repr=False)
 class SequentialOptions(Options):
     """Photos taken one after another."""
 
@@ -29,7 +29,7 @@ class SequentialOptions(Options):
     )
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(eq=False, repr=False)
 class NeighbourOptions(Options):
     """The number of photos that each photo is paired with."""
 
@@ -42,7 +42,7 @@ class NeighbourOptions(Options):
     )
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(eq=False, repr=False)
 class SpatialOptions(NeighbourOptions):
     """Photos with GPS positions."""
 
@@ -63,7 +63,7 @@ class SpatialOptions(NeighbourOptions):
     )
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(eq=False, repr=False)
 class PairChoice(Options):
     """How `astr reconstruct` chooses pairs."""
 
@@ -79,14 +79,14 @@ class PairChoice(Options):
     spatial: SpatialOptions = group(SpatialOptions)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(eq=False, repr=False)
 class PhotosOption(Options):
     """The folder of the photos."""
 
     photos: Path = option(help="Folder of the photos; its subfolders are searched too.", stored=False, argument=True)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(eq=False, repr=False)
 class PairListOptions(Options):
     """The options that all methods of `astr pairs` share."""
 
@@ -112,14 +112,14 @@ class PairListOptions(Options):
     quiet: bool = option(False, help="Print only warnings and errors.", stored=False, short="q")
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(eq=False, repr=False)
 class CovisibleOptions(NeighbourOptions):
     """Images that see the same points of a model."""
 
     min_points: int = option(15, help="Do not pair images that share fewer points than this.", stored=False, least=1)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(eq=False, repr=False)
 class RetrievalNetwork(Options):
     """The network that finds similar photos."""
 
@@ -132,7 +132,7 @@ class RetrievalNetwork(Options):
     device: str = option("auto", help="Device to compute on: auto, cpu, cuda or cuda:N.", stored=False)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(eq=False, repr=False)
 class ModelOption(Options):
     """The folder of a model."""
 

@@ -11,7 +11,7 @@ from astr_cli.options.pairs import PairChoice
 from astr_cli.options.refinement import RefineOptions
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(eq=False, repr=False)
 class ReconstructOptions(Options):
     """The options of `astr reconstruct`."""
 

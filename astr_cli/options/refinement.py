@@ -27,7 +27,7 @@ SHARED: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(eq=False, repr=False)
 class RefineOptions(Options):
     """Refinement by least-squares matching, of tracks and by a model."""
 
@@ -51,7 +51,7 @@ class RefineOptions(Options):
         return TrackRefineOptions("tracks" if self.refine == "model" else self.refine, self.refine_rule)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(eq=False, repr=False)
 class TrackRefineOptions(RefineOptions):
     """Refinement of tracks."""
 

@@ -9,7 +9,7 @@ from astr_cli.options.option import OptionError, Options, option
 DATA, RUN, RECIPE, OTHER = "Data", "Run", "Recipe", "Instead of training"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(eq=False, repr=False)
 class TrainOptions(Options):
     """The options of `astr train`. None: the value of the recipe or of the resumed run."""
 
