@@ -14,13 +14,13 @@ from astr_cli.cli.match_output import ProgressReport, summary_lines
 from astr_cli.cli.sfm_output import LISTED, dense_lines, import_lines
 from astr_cli.sfm.mapping.camera_changes import CameraFigures, cameras_astray
 from astr_cli.sfm.mapping.pair_agreement import PairFigures, doubtful_pairs
-from astr_cli.sfm.reconstruct import database_record, pair_record, plain
+from astr_cli.sfm.reconstruct_summary import database_record, pair_record, plain
 from astr_cli.wording import counted, listed
 
 if TYPE_CHECKING:
     from astr_cli.sfm.mapping.georeference import Georeference
     from astr_cli.sfm.mapping.mapper import ModelSummary
-    from astr_cli.sfm.reconstruct import ReconstructSummary
+    from astr_cli.sfm.reconstruct_summary import ReconstructSummary
 
 ROWS = 20  # of the table; summary.json has all
 CAMERAS = 5  # that are printed

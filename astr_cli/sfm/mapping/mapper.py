@@ -10,10 +10,10 @@ from typing import Any
 from astr_cli.errors import AstrError
 from astr_cli.matching.resources.signals import StopFlag
 from astr_cli.options.mapping import MapOptions
-from astr_cli.sfm import colmap
-from astr_cli.sfm.colmap import MapperSettings, open_database
+from astr_cli.sfm.colmap import open_database, read_model
 from astr_cli.sfm.database.locked import copy_database
 from astr_cli.sfm.mapping.camera_changes import CameraFigures, camera_figures
+from astr_cli.sfm.mapping.colmap_mappers import MapperSettings, incremental_mapping
 from astr_cli.sfm.mapping.colours import colour_points
 from astr_cli.sfm.mapping.georeference import Georeference, georeference
 from astr_cli.sfm.mapping.global_mapper import map_globally
@@ -124,7 +124,7 @@ def _models(
     database: Path, images: Path, names: list[str], scratch: Path, options: MapOptions, settings: MapperSettings
 ) -> list[Any]:
     if options.mapper == "incremental" or len(names) == TWO:  # the global mapper takes three
-        return colmap.incremental_mapping(database, images, scratch, settings, len(names))
+        return incremental_mapping(database, images, scratch, settings, len(names))
     return map_globally(database, images, scratch, settings)
 
 
@@ -181,7 +181,7 @@ def _summary(
 
 def camera_centres(model: Path) -> dict[str, tuple[float, float, float]]:
     """Name -> camera centre (world units) of every registered image of a COLMAP model folder."""
-    loaded = colmap.read_model(model)
+    loaded = read_model(model)
     centres = {}
     for number in loaded.reg_image_ids():
         image = loaded.image(number)
