@@ -6,18 +6,27 @@ from typing import Literal
 from astr_cli.options.option import OptionError, Options, option
 
 Mapper = Literal["incremental", "global"]
+Intrinsics = Literal["auto", "refine", "fixed"]
 
 MAPPING = "Mapping"
 
 
 @dataclass(eq=False, repr=False)
 class MapOptions(Options):
-    """Mapper and seed."""
+    """Mapper, intrinsics and seed."""
 
     mapper: Mapper = option(
         "incremental",
         help="Method of mapping. incremental: one photo after the other; global: all photos together, faster for "
         "hundreds of photos.",
+        stored=True,
+        panel=MAPPING,
+    )
+    intrinsics: Intrinsics = option(
+        "auto",
+        help="Treatment of known cameras. auto: hold those from --cameras or --camera-params, and the focal length "
+        "from EXIF where the photos cannot determine it or would change it by more than 10%; refine: adjust all; "
+        "fixed: hold all that are known. Cameras without a known focal length are always adjusted.",
         stored=True,
         panel=MAPPING,
     )
