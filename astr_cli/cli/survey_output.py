@@ -52,7 +52,8 @@ def _scale(place: Georeference) -> str:
     height = f" and {place.up:.2f} m vertically" if place.upright and not place.level else ""
     axes = f"residuals {place.east:.2f} m east, {place.north:.2f} m north{height} (RMS)"
     known = f", scale from GPS to {100 * place.scale_error:.2g}%" if math.isfinite(place.scale_error) else ""
-    return f"{axes}{known}"
+    inside = "; GPS took part in the adjustment" if place.inside else ""
+    return f"{axes}{known}{inside}"
 
 
 def _heights(heights: Heights | None) -> str:

@@ -25,6 +25,8 @@ class MapperSettings(NamedTuple):
     """Cameras, by COLMAP's number, that keep all of their intrinsics."""
     hold_focals: bool = False
     """Whether all cameras keep their focal lengths."""
+    priors: bool = False
+    """Whether the positions of the database, with their covariances, take part in the adjustment."""
     two_views: bool = False
     """Whether there are two images only: then a model of two counts, and a point that two images see."""
     stop: StopFlag | None = None
@@ -153,6 +155,7 @@ def _pipeline(settings: MapperSettings) -> pycolmap.IncrementalPipelineOptions:
     options.constant_cameras = set(settings.held)
     if settings.hold_focals:
         options.ba_refine_focal_length = options.mapper.abs_pose_refine_focal_length = False
+    options.use_prior_position = options.use_robust_loss_on_prior_position = settings.priors
     _apply(settings.options, options)
     return options
 

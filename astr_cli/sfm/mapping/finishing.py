@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from astr_cli.sfm.mapping.colmap_mappers import MapperSettings
+from astr_cli.options.mapping import Gps
+from astr_cli.sfm.mapping.colmap_mappers import MapperSettings, adjust
 from astr_cli.sfm.mapping.georeference import Georeference, georeference
 from astr_cli.sfm.mapping.heights import Heights, heights
 from astr_cli.sfm.mapping.intrinsics import Calibration, settle
@@ -19,6 +20,8 @@ class Inputs:
 
     database: Path
     """What it was mapped from: a copy."""
+    places: Path
+    """The same with the GPS positions as they were."""
     images: Path
     """The folder of the photos."""
     scratch: Path
@@ -28,6 +31,9 @@ class Inputs:
     settings: MapperSettings
     """Those of the incremental mapper."""
     refiner: ModelRefiner | None
+    gps: Gps
+    adjust_last: bool
+    """Whether GPS did not take part in mapping, but has to in a last adjustment."""
 
 
 class Finished(NamedTuple):
@@ -43,9 +49,14 @@ def finish(model: Any, inputs: Inputs) -> Finished:
     """Finishes one model. Raises ImageError: a photo cannot be read."""
     settings = inputs.settings
     model, cameras = settle(model, inputs.database, inputs.cameras, settings)
+    if inputs.adjust_last:
+        settings.tell("bundle adjustment with GPS, which the global mapper does not take")
+        adjust(model, inputs.database, cameras.settings(settings))
     if inputs.refiner is not None:
         settings.tell("refining a model")
         given = (inputs.database, inputs.images, inputs.scratch, cameras.settings(settings), settings.tell)
         model = inputs.refiner.refine(model, *given)
-    place = georeference(model, inputs.database, inputs.images)
+    place = None if inputs.gps == "none" else georeference(model, inputs.places, inputs.images)
+    if place is not None:
+        place = place._replace(inside=inputs.gps == "prior")
     return Finished(model, cameras, place, None if place is None else heights(model, inputs.images))

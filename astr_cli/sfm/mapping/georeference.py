@@ -46,6 +46,8 @@ class Georeference(NamedTuple):
     """Root mean square of the residuals, metres, of the images within 10 m."""
     north: float = 0.0
     up: float = 0.0
+    inside: bool = False
+    """Whether the places took part in the adjustment."""
     scale_error: float = 0.0
     """Standard deviation of the scale, as a share of it, by these residuals."""
 

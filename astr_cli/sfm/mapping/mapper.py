@@ -22,6 +22,7 @@ from astr_cli.sfm.mapping.heights import Heights
 from astr_cli.sfm.mapping.intrinsics import calibration
 from astr_cli.sfm.mapping.model_refinement import ModelRefiner
 from astr_cli.sfm.mapping.point_cloud import write_ply
+from astr_cli.sfm.mapping.priors import write_priors
 from astr_cli.sfm.mapping.unregistered import Unregistered, no_model_reason, unregistered
 from astr_cli.sfm.own_files import PLY, is_model, require_own_models
 from astr_cli.sfm.scratch import scratch_folder
@@ -95,8 +96,13 @@ def map_database(
         settings = MapperSettings(
             options.seed, options.mapper_option, two_views=len(names) == TWO, stop=stop, tell=tell
         )
-        before = calibration(copy, options.intrinsics, given)
-        found = _models(copy, images, names, scratch, options, before.for_mapping(settings))
+        before, source = calibration(copy, options.intrinsics, given), copy
+        if options.gps == "prior":
+            source = scratch / "priors.db"
+            priors = write_priors(copy, source, images, options.gps_accuracy)
+            tell(f"GPS of {counted(priors.photos, 'photo')} in the adjustment, {priors.precise} with a known precision")
+            settings = settings._replace(priors=True)
+        found = _models(source, images, names, scratch, options, before.for_mapping(settings))
         stop.check()
         # COLMAP counts poses without a single point as a model; it makes them of photos taken from one place.
         models = sorted((model for model in found if model.num_points3D()), key=_size, reverse=True)
@@ -105,8 +111,9 @@ def map_database(
                 f"{database}: COLMAP could not build a model from {len(names)} images: {no_model_reason(copy)}"
             )
         # The global mapper's options are none of the incremental mapper's.
-        own = settings if options.mapper == "incremental" else settings._replace(options=())
-        inputs = Inputs(copy, images, scratch, before, own, refiner)
+        globally = options.mapper == "global" and len(names) > TWO
+        own = settings._replace(options=()) if globally else settings
+        inputs = Inputs(source, copy, images, scratch, before, own, refiner, options.gps, globally and own.priors)
         finished = sorted((finish(model, inputs) for model in models), key=lambda each: _size(each.model), reverse=True)
         for number, each in enumerate(finished):
             stop.check()
