@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,7 +26,7 @@ from astr_cli.sfm.database.difference import (
     unchanged,
 )
 from astr_cli.sfm.database.inputs import (
-    content_hash,
+    contents_hash,
     find_matched_masks,
     folder_hash,
 )
@@ -67,7 +67,7 @@ class ImportSteps:
     def __init__(
         self,
         options: ImportOptions,
-        matches: Path,
+        matches: Sequence[Path],
         root: Path,
         infos: Mapping[str, ImageInfo],
         rows: StoredRows,
@@ -78,7 +78,7 @@ class ImportSteps:
         stop: StopFlag,
     ) -> None:
         """mode: create, append or replace. Raises KnownPosesError: `options.poses` cannot be used."""
-        self.options, self.matches, self.root, self.infos, self.rows = options, matches, root, infos, rows
+        self.options, self.matches, self.root, self.infos, self.rows = options, matches[0], root, infos, rows
         self.mode, self.target, self.existing = mode, target, existing
         self.tell, self.stop = tell, stop
         self.poses = KnownPoses(options.poses, [matched.name for matched in rows.images]) if options.poses else None
@@ -87,7 +87,7 @@ class ImportSteps:
             self.cameras = replace(self.cameras, cameras=str(options.poses))
         self.identity = {
             "format": "1",
-            "matches": content_hash(matches),
+            "matches": contents_hash(matches),
             **{each.field: repr(getattr(options.tracks, each.field)) for each in declared(TrackOptions)},
             "refine": self._refine_text(),
         }

@@ -27,7 +27,7 @@ from astr_cli.sfm.database.inputs import (
 from astr_cli.sfm.database.sharing import check_camera_options
 from astr_cli.sfm.database.verification import Verified
 from astr_cli.sfm.tracks.match_rows import StoredRows
-from astr_cli.store.matches_file import MatchesFile
+from astr_cli.store.joining import join_files
 
 
 @dataclass(frozen=True)
@@ -90,10 +90,11 @@ def import_matches(
     target = examine(options.database)
     if options.replace_ours:
         check_target(options.database, replace_ours=True)
-    path = options.matches or find_matches(options.database)
+    paths = options.matches or (find_matches(options.database),)
+    path = paths[0]
     least, most = options.tracks.min_score, options.tracks.max_sigma
-    with MatchesFile(path) as file, closing(StoredRows(file, least, most)) as rows:
-        root = options.images or find_root(path, file.attributes.get("images", ""), rows.images[0].name)
+    with closing(StoredRows(join_files(paths), least, most)) as rows:
+        root = options.images or find_root(path, rows.attributes.get("images", ""), rows.images[0].name)
         infos = check_photos(root, rows.images, path)
         existing = read_existing(options.database) if target.tables else NOTHING
         wish = "create" if options.replace_ours else options.mode
@@ -101,7 +102,7 @@ def import_matches(
         if mode == "append" and not options.replace_import:
             names = [matched.name for matched in rows.images]
             check_kept(options.database, path, existing, [(names[a], names[b]) for a, b in rows.pairs])
-        outcome = ImportSteps(options, path, root, infos, rows, mode, target, existing, tell, stop or StopFlag()).run()
+        outcome = ImportSteps(options, paths, root, infos, rows, mode, target, existing, tell, stop or StopFlag()).run()
     return _summary(options, path, root, rows, outcome)
 
 
