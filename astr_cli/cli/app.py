@@ -25,6 +25,7 @@ from astr_cli.cli import (
     eval,
     export,
     match,
+    merge,
     pairs,
     plan,
     reconstruct,
@@ -46,6 +47,7 @@ app = typer.Typer(
 for _name, _module in (
     ("match", match),
     ("plan", plan),
+    ("merge", merge),
     ("colmap-import", colmap_import),
     ("reconstruct", reconstruct),
     ("check", check),
