@@ -28,6 +28,7 @@ from astr_cli.cli import (
     pairs,
     plan,
     reconstruct,
+    report,
     train,
 )
 from astr_cli.cli.failures import explained, require_address_space
@@ -48,6 +49,7 @@ for _name, _module in (
     ("plan", plan),
     ("colmap-import", colmap_import),
     ("reconstruct", reconstruct),
+    ("report", report),
     ("check", check),
     ("export", export),
     ("eval", eval),
