@@ -29,6 +29,7 @@ from astr_cli.cli import (
     pairs,
     plan,
     reconstruct,
+    report,
     train,
 )
 from astr_cli.cli.failures import explained, require_address_space
@@ -50,6 +51,7 @@ for _name, _module in (
     ("merge", merge),
     ("colmap-import", colmap_import),
     ("reconstruct", reconstruct),
+    ("report", report),
     ("check", check),
     ("export", export),
     ("eval", eval),
