@@ -25,9 +25,11 @@ from astr_cli.cli import (
     eval,
     export,
     match,
+    merge,
     pairs,
     plan,
     reconstruct,
+    report,
     train,
 )
 from astr_cli.cli.failures import explained, require_address_space
@@ -46,8 +48,10 @@ app = typer.Typer(
 for _name, _module in (
     ("match", match),
     ("plan", plan),
+    ("merge", merge),
     ("colmap-import", colmap_import),
     ("reconstruct", reconstruct),
+    ("report", report),
     ("check", check),
     ("export", export),
     ("eval", eval),

@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from astr_cli.cli import console
-from astr_cli.cli.match_output import ProgressReport, summary_lines
+from astr_cli.cli.match_lines import summary_lines
+from astr_cli.cli.match_output import ProgressReport
 from astr_cli.cli.sfm_output import LISTED, dense_lines, import_lines
 from astr_cli.cli.survey_output import hold_text, intrinsics_warnings, place_text, place_warnings
 from astr_cli.sfm.mapping.camera_changes import CameraFigures, cameras_astray

@@ -28,6 +28,13 @@ class ReconstructOptions(Options):
         stored=False,
         panel=FILES,
     )
+    report: bool = option(
+        True,
+        help="Write OUT/report.html at the end, a page that shows the model and its photos (needs plotly).",
+        stored=False,
+        switch=True,
+        panel=FILES,
+    )
     skip_bad: bool = option(False, help="Continue without photos that cannot be read.", stored=False, panel=FILES)
     overwrite: bool = option(
         False, help="Start over: discard the matches of earlier runs in OUT.", stored=False, panel=FILES

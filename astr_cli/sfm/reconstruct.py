@@ -128,7 +128,7 @@ def _steps(
     matched()
     importing = ImportOptions(
         database,
-        matching.out,
+        (matching.out,),
         options.photos,
         cameras=options.cameras,
         tracks=options.tracks,
