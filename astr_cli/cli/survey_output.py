@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from astr_cli.cli.sfm_output import LISTED
 from astr_cli.sfm.mapping.intrinsics import PLAUSIBLE
+from astr_cli.wording import counted, listed
 
 if TYPE_CHECKING:
     from astr_cli.sfm.mapping.camera_changes import CameraFigures
     from astr_cli.sfm.mapping.control_adjustment import Control
     from astr_cli.sfm.mapping.georeference import Georeference
     from astr_cli.sfm.mapping.heights import Heights
+    from astr_cli.sfm.mapping.precision import Precision
 
 
 def hold_text(camera: CameraFigures) -> str:
@@ -74,6 +77,27 @@ def control_table(control: Control) -> Table:
         pixels = "" if each.pixels is None else f"{each.pixels:.2f}"
         table.add_row(each.name, "check" if each.checks else "control", str(each.marks), *values, pixels)
     return table
+
+
+def precision_text(found: Precision) -> str:
+    """The ground sample distance and the standard deviations of points; in what frame."""
+    east, north, up = found.points
+    frame = "relative to two photos" if found.frame == "two photos" else f"in the frame of {found.frame}"
+    return (
+        f"ground sample distance {found.gsd:.3g} m; points known to {east:.3f} m east, {north:.3f} m north and "
+        f"{up:.3f} m vertically (standard deviations in the median, {frame}, without systematic errors)"
+    )
+
+
+def precision_warnings(found: Precision) -> Iterator[str]:
+    """Photos that are much less precise than the others."""
+    weak = found.weak
+    if weak:
+        named = listed([f"{each.name} ({counted(each.points, 'point')})" for each in weak], LISTED)
+        yield (
+            f"{counted(len(weak), 'photo')} with few points, or three times less precise than the others: {named}; do "
+            "not measure in them"
+        )
 
 
 def _scale(place: Georeference) -> str:

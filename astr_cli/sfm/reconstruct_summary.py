@@ -16,6 +16,7 @@ from astr_cli.sfm.mapping.georeference import Georeference
 from astr_cli.sfm.mapping.heights import Heights
 from astr_cli.sfm.mapping.mapper import ModelSummary
 from astr_cli.sfm.mapping.pair_agreement import PairFigures, doubtful_pairs
+from astr_cli.sfm.mapping.precision import precision_of
 from astr_cli.sfm.mapping.unregistered import Unregistered
 from astr_cli.sfm.pairs.automatic import Chosen
 
@@ -90,6 +91,7 @@ def read_model_record(file: Path, mapping_key: str, folder: Path) -> ModelSummar
             georeference=Georeference(**place) if place is not None else None,
             cameras=tuple(CameraFigures(**{**each, "hold": Hold(**each["hold"])}) for each in model["cameras"]),
             unregistered=tuple(Unregistered(**photo) for photo in model["unregistered"]),
+            precision=precision_of(model["precision"]),
             control=control_of(model["control"]),
             control_problem=str(model["control_problem"]),
             heights=Heights(**model["heights"]) if model["heights"] is not None else None,

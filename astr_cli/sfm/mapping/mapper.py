@@ -25,6 +25,7 @@ from astr_cli.sfm.mapping.intrinsics import calibration
 from astr_cli.sfm.mapping.model_refinement import ModelRefiner
 from astr_cli.sfm.mapping.place_file import write_place
 from astr_cli.sfm.mapping.point_cloud import write_ply
+from astr_cli.sfm.mapping.precision import Precision
 from astr_cli.sfm.mapping.priors import write_priors
 from astr_cli.sfm.mapping.unregistered import Unregistered, no_model_reason, unregistered
 from astr_cli.sfm.own_files import PLY, is_model, require_own_models
@@ -71,6 +72,8 @@ class ModelSummary:
     """The model's place by control points, in place of `georeference`."""
     control_problem: str = ""
     """Why the control points could not be used."""
+    precision: Precision | None = None
+    """Of photos and points; None: not estimated."""
 
 
 def map_database(
@@ -197,6 +200,7 @@ def _summary(folder: Path, names: list[str], models: int, finished: Finished, da
         heights=finished.heights,
         control=finished.control,
         control_problem=finished.control_problem,
+        precision=finished.precision,
     )
 
 
