@@ -14,6 +14,7 @@ from astr_cli.cli.match_lines import summary_lines
 from astr_cli.cli.match_output import ProgressReport
 from astr_cli.cli.sfm_output import LISTED, dense_lines, import_lines
 from astr_cli.cli.survey_output import (
+    camera_model_text,
     control_table,
     control_text,
     hold_text,
@@ -75,6 +76,8 @@ def print_reconstruction(summary: ReconstructSummary, report: ProgressReport, as
 def model_lines(model: ModelSummary) -> Iterator[str]:
     """The model: its cameras, its position on the earth, and its photos and points."""
     yield from camera_lines(model.cameras)
+    if model.camera_model is not None:
+        yield camera_model_text(model.camera_model)
     if model.control is not None:
         yield f"{model.folder}: {control_text(model.control, model.heights, model.cameras)}"
     if model.georeference is not None:

@@ -14,6 +14,7 @@ from astr_cli.wording import counted, listed
 
 if TYPE_CHECKING:
     from astr_cli.sfm.mapping.camera_changes import CameraFigures
+    from astr_cli.sfm.mapping.camera_models import ModelChoice
     from astr_cli.sfm.mapping.control_adjustment import Control
     from astr_cli.sfm.mapping.georeference import Georeference
     from astr_cli.sfm.mapping.heights import Heights
@@ -51,6 +52,17 @@ def place_text(place: Georeference, heights: Heights | None = None, cameras: Seq
     level = "; no photo has an altitude, so astr took all photos to be at one height" if place.level else ""
     tilt = "; tilt about the line of flight from the gimbal's angles" if place.on_a_line else ""
     return f"in metres east, north and up from {where}; {fit}; {_scale(place)}{_heights(heights)}{tilt}{level}"
+
+
+def camera_model_text(choice: ModelChoice) -> str:
+    """The camera model that the photos chose, and the gain."""
+    if not choice.observations:
+        return f"camera model {choice.before}: too few observations to try a richer one"
+    held = f"at {counted(choice.observations, 'observation')} held back"
+    if choice.model == choice.before:
+        return f"camera model {choice.before}: {choice.error:.3f} px {held}; a richer model predicts no better"
+    before = f"{choice.error_before:.3f} px with {choice.before}"
+    return f"camera model {choice.model}: {choice.error:.3f} px {held}, instead of {before}"
 
 
 def control_text(control: Control, heights: Heights | None, cameras: Sequence[CameraFigures]) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import shutil
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from astr_cli.options.mapping import Gps
+from astr_cli.sfm.mapping.camera_models import ModelChoice, choose_model
 from astr_cli.sfm.mapping.colmap_mappers import MapperSettings, adjust
 from astr_cli.sfm.mapping.control_adjustment import Control, adjust_to_control
 from astr_cli.sfm.mapping.control_points import ControlError, ControlFile
@@ -36,6 +38,8 @@ class Inputs:
     refiner: ModelRefiner | None
     gps: Gps
     control: ControlFile | None
+    choose: bool
+    """Whether the photos decide on the camera model."""
     adjust_last: bool
     """Whether GPS did not take part in mapping, but has to in a last adjustment."""
 
@@ -51,12 +55,22 @@ class Finished(NamedTuple):
     control_problem: str = ""
     """Why the control points could not be used."""
     precision: Precision | None = None
+    camera_model: ModelChoice | None = None
 
 
 def finish(model: Any, inputs: Inputs) -> Finished:
     """Finishes one model. Raises ImageError: a photo cannot be read."""
+    model, cameras = settle(model, inputs.database, inputs.cameras, inputs.settings)
+    chosen = None
+    if inputs.choose:
+        last = cameras.settings(inputs.settings)
+        inputs = replace(inputs, database=Path(shutil.copyfile(inputs.database, inputs.scratch / "chosen.db")))
+        model, chosen = choose_model(model, inputs.database, last, last.held)
+    return _placed(model, cameras, inputs)._replace(camera_model=chosen)
+
+
+def _placed(model: Any, cameras: Calibration, inputs: Inputs) -> Finished:
     settings = inputs.settings
-    model, cameras = settle(model, inputs.database, inputs.cameras, settings)
     if inputs.adjust_last:
         settings.tell("bundle adjustment with GPS, which the global mapper does not take")
         adjust(model, inputs.database, cameras.settings(settings))
