@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from astr_cli.errors import AstrError
 from astr_cli.files import check_output_folder, write_whole
@@ -30,6 +31,7 @@ from astr_cli.options.refinement import RefineOptions
 from astr_cli.pairs.reading import read_pairs
 from astr_cli.sfm.colmap import pycolmap
 from astr_cli.sfm.database.atomic import check_target
+from astr_cli.sfm.database.cameras import given_photos
 from astr_cli.sfm.database.importing import import_matches
 from astr_cli.sfm.database.inputs import content_hash, find_matched_masks
 from astr_cli.sfm.database.sharing import check_camera_options, share_cameras
@@ -88,17 +90,16 @@ def reconstruct(
     """
     check_camera_options(options.cameras)
     check_output_folder(options.out)
-    names, skipped = _photos(options)
+    photos = _photos(options)
     _require_own(options)
     drawings = None if options.plots is None else DrawingFolder(options.plots)
     with _own_folder(options):
-        return _steps(options, names, skipped, drawings, listener, tell, matched, stop or StopFlag())
+        return _steps(options, photos, drawings, listener, tell, matched, stop or StopFlag())
 
 
 def _steps(
     options: ReconstructOptions,
-    names: list[str],
-    skipped: tuple[str, ...],
+    photos: _Photos,
     drawings: DrawingFolder | None,
     listener: Listener,
     tell: Callable[[str], None],
@@ -115,7 +116,7 @@ def _steps(
 
     with _nothing_left(options):
         check_target(database, replace_ours=True)
-        source = Source(options.photos, names, options.matching.weights, options.matching.device)
+        source = Source(options.photos, photos.names, options.matching.weights, options.matching.device)
         pairs = write_choice(matching.pairs, source, options.choice, tell)
         _write(options.out / CONFIG, config_text(options, options.out, f"{CONFIG_HEAD} --config {CONFIG}"))
         stop.check()
@@ -137,10 +138,10 @@ def _steps(
     imported = import_matches(importing, tell, stop)
     imported = replace(imported, warnings=tuple(line for line in imported.warnings if line not in told))
     stop.check()
-    model, key = _mapped(options, database, imported.images, tell, stop)
+    model, key = _mapped(options, database, imported.images, photos.given, tell, stop)
     figures = pair_figures(database, model.folder)
     file = options.out / "summary.json"
-    summary = ReconstructSummary(pairs, found, imported, model, figures, skipped, file)
+    summary = ReconstructSummary(pairs, found, imported, model, figures, photos.skipped, file)
     _write(file, summary_text(summary, key))
     return summary
 
@@ -170,7 +171,12 @@ def _require_own(options: ReconstructOptions) -> None:
 
 
 def _mapped(
-    options: ReconstructOptions, database: Path, images: int, tell: Callable[[str], None], stop: StopFlag
+    options: ReconstructOptions,
+    database: Path,
+    images: int,
+    given: frozenset[str],
+    tell: Callable[[str], None],
+    stop: StopFlag,
 ) -> tuple[ModelSummary, str]:
     """The model, from now or from an earlier call, and the key that identifies it."""
     by_model = options.refinement if options.refinement.refine == "model" else None
@@ -181,7 +187,7 @@ def _mapped(
         return model, key
     tell(f"mapping {counted(images, 'image')}")
     refiner = None if by_model is None else _refiner(match_options(options).out, options.photos, by_model, tell)
-    return map_database(database, options.photos, options.sparse, options.mapping, tell, stop, refiner), key
+    return map_database(database, options.photos, options.sparse, options.mapping, tell, stop, refiner, given), key
 
 
 def _refiner(matches: Path, photos: Path, options: RefineOptions, tell: Callable[[str], None]) -> ModelRefiner:
@@ -200,8 +206,18 @@ def _mapping_key(database: Path, options: MapOptions, by_model: RefineOptions | 
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _photos(options: ReconstructOptions) -> tuple[list[str], tuple[str, ...]]:
-    """The usable photos of the folder, without images of an earlier run, and the problems of the others."""
+class _Photos(NamedTuple):
+    """The photos of a folder."""
+
+    names: list[str]
+    """Usable, without images of an earlier run."""
+    skipped: tuple[str, ...]
+    """The problems of the others."""
+    given: frozenset[str]
+    """Those whose cameras the user gave."""
+
+
+def _photos(options: ReconstructOptions) -> _Photos:
     photos = options.photos
     made = _made_folders(options)
     names = [name for name in find_images(photos) if not made & set((photos / name).resolve().parents)]
@@ -209,21 +225,25 @@ def _photos(options: ReconstructOptions) -> tuple[list[str], tuple[str, ...]]:
     if found.errors and not options.skip_bad:
         raise AstrError(f"{photos}: {found.complaint()}; use --skip-bad to continue without bad photos")
     good = list(found.infos)
-    _check_cameras(options, found.infos)
+    given = _check_cameras(options, found.infos)
     if len(good) < FEWEST_PHOTOS:
         raise AstrError(
             f"{photos}: {counted(len(good), 'photo')} {'is' if len(good) == 1 else 'are'} too few for a model; "
             f"use at least {FEWEST_PHOTOS}"
         )
-    return good, tuple(found.errors.values())
+    return _Photos(good, tuple(found.errors.values()), given)
 
 
-def _check_cameras(options: ReconstructOptions, infos: Mapping[str, ImageInfo]) -> None:
-    """Raises AstrError for cameras that the photos cannot have, hours before the database is written."""
+def _check_cameras(options: ReconstructOptions, infos: Mapping[str, ImageInfo]) -> frozenset[str]:
+    """The photos whose cameras the user gave.
+
+    Raises AstrError for cameras that the photos cannot have, hours before the database is written.
+    """
     listed, used = Path(options.choice.pairs), set(infos)
     if options.choice.pairs not in METHODS and listed.is_file():
         used &= {name for pair in read_pairs(listed).pairs for name in (pair.name0, pair.name1)}
-    share_cameras({name: info for name, info in infos.items() if name in used}, options.cameras)
+    sharing = share_cameras({name: info for name, info in infos.items() if name in used}, options.cameras)
+    return given_photos(sharing, options.cameras)
 
 
 def _made_folders(options: ReconstructOptions) -> set[Path]:

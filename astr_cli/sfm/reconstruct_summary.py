@@ -10,8 +10,9 @@ from pathlib import Path
 from astr_cli.files import parse_json
 from astr_cli.matching.run.events import MatchSummary
 from astr_cli.sfm.database.importing import ImportSummary
-from astr_cli.sfm.mapping.camera_changes import CameraFigures
+from astr_cli.sfm.mapping.camera_changes import CameraFigures, Hold
 from astr_cli.sfm.mapping.georeference import Georeference
+from astr_cli.sfm.mapping.heights import Heights
 from astr_cli.sfm.mapping.mapper import ModelSummary
 from astr_cli.sfm.mapping.pair_agreement import PairFigures, doubtful_pairs
 from astr_cli.sfm.mapping.unregistered import Unregistered
@@ -86,8 +87,9 @@ def read_model_record(file: Path, mapping_key: str, folder: Path) -> ModelSummar
             reprojection_error=float(model["reprojection_error"]),
             models=int(model["models"]),
             georeference=Georeference(**place) if place is not None else None,
-            cameras=tuple(CameraFigures(**camera) for camera in model["cameras"]),
+            cameras=tuple(CameraFigures(**{**each, "hold": Hold(**each["hold"])}) for each in model["cameras"]),
             unregistered=tuple(Unregistered(**photo) for photo in model["unregistered"]),
+            heights=Heights(**model["heights"]) if model["heights"] is not None else None,
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +21,12 @@ class MapperSettings(NamedTuple):
     seed: int = 0
     options: tuple[str, ...] = ()
     """pycolmap's options as NAME=VALUE."""
+    held: frozenset[int] = frozenset()
+    """Cameras, by COLMAP's number, that keep all of their intrinsics."""
+    hold_focals: bool = False
+    """Whether all cameras keep their focal lengths."""
+    priors: bool = False
+    """Whether the positions of the database, with their covariances, take part in the adjustment."""
     two_views: bool = False
     """Whether there are two images only: then a model of two counts, and a point that two images see."""
     stop: StopFlag | None = None
@@ -108,6 +114,25 @@ def adjust(model: Any, database: Path, settings: MapperSettings) -> None:
         mapper.end_reconstruction(False)
 
 
+def adjust_alone(model: Any, held: Iterable[int], hold_focals: bool) -> None:
+    """One bundle adjustment of a model in place, with its points and observations as they are.
+
+    held: cameras that keep all of their intrinsics. hold_focals: whether all cameras keep their focal lengths.
+    """
+    options = pycolmap.BundleAdjustmentOptions()
+    options.print_summary = False
+    options.refine_focal_length = not hold_focals
+    config = pycolmap.BundleAdjustmentConfig()
+    for image in model.reg_image_ids():
+        config.add_image(image)
+    for camera in held:
+        config.set_constant_cam_intrinsics(camera)
+    config.fix_gauge(pycolmap.BundleAdjustmentGauge.TWO_CAMS_FROM_WORLD)
+    with quiet(errors=False):
+        pycolmap.create_default_bundle_adjuster(options, config, model).solve()
+    model.update_point_3d_errors()
+
+
 def copied(model: Any) -> Any:
     """A model of its own with the same content."""
     return pycolmap.Reconstruction(model)
@@ -127,6 +152,10 @@ def _pipeline(settings: MapperSettings) -> pycolmap.IncrementalPipelineOptions:
     options.extract_colors = False  # COLMAP cannot read all photos
     options.min_model_size = 2 if settings.two_views else MIN_MODEL_IMAGES
     options.triangulation.ignore_two_view_tracks = not settings.two_views
+    options.constant_cameras = set(settings.held)
+    if settings.hold_focals:
+        options.ba_refine_focal_length = options.mapper.abs_pose_refine_focal_length = False
+    options.use_prior_position = options.use_robust_loss_on_prior_position = settings.priors
     _apply(settings.options, options)
     return options
 
