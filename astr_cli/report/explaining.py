@@ -173,9 +173,7 @@ def _chosen(look: Look, fates: NDArray[np.uint8]) -> list[int]:
     return found
 
 
-def _point(
-    look: Look, cell: int, plain: Floats, spots: Sequence[Floats], at: tuple[float, float] | None
-) -> PointLook:
+def _point(look: Look, cell: int, plain: Floats, spots: Sequence[Floats], at: tuple[float, float] | None) -> PointLook:
     kept = look.kept
     rounds = []
     for attention, each in zip(spots, kept.aggregated[0].rounds, strict=True):
