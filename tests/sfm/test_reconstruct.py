@@ -65,8 +65,8 @@ def test_reconstruct_does_it_all(
     assert [line["event"] for line in lines] == ["summary", "imported", "mapped", "image_pairs", "report"]
     assert (lines[2]["registered"], lines[2]["missing"]) == (list(scene.names), [])
     assert (matcher[0].images, matcher[0].long_side, matcher[0].out) == (Path(photos), 320, out / "matches.h5")
-    made = ["database.db", "matches.h5", "options.toml", "pairs.txt", "report.html", "sparse", "summary.json"]
-    assert files(out) == made
+    names = ["database.db", "matches.h5", "options.toml", "pairs.txt", "report.html", "sparse", "summary.json"]
+    assert files(out) == names
     assert {"cameras.bin", "images.bin", "points3D.bin", "points.ply"} <= set(files(out / "sparse" / "0"))
     pairs = lines_of(out / "pairs.txt")
     assert pairs[0].startswith("# astr reconstruct: exhaustive pairs of 6 photos")
@@ -99,7 +99,7 @@ def test_what_is_done_is_not_done_again(
 
     with monkeypatch.context() as patched:
         patched.setattr(module, "map_database", refuse)
-        patched.setattr("astr_cli.sfm.database.import_steps.build_tracks", refuse)
+        patched.setattr("astr_cli.sfm.database.importing.build_tracks", refuse)
         patched.setattr("astr_cli.sfm.pairs.automatic.choose_pairs", refuse)
         assert run(command) == 0
     again = capfd.readouterr()
@@ -110,11 +110,11 @@ def test_what_is_done_is_not_done_again(
     # Stopped in mapping: all that was before is kept. A failed pair is told by the exit code.
     (out / "summary.json").unlink()
     with monkeypatch.context() as patched:
-        patched.setattr("astr_cli.sfm.database.import_steps.build_tracks", refuse)
+        patched.setattr("astr_cli.sfm.database.importing.build_tracks", refuse)
         assert run([*command, "--overwrite"]) == 3
     assert "1 of 16 pairs failed" in capfd.readouterr().err
     # Another wish for the mapping is another model, of the same database.
-    monkeypatch.setattr("astr_cli.sfm.database.import_steps.build_tracks", refuse)
+    monkeypatch.setattr("astr_cli.sfm.database.importing.build_tracks", refuse)
     assert run([*command, "--mapper", "global"]) == 0
     said = capfd.readouterr()
     assert "6 of 6 photos registered" in said.out.splitlines()[-2]
