@@ -54,7 +54,7 @@ def measure(folder: Path, radius: float) -> Point:
     database = out / "database.db"
     options = ImportOptions(
         database,
-        folder / "matches.h5",
+        (folder / "matches.h5",),
         folder / "images",
         tracks=TrackOptions(merge_radius=radius),
         mode="create",

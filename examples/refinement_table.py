@@ -121,7 +121,7 @@ def model(scene: PoseFolder, matches: Path, work: Path, row: str, cameras: Camer
     refinement = TrackRefineOptions("off") if row == "off" else TrackRefineOptions("tracks", rule)
     options = ImportOptions(
         database,
-        matches,
+        (matches,),
         scene.images,
         cameras=CameraOptions(cameras),
         refinement=refinement,

@@ -26,6 +26,7 @@ from astr_cli.cli import (
     explain,
     export,
     match,
+    merge,
     pairs,
     plan,
     reconstruct,
@@ -48,6 +49,7 @@ app = typer.Typer(
 for _name, _module in (
     ("match", match),
     ("plan", plan),
+    ("merge", merge),
     ("colmap-import", colmap_import),
     ("reconstruct", reconstruct),
     ("report", report),

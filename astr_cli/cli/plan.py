@@ -46,7 +46,7 @@ def command(options: PairsOptions, sampling: SampleOption, output: JsonOption) -
 
 def _tell(event: Event) -> None:
     from astr_cli.cli import console
-    from astr_cli.cli.match_output import stop_line
+    from astr_cli.cli.match_lines import stop_line
     from astr_cli.matching.run.events import Notice, StopRequested
 
     if isinstance(event, Notice):
@@ -56,7 +56,7 @@ def _tell(event: Event) -> None:
 
 
 def _lines(found: Forecast) -> Iterator[str]:
-    from astr_cli.cli.match_output import disk_text, size_text
+    from astr_cli.cli.match_lines import disk_text, size_text
     from astr_cli.wording import counted
 
     skipped = f", {counted(found.skipped, 'pair')} left out" if found.skipped else ""

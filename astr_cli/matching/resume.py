@@ -105,9 +105,11 @@ def find_losses(prepared: PreparedRun, stored: list[Names]) -> list[Names]:
     listed = {frozenset(names_of(pair)) for pair in prepared.pairs}
     lost = [names for names in stored if frozenset(names) not in listed]
     if lost and not prepared.options.prune:
+        shard = prepared.options.shard
+        where = "with missing photos" if shard is None else f"of another shard than {shard}"
         raise StoreError(
             f"{prepared.options.out}: contains {'1 pair' if len(lost) == 1 else f'{len(lost)} pairs'} no longer in "
-            f"{prepared.options.pairs} or with missing photos (for example {lost[0][0]} {lost[0][1]}); "
+            f"{prepared.options.pairs} or {where} (for example {lost[0][0]} {lost[0][1]}); "
             "this run would delete them: "
             "drop them with --prune, choose another --out, or start over with --overwrite"
         )

@@ -118,9 +118,9 @@ class ImportOptions(Options):
     """The options of `astr colmap-import`."""
 
     database: Path = option(name="db", help="COLMAP database to create or add to.", stored=False, argument=True)
-    matches: Path | None = option(
-        None,
-        help="File written by astr match.",
+    matches: tuple[Path, ...] = option(
+        (),
+        help="File written by astr match; several times for several files, as of astr match --shard.",
         stored=False,
         panel=DATABASE,
         default_text="matches.h5 beside DB, else in the current folder",

@@ -34,6 +34,20 @@ class SampleOption(Options):
 
 
 @dataclass(eq=False, repr=False)
+class MergeOptions(Options):
+    """The options of `astr merge`."""
+
+    out: Path = option(help="HDF5 file to write.", stored=False, argument=True)
+    inputs: tuple[Path, ...] = option(
+        help="Files that astr match wrote with the same options.", stored=False, argument=True
+    )
+    pairs: Path | None = option(
+        None, help="Pairs file of the run: refuse to merge while a pair of it is missing.", stored=False
+    )
+    overwrite: bool = option(False, help="Replace an existing file of astr.", stored=False)
+
+
+@dataclass(eq=False, repr=False)
 class CheckOptions(Options):
     """The options of `astr check`."""
 

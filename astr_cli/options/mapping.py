@@ -6,13 +6,15 @@ from typing import Literal
 from astr_cli.options.option import OptionError, Options, option
 
 Mapper = Literal["incremental", "global"]
+Gps = Literal["align", "prior", "none"]
+Intrinsics = Literal["auto", "refine", "fixed"]
 
 MAPPING = "Mapping"
 
 
 @dataclass(eq=False, repr=False)
 class MapOptions(Options):
-    """Mapper and seed."""
+    """Mapper, intrinsics and seed."""
 
     mapper: Mapper = option(
         "incremental",
@@ -20,6 +22,30 @@ class MapOptions(Options):
         "hundreds of photos.",
         stored=True,
         panel=MAPPING,
+    )
+    intrinsics: Intrinsics = option(
+        "auto",
+        help="Treatment of known cameras. auto: hold those from --cameras or --camera-params, and the focal length "
+        "from EXIF where the photos cannot determine it or would change it by more than 10%; refine: adjust all; "
+        "fixed: hold all that are known. Cameras without a known focal length are always adjusted.",
+        stored=True,
+        panel=MAPPING,
+    )
+    gps: Gps = option(
+        "align",
+        help="Use of GPS positions from EXIF. align: scale and rotate the finished model to them; prior: also adjust "
+        "the cameras with them, weighted by their precision, against bent models of long flights; none: ignore them.",
+        stored=True,
+        panel=MAPPING,
+    )
+    gps_accuracy: float | None = option(
+        None,
+        help="Standard deviation of the GPS positions with --gps prior.",
+        stored=True,
+        panel=MAPPING,
+        least=0.001,
+        unit="metres",
+        default_text="by EXIF or XMP of each photo, else 5 m and 10 m vertically",
     )
     seed: int = option(0, help="Seed of the mapper's random choices.", stored=True, panel=MAPPING, least=0)
     mapper_option: tuple[str, ...] = option(

@@ -25,6 +25,14 @@ def parse_size(text: str) -> int:
     return int(float(found[1]) * 1024 ** " KMGT".index(found[2].upper() or " "))
 
 
+def parse_shard(text: str) -> tuple[int, int]:
+    """Number and count from `2/8`; raises OptionError."""
+    found = re.fullmatch(r"0*(\d{1,6})/0*(\d{1,6})", text.strip())
+    if found is None or not 1 <= int(found[1]) <= int(found[2]):
+        raise OptionError(f"--shard {text}: give a number and a count, from 1/8 to 8/8 for eight shards")
+    return int(found[1]), int(found[2])
+
+
 def is_weights_file(text: str) -> bool:
     """Whether `--weights` is a path instead of a shipped name."""
     return text.endswith(".safetensors") or "/" in text or "\\" in text
@@ -216,3 +224,14 @@ class MatchOptions(PairsOptions):
     overwrite: bool = option(
         False, help="Start over: discard the results of earlier runs, finished or not.", stored=False, panel=FILES
     )
+    shard: str | None = option(
+        None,
+        help="Match only this part of the pairs, such as 2/8: the second of eight. astr merge joins the files.",
+        stored=False,
+        panel=FILES,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.shard is not None:
+            parse_shard(self.shard)

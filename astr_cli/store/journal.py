@@ -21,7 +21,7 @@ from astr_cli.store.output import Output, read_output, refuse_foreign
 from astr_cli.store.records import decode, encode, scan
 from astr_cli.store.run_info import ImageStamp, RunInfo, load_run, require_same, save_run, sync_folder
 from astr_cli.store.types import MatchEntry, PairMatches, problem_of
-from astr_cli.store.writer import write_matches
+from astr_cli.store.writer import key_order, write_matches
 
 SEGMENT_BYTES = 64 << 20
 SYNC_SECONDS = 1.0
@@ -128,11 +128,12 @@ class Journal:
         return sorted(known - listed)
 
     def finish(self, pairs: Iterable[PairNames]) -> None:
-        """Write the output from the completed ones of `pairs`, in this order, and remove the journal.
+        """Write the output from the completed ones of `pairs`, sorted by key, and remove the journal.
 
         Raises Stopped: disk full (the journal stays); StoreError: the output cannot be written.
         """
-        listed = [pair for pair in pairs if pair in self._places or pair in self._finished]
+        # Sorted: parts of a list of pairs, merged, shall be the bytes of the whole.
+        listed = sorted((pair for pair in pairs if pair in self._places or pair in self._finished), key=key_order)
         with ExitStack() as stack:
             old = stack.enter_context(MatchesFile(self.output)) if not self._places.keys() >= set(listed) else None
             write_matches(

@@ -76,7 +76,7 @@ def difference(old: Mapping[str, str], run: RunInfo, folder: Path) -> list[str]:
     new, old = dict(run.options), {**run.absent, **old}
     names = [*new, *(name for name in old if name not in new)]
     return [
-        f"{name}: {_shown(old.get(name))} -> {_shown(new.get(name))}"
+        f"{name}: {shown(old.get(name))} -> {shown(new.get(name))}"
         for name in names
         if old.get(name) != new.get(name)
         and not (name in FOLDERS and _same_folder(old.get(name), new.get(name), folder))
@@ -142,7 +142,8 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _shown(value: str | None) -> str:
+def shown(value: str | None) -> str:
+    """The value of an option in a message: hashes are cut off."""
     if value is None:
         return "(not set)"
     return value[:12] if len(value) == 64 and not value.strip("0123456789abcdef") else value or "(empty)"

@@ -21,6 +21,12 @@ def pair_group(name0: str, name1: str) -> str:
     return f"{name0.replace('/', '-')}/{name1.replace('/', '-')}"
 
 
+def key_order(names: tuple[str, str]) -> tuple[bytes, bytes]:
+    """Sorts pairs as HDF5 lists their groups: by the bytes of the outer group's name, then of the inner one's."""
+    outer, inner = pair_group(*names).split("/")
+    return outer.encode(), inner.encode()
+
+
 def write_matches(
     path: Path,
     options: Iterable[tuple[str, str]],
@@ -58,7 +64,8 @@ def write_matches(
 
 def _write_all(raw: ShieldedFile, options: Iterable[tuple[str, str]], entries: Iterable[MatchEntry]) -> None:
     with h5py.File(raw, "w", track_order=False) as file:
-        for name, value in (("format", FORMAT), *options):
+        # Sorted, as HDF5 lists them: a file made from others is the same as one made from options.
+        for name, value in sorted((("format", FORMAT), *options)):
             _write_text(file, name, value)
         for entry in entries:
             _write_entry(file, entry)

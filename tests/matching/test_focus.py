@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from astr_cli import Matcher
-from astr_cli.cli.match_output import summary_lines
+from astr_cli.cli.match_lines import summary_lines
 from astr_cli.matching.run.events import MatchSummary
 from astr_cli.matching.run.match import match_pairs
 from astr_cli.options.matching import MatchOptions

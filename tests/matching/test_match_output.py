@@ -9,7 +9,7 @@ from PIL import Image
 
 from astr_cli.cli import match_output
 from astr_cli.cli.app import run
-from astr_cli.cli.match_output import failed_lines
+from astr_cli.cli.match_lines import failed_lines
 from astr_cli.matching.run.events import FailedPair, PairDone, Started
 from astr_cli.wording import duration_text
 

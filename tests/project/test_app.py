@@ -14,8 +14,24 @@ from astr_cli.cli import app as app_module
 from astr_cli.cli.app import app, run
 from astr_cli.errors import AstrError, Interrupted, Stopped
 
+<<<<<<< HEAD
+COMMANDS = [
+    "match",
+    "plan",
+    "merge",
+    "colmap-import",
+    "reconstruct",
+    "report",
+    "check",
+    "export",
+    "eval",
+    "train",
+    "doctor",
+]
+=======
 COMMANDS = ["match", "plan", "colmap-import", "reconstruct", "report", "explain", "check", "export", "eval"]
 COMMANDS += ["train", "doctor"]
+>>>>>>> w-see
 
 
 def raise_in_app(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:

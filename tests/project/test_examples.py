@@ -165,3 +165,37 @@ def keep_views(scene: Path, names: set[str]) -> None:
     (scene / "gt.json").write_text(json.dumps(truth))
     lines = (scene / "pairs.txt").read_text().splitlines()
     (scene / "pairs.txt").write_text("".join(f"{line}\n" for line in lines if set(line.split()) <= names))
+
+
+def test_slurm_matches_shards_then_merges_and_imports(tmp_path: Path) -> None:
+    """With an `sbatch` that runs a job at once, and an `astr` that notes its arguments."""
+    log = tmp_path / "log"
+    programs = {
+        "astr": f'echo "$*" >>{log}',
+        "sbatch": """script= last=1
+            while [ $# -gt 0 ]; do
+                case $1 in --array=1-*) last=${1#--array=1-} ;; --*) ;; *) script=$1 && shift && break ;; esac
+                shift
+            done
+            for id in $(seq 1 "$last"); do SLURM_ARRAY_TASK_ID=$id bash "$script" "$@"; done
+            echo "7;here" """,
+    }
+    for name, text in programs.items():
+        (tmp_path / name).write_text(f"#!/usr/bin/env bash\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "my photos").mkdir()
+    (tmp_path / "pairs.txt").write_text("a b\n")
+    (tmp_path / "out" / "shards").mkdir(parents=True)
+    for number in (1, 2):
+        (tmp_path / "out" / "shards" / f"{number}.h5").touch()
+    environment = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    command = ["bash", EXAMPLES / "slurm.sh", "pairs.txt", "my photos", "out", "2", "--long-side", "320"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert "job 7 matches in 2 shards, job 7 merges and imports" in done.stdout
+    said = log.read_text().replace(f"{tmp_path}/", "").splitlines()
+    assert said == [
+        "match pairs.txt --images my photos --shard 1/2 --out out/shards/1.h5 --long-side 320",
+        "match pairs.txt --images my photos --shard 2/2 --out out/shards/2.h5 --long-side 320",
+        "merge out/matches.h5 out/shards/1.h5 out/shards/2.h5 --pairs pairs.txt --overwrite",
+        "colmap-import out/database.db --matches out/matches.h5 --images my photos",
+    ]

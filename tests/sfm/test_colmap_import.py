@@ -104,7 +104,7 @@ def test_matches_and_photos_are_found(workplace: Path, monkeypatch: pytest.Monke
     shutil.move(workplace / "photos", workplace / "moved")
     with pytest.raises(AstrError, match=r"a\.png is not in .*--images"):
         import_matches(ImportOptions(elsewhere / "c.db"))
-    import_matches(ImportOptions(elsewhere / "c.db", elsewhere / "matches.h5", Path("moved")))
+    import_matches(ImportOptions(elsewhere / "c.db", (elsewhere / "matches.h5",), Path("moved")))
     (elsewhere / "matches.h5").unlink()
     with pytest.raises(AstrError, match="--matches"):
         import_matches(ImportOptions(elsewhere / "d.db"))

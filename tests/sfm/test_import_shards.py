@@ -39,3 +39,22 @@ def test_the_same_file_more_pairs_or_being_told_need_nothing_else(workplace: Pat
     assert query(workplace / "db.db", FILLED) == [(15,)]
     assert run([*command, str(second), "--replace-import"]) == 0
     assert query(workplace / "db.db", FILLED) == [(10,)]
+
+
+def test_two_files_are_imported_as_one(workplace: Path, scene: Any, capfd: Any) -> None:
+    """Both parts at once give what the whole file gives, in any order; one of them later is refused."""
+    parts = [write_some(scene, workplace / f"{n}.h5", slice(n, 15, 2)) for n in (0, 1)]
+    given = [["--matches", str(path)] for path in parts]
+    for name, chosen in (("whole.db", ["--matches", str(workplace / "matches.h5")]), ("db.db", given[1] + given[0])):
+        assert run(["colmap-import", str(workplace / name), "--quiet", "--no-verify", *chosen]) == 0
+    tables = ("keypoints", "matches", "images", "cameras")
+    for table in tables:
+        assert query(workplace / "db.db", f"SELECT * FROM {table}") == query(
+            workplace / "whole.db", f"SELECT * FROM {table}"
+        )
+    before = (workplace / "db.db").read_bytes()
+    assert run(["colmap-import", str(workplace / "db.db"), "--quiet", "--no-verify", *given[0], *given[1]]) == 0
+    assert (workplace / "db.db").read_bytes() == before
+    capfd.readouterr()
+    assert run(["colmap-import", str(workplace / "db.db"), "--quiet", "--no-verify", *given[0]]) == 2
+    assert "give the files of both by --matches" in capfd.readouterr().err

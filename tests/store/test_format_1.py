@@ -79,7 +79,7 @@ def test_the_same_import_into_an_old_database_changes_nothing(place: Path) -> No
     before = (place / "old.db").read_bytes()
     summary = import_matches(
         ImportOptions(
-            place / "old.db", place / "matches.h5", place / "photos", refinement=TrackRefineOptions(refine="off")
+            place / "old.db", (place / "matches.h5",), place / "photos", refinement=TrackRefineOptions(refine="off")
         )
     )
     assert not summary.changed

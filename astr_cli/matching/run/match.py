@@ -36,6 +36,7 @@ from astr_cli.matching.run.model_runner import Runner
 from astr_cli.matching.run.plan import unfinished
 from astr_cli.matching.run.prepare import PreparedRun, prepare
 from astr_cli.matching.run.refinement import MatchRefiner
+from astr_cli.matching.run.shards import only_shard
 from astr_cli.options.matching import MatchOptions
 from astr_cli.store.hashes import HashBook
 from astr_cli.store.journal import Journal
@@ -58,7 +59,7 @@ def match_pairs(options: MatchOptions, listener: Listener = ignore, stopwatch: S
     started = time.monotonic()
     options = replace(options, out=real_path(options.out))
     with stop_on_signals(lambda name: listener(StopRequested(name))) as stop:
-        prepared = prepare(options, listener)
+        prepared = only_shard(prepare(options, listener))
         for pair in prepared.skipped:
             listener(PairFailed(pair.name0, pair.name1, pair.reason))
         hashes = HashBook.beside(options.out)

@@ -114,8 +114,8 @@ def check_kept(path: Path, matches: Path, existing: Existing, pairs: Iterable[tu
         first, second = (names[number] for number in pair_images(lost[0]))
         raise DatabaseError(
             f"{path}: an earlier astr import has {counted(len(lost), 'pair')} that {matches} lacks (for example "
-            f"{first} and {second}), which this import would remove; match all pairs into one file and import "
-            "that, or give --replace-import"
+            f"{first} and {second}), which this import would remove; give the files of both by --matches, or "
+            "--replace-import"
         )
 
 

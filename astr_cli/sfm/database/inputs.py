@@ -60,6 +60,12 @@ def content_hash(path: Path, skip: int = 0) -> str:
     return digest.hexdigest()
 
 
+def contents_hash(paths: Sequence[Path]) -> str:
+    """SHA-256 of a file, or of the sorted hashes of several."""
+    hashes = sorted(map(content_hash, paths))
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256(" ".join(hashes).encode()).hexdigest()
+
+
 def folder_hash(folder: Path) -> str:
     """SHA-256 of the names and contents of all files of a folder, sorted by name."""
     files = sorted(path for path in folder.iterdir() if path.is_file())

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from astr_cli.images.geometry import matched_size
 from astr_cli.store.errors import StoreError
+from astr_cli.store.joining import JoinedMatches, joined_file
 from astr_cli.store.matches_file import MatchesFile, stored_long_side
-from astr_cli.store.types import PairMatches, StoredPair
+from astr_cli.store.types import PairMatches
 
 REOPEN = 1000  # pairs
 WAITING = 2_000_000  # matches in memory at a time, 42 MB
@@ -90,21 +91,25 @@ class SortedRows:
 class StoredRows:
     """Rows that stay in the file until a pair is asked for; to be closed."""
 
-    def __init__(self, file: MatchesFile, min_score: float = 0.0, max_sigma: float | None = None) -> None:
+    def __init__(
+        self, file: MatchesFile | JoinedMatches, min_score: float = 0.0, max_sigma: float | None = None
+    ) -> None:
         """Leaves out matches with a score below `min_score`, or a sigma that is unknown or above `max_sigma`.
 
         Raises StoreError: no pair in the file, an image with two sizes, no usable long side among its attributes,
         `max_sigma` for matches that were not refined, damaged.
         """
-        self._min_score, self._max_sigma, self._stored = min_score, max_sigma, file.pairs()
+        joined = file if isinstance(file, JoinedMatches) else joined_file(file)
+        self._min_score, self._max_sigma, self._stored = min_score, max_sigma, joined.pairs
         self._waiting: dict[int, PairMatches] = {}
         self._room = WAITING
-        self._path, self._stamp, self._reads = file.path, _stamp(file.path), 0
-        self.attributes = file.attributes
-        self._file: MatchesFile | None = None
+        self._sources, self._reads = joined.sources, 0
+        self._stamps = {path: _stamp(path) for path in joined.paths}
+        self.attributes = joined.attributes
+        self._files: dict[Path, MatchesFile] = {}
         if not self._stored:
-            raise StoreError(f"{file.path}: contains no pairs; match some with astr match")
-        self.images = _matched_images(file, self._stored)
+            raise StoreError(f"{joined.paths[0]}: contains no pairs; match some with astr match")
+        self.images = _matched_images(joined)
         index = {matched.name: number for number, matched in enumerate(self.images)}
         self.pairs = np.array([(index[pair.name0], index[pair.name1]) for pair in self._stored], np.int32)
 
@@ -124,29 +129,30 @@ class StoredRows:
         return matches
 
     def close(self) -> None:
-        """Closes the file."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        """Closes the files."""
+        while self._files:
+            self._files.popitem()[1].close()
 
     def _read(self, pair: int) -> PairMatches:
         stored = self._stored[pair]
-        matches = self._opened().read(stored.name0, stored.name1)
+        path = self._sources[pair]
+        matches = self._opened(path).read(stored.name0, stored.name1)
         kept = matches.scores >= self._min_score
         if self._max_sigma is not None:
-            kept &= sigma_below(matches, self._max_sigma, self._path)
+            kept &= sigma_below(matches, self._max_sigma, path)
         return matches if kept.all() else matches.where(np.flatnonzero(kept))
 
-    def _opened(self) -> MatchesFile:
+    def _opened(self, path: Path) -> MatchesFile:
         """HDF5 gives memory back only when the file is closed: after 20,000 pairs that is 200 MB."""
         if self._reads % REOPEN == 0:
             self.close()
         self._reads += 1
-        if self._file is None:
-            if _stamp(self._path) != self._stamp:
-                raise StoreError(f"{self._path}: another program changed it meanwhile; run the same command again")
-            self._file = MatchesFile(self._path)
-        return self._file
+        file = self._files.get(path)
+        if file is None:
+            if _stamp(path) != self._stamps[path]:
+                raise StoreError(f"{path}: another program changed it meanwhile; run the same command again")
+            file = self._files[path] = MatchesFile(path)
+        return file
 
 
 def sigma_below(matches: PairMatches, limit: float, path: Path) -> NDArray[np.bool_]:
@@ -188,21 +194,19 @@ def matched_before(attributes: Mapping[str, str], size: tuple[int, int]) -> tupl
     return size if attributes.get("tiles") == "true" else matched_size(*size, long_side)
 
 
-def _matched_images(file: MatchesFile, stored: Sequence[StoredPair]) -> tuple[MatchedImage, ...]:
+def _matched_images(joined: JoinedMatches) -> tuple[MatchedImage, ...]:
     images: dict[str, MatchedImage] = {}
-    for pair in stored:
+    for pair, path in zip(joined.pairs, joined.sources, strict=True):
         sides = ((pair.name0, pair.size0, pair.matched0), (pair.name1, pair.size1, pair.matched1))
         for name, size, matched in sides:
-            seen = matched or matched_before(file.attributes, size)
+            seen = matched or matched_before(joined.attributes, size)
             if seen is None:
-                text = file.attributes.get("long_side", "")[:20]
-                raise StoreError(
-                    f"{file.path}: the attribute long_side is '{text}', not a number; make it with astr match"
-                )
+                text = joined.attributes.get("long_side", "")[:20]
+                raise StoreError(f"{path}: the attribute long_side is '{text}', not a number; make it with astr match")
             image = MatchedImage(name, size, seen)
             known = images.setdefault(name, image)
             if known != image:
-                raise StoreError(f"{file.path}: {_unlike(known, image)}; make it with astr match")
+                raise StoreError(f"{path}: {_unlike(known, image)}; make it with astr match")
     return tuple(images[name] for name in sorted(images))
 
 
