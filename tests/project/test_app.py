@@ -14,7 +14,6 @@ from astr_cli.cli import app as app_module
 from astr_cli.cli.app import app, run
 from astr_cli.errors import AstrError, Interrupted, Stopped
 
-<<<<<<< HEAD
 COMMANDS = [
     "match",
     "plan",
@@ -22,16 +21,13 @@ COMMANDS = [
     "colmap-import",
     "reconstruct",
     "report",
+    "explain",
     "check",
     "export",
     "eval",
     "train",
     "doctor",
 ]
-=======
-COMMANDS = ["match", "plan", "colmap-import", "reconstruct", "report", "explain", "check", "export", "eval"]
-COMMANDS += ["train", "doctor"]
->>>>>>> w-see
 
 
 def raise_in_app(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
