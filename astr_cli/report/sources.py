@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 from astr_cli.errors import AstrError
 from astr_cli.files import parse_json
+from astr_cli.sfm.mapping.mapper import ModelSummary
+from astr_cli.sfm.reconstruct_summary import model_of
 from astr_cli.store.errors import StoreError
 from astr_cli.store.matches_file import MatchesFile
 from astr_cli.store.output import SIGNATURE
@@ -29,6 +31,16 @@ class Sources(NamedTuple):
     options: Path | None = None
     summary: Mapping[str, Any] | None = None
     """The content of summary.json."""
+
+    @property
+    def mapped(self) -> ModelSummary | None:
+        """The model of summary.json; None: there is none, or an earlier astr wrote it."""
+        if self.summary is None or self.model is None:
+            return None
+        try:
+            return model_of(self.summary["model"], self.model)
+        except (KeyError, TypeError, ValueError):
+            return None
 
     @property
     def page(self) -> Path:

@@ -60,6 +60,7 @@ def test_the_page_shows_what_the_files_hold(made: Path, data: dict[str, Any]) ->
     lengths = next(each for each in data["histograms"] if each["title"] == "track length")
     assert sum(lengths["counts"]) == summary["model"]["points"]
     assert 'camera-mode = "single"' in data["options"]
+    assert data["lines"][-1].endswith("px") and "5 of 5 photos registered" in data["lines"][-1]
 
 
 def test_keypoints_lie_where_the_model_sees_them(made: Path, data: dict[str, Any]) -> None:
@@ -256,13 +257,14 @@ def test_warnings_name_the_worst_first(made: Path) -> None:
     sources = find_sources(made / "out")
     photos = [{"name": "a", "posed": False}, {"name": "b", "posed": True, "points": 3}]
     pairs = [Pair("a", "b", 50, 40, 0.1), Pair("a", "c", 20, 0)]
-    lines = warning_lines(sources, photos, pairs, [("c", "no such file")])
-    assert [line.split(":")[0] for line in lines[:2]] == [
+    lines = warning_lines(sources, ["the model is bent"], photos, pairs, [("c", "no such file")])
+    assert [line.split(":")[0] for line in lines[:3]] == [
         "1 of 2 photos not registered",
+        "the model is bent",
         "1 photo with fewer than 50 points",
     ]
-    assert "contradiction" in lines[2] and lines[3] == "1 of 2 pairs did not pass verification"
-    assert "c (no such file)" in lines[4]
+    assert "contradiction" in lines[3] and lines[4] == "1 of 2 pairs did not pass verification"
+    assert "c (no such file)" in lines[5]
 
 
 def test_write_report_says_what_it_wrote(made: Path, tmp_path: Path) -> None:

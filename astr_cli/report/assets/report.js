@@ -189,6 +189,7 @@ function showModel() {
   find("show-links").onchange = event => Plotly.restyle("view", { visible: event.target.checked }, [linkTrace]);
   const drawn = places.length / 3;
   find("model-note").textContent = drawn < data.model.total ? `${drawn.toLocaleString("en")} of ${data.model.total.toLocaleString("en")} points are drawn.` : "";
+  find("model-note").after(...data.lines.map(line => make("p", line, "note")));
 }
 
 // From behind the cameras, and above them.
