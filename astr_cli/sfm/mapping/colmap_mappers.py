@@ -116,10 +116,11 @@ def adjust(model: Any, database: Path, settings: MapperSettings) -> None:
         mapper.end_reconstruction(False)
 
 
-def adjust_alone(model: Any, held: Iterable[int], hold_focals: bool) -> None:
+def adjust_alone(model: Any, held: Iterable[int], hold_focals: bool, constant: Sequence[int] = ()) -> None:
     """One bundle adjustment of a model in place, with its points and observations as they are.
 
     held: cameras that keep all of their intrinsics. hold_focals: whether all cameras keep their focal lengths.
+    constant: points that stay where they are; three or more place the model, else two of its cameras do.
     """
     options = pycolmap.BundleAdjustmentOptions()
     options.print_summary = False
@@ -129,7 +130,10 @@ def adjust_alone(model: Any, held: Iterable[int], hold_focals: bool) -> None:
         config.add_image(image)
     for camera in held:
         config.set_constant_cam_intrinsics(camera)
-    config.fix_gauge(pycolmap.BundleAdjustmentGauge.TWO_CAMS_FROM_WORLD)
+    for point in constant:
+        config.add_constant_point(point)
+    if not constant:
+        config.fix_gauge(pycolmap.BundleAdjustmentGauge.TWO_CAMS_FROM_WORLD)
     with quiet(errors=False):
         pycolmap.create_default_bundle_adjuster(options, config, model).solve()
     model.update_point_3d_errors()

@@ -16,12 +16,15 @@ from astr_cli.sfm.database.locked import copy_database
 from astr_cli.sfm.mapping.camera_changes import CameraFigures, camera_figures
 from astr_cli.sfm.mapping.colmap_mappers import MapperSettings, incremental_mapping
 from astr_cli.sfm.mapping.colours import colour_points
+from astr_cli.sfm.mapping.control_adjustment import Control
+from astr_cli.sfm.mapping.control_points import read_control
 from astr_cli.sfm.mapping.finishing import Finished, Inputs, finish
 from astr_cli.sfm.mapping.georeference import Georeference
 from astr_cli.sfm.mapping.global_mapper import map_globally
 from astr_cli.sfm.mapping.heights import Heights
 from astr_cli.sfm.mapping.intrinsics import calibration
 from astr_cli.sfm.mapping.model_refinement import ModelRefiner
+from astr_cli.sfm.mapping.place_file import write_place
 from astr_cli.sfm.mapping.point_cloud import write_ply
 from astr_cli.sfm.mapping.priors import write_priors
 from astr_cli.sfm.mapping.unregistered import Unregistered, no_model_reason, unregistered
@@ -69,6 +72,10 @@ class ModelSummary:
     """The reasons for the missing images."""
     heights: Heights | None = None
     """The model's depth beside the drone's height; None: nothing to compare."""
+    control: Control | None = None
+    """The model's place by control points, in place of `georeference`."""
+    control_problem: str = ""
+    """Why the control points could not be used."""
 
 
 def map_database(
@@ -94,6 +101,7 @@ def map_database(
     """
     options, stop = options or MapOptions(), stop or StopFlag()
     require_own_models(out)
+    control = None if options.gcp is None else read_control(options.gcp, options.gcp_check)
     with scratch_folder(out, "mapping") as scratch:
         copy = scratch / "database.db"
         copy_database(database, copy)
@@ -123,11 +131,13 @@ def map_database(
         # The global mapper's options are none of the incremental mapper's.
         globally = options.mapper == "global" and len(names) > TWO
         own = settings._replace(options=()) if globally else settings
-        inputs = Inputs(source, copy, images, scratch, before, own, refiner, options.gps, globally and own.priors)
+        inputs = Inputs(
+            source, copy, images, scratch, before, own, refiner, options.gps, control, globally and own.priors
+        )
         finished = sorted((finish(model, inputs) for model in models), key=lambda each: _size(each.model), reverse=True)
         for number, each in enumerate(finished):
             stop.check()
-            _write(each.model, images, scratch / f"sorted-{number}")
+            _write(each, images, scratch / f"sorted-{number}")
         stop.check()
         _remove_models(out, scratch, tell)
         for number in range(len(finished)):
@@ -135,12 +145,14 @@ def map_database(
         return _summary(out / "0", names, len(finished), finished[0], copy)
 
 
-def _write(model: Any, images: Path, folder: Path) -> None:
+def _write(finished: Finished, images: Path, folder: Path) -> None:
+    model = finished.model
     colour_points(model, images)
     model.update_point_3d_errors()
     folder.mkdir()
     model.write(folder)
     write_ply(model, folder / PLY)
+    write_place(folder, finished.place, finished.control)
 
 
 def _models(
@@ -193,6 +205,8 @@ def _summary(folder: Path, names: list[str], models: int, finished: Finished, da
         cameras=camera_figures(best, cameras.cameras, cameras.holds),
         unregistered=unregistered(database, missing),
         heights=finished.heights,
+        control=finished.control,
+        control_problem=finished.control_problem,
     )
 
 
