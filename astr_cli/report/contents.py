@@ -18,6 +18,7 @@ from astr_cli.report.sources import Sources, find_photos
 from astr_cli.report.warnings import warning_lines
 from astr_cli.sfm.mapping.mapper import ModelSummary
 from astr_cli.sfm.mapping.place_errors import place_errors
+from astr_cli.sfm.stages import read_stages
 from astr_cli.wording import counted
 
 MOST_SEEN = 300_000  # keypoints drawn on all thumbnails
@@ -67,7 +68,7 @@ def contents(sources: Sources, images: Path | None, tell: Callable[[str], None],
         "lines": described.lines,
         "histograms": list(_histograms(model, pairs)),
         "options": sources.options.read_text(encoding="utf-8", errors="replace") if sources.options else "",
-        "stages": list(sources.summary.get("stages", ())) if sources.summary is not None else [],
+        "runs": read_stages(sources.times) if sources.times is not None else [],
     }
 
 

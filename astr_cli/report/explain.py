@@ -31,7 +31,7 @@ class Picture(NamedTuple):
     file: str
     title: str
     text: str
-    """What there is to see."""
+    """A line that explains the drawing."""
     pixels: NDArray[np.uint8]
 
 

@@ -25,6 +25,7 @@ from astr_cli.report.report import write_report
 from astr_cli.report.warnings import warning_lines
 from astr_cli.sfm.colmap import pycolmap
 from astr_cli.sfm.mapping.place_errors import place_errors
+from astr_cli.sfm.stages import MOST_RUNS, TIMES, Stages, read_stages
 
 from .conftest import NAMES, SIZE, data_of
 
@@ -173,6 +174,29 @@ def test_without_plotly(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "plotly.offline", None)
     assert run(["report", str(made / "out"), "--out", str(tmp_path / "page.html")]) == 2
     assert "pip install 'astr-cli[report]'" in capsys.readouterr().err
+
+
+def test_times_of_the_stages(made: Path, data: dict[str, Any]) -> None:
+    stages = [stage["stage"] for stage in data["runs"][-1]]
+    assert stages == ["choosing pairs", "matching", "tracks and verification", "mapping"]
+    assert all(stage["seconds"] >= 0 for stage in data["runs"][-1])
+
+
+def test_stages_are_told_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    clock = iter(range(0, 10_000, 10))
+    monkeypatch.setattr("astr_cli.sfm.stages.time.monotonic", lambda: next(clock))
+    for run_number in range(MOST_RUNS + 3):
+        stages = Stages(tmp_path, told.append)
+        stages.begin("one")
+        stages.begin("two", "matches")
+        stages.end()
+        runs = read_stages(tmp_path / TIMES)
+        assert len(runs) == min(run_number + 1, MOST_RUNS) and [each["stage"] for each in runs[-1]] == ["one", "two"]
+    assert told[0] == f"one: done in 10 s; to see matches: astr report {tmp_path}" and len(told) == MOST_RUNS + 3
+    for text in ("", "[]", "{}", '{"astr_runs": 3}', '{"astr_runs": [[3, {"stage": 1}]]}'):
+        (tmp_path / TIMES).write_text(text)
+        assert sum(map(len, read_stages(tmp_path / TIMES))) == 0
 
 
 def test_json(made: Path, tmp_path: Path, capsys: Any) -> None:
