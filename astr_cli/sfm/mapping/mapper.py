@@ -106,14 +106,8 @@ def map_database(
         copy = scratch / "database.db"
         copy_database(database, copy)
         names = _all_names(copy)
-        settings = MapperSettings(
-            options.seed,
-            options.mapper_option,
-            limit=REFINED_LIMIT if is_refined(copy) else None,
-            two_views=len(names) == TWO,
-            stop=stop,
-            tell=tell,
-        )
+        limit, two = REFINED_LIMIT if is_refined(copy) else None, len(names) == TWO
+        settings = MapperSettings(options.seed, options.mapper_option, limit=limit, two_views=two, stop=stop, tell=tell)
         before, source = calibration(copy, options.intrinsics, given), copy
         if options.gps == "prior":
             source = scratch / "priors.db"
@@ -139,9 +133,7 @@ def map_database(
             stop.check()
             _write(each, images, scratch / f"sorted-{number}")
         stop.check()
-        _remove_models(out, scratch, tell)
-        for number in range(len(finished)):
-            (scratch / f"sorted-{number}").rename(_free(out / str(number)))
+        _replace_models(out, scratch, len(finished), tell)
         return _summary(out / "0", names, len(finished), finished[0], copy)
 
 
@@ -172,13 +164,17 @@ def _all_names(database: Path) -> list[str]:
         return sorted(image.name for image in opened.read_all_images())
 
 
-def _remove_models(out: Path, scratch: Path, tell: Callable[[str], None]) -> None:
-    """Moves numbered models, and nothing else, of an earlier mapping away: none is ever there in part."""
+def _replace_models(out: Path, scratch: Path, count: int, tell: Callable[[str], None]) -> None:
+    """Moves numbered models, and nothing else, of an earlier mapping away, and those of `scratch` in: none is ever
+    there in part.
+    """
     found = [folder for folder in out.iterdir() if folder.name.isdecimal() and is_model(folder)]
     if found:
         tell(f"{out}: {counted(len(found), 'earlier model')} replaced")
     for folder in found:
         folder.rename(scratch / f"old-{folder.name}")
+    for number in range(count):
+        (scratch / f"sorted-{number}").rename(_free(out / str(number)))
 
 
 def _free(folder: Path) -> Path:
