@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from astr_cli.images.info import read_info
 from astr_cli.images.thumbnail import thumbnail
 from astr_cli.images.upright import turn_pixels
 from astr_cli.matching.plots import photo_title
+from astr_cli.report.gallery import write_gallery
 from astr_cli.report.pair_list import MOST_PAIRS, Pair, drawn_pairs
 from astr_cli.report.photo_list import FULL, Face
 from astr_cli.report.report import write_report
@@ -317,3 +319,20 @@ def test_warnings_name_the_worst_first(made: Path) -> None:
 def test_write_report_says_what_it_wrote(made: Path, tmp_path: Path) -> None:
     report = write_report(made / "out", tmp_path / "page.html")
     assert report.size == (tmp_path / "page.html").stat().st_size < 8_000_000
+
+
+def test_a_gallery_links_to_drawings_only(tmp_path: Path) -> None:
+    folder = tmp_path / "plots"
+    odd = "a & 'b' #1.png"
+    for name in ("a", "b"):
+        target = DrawingFolder(folder / name)
+        target.write(np.full((40, 60, 3), 90, np.uint8), odd, "<i>.png")
+    Image.new("RGB", (8, 8)).save(folder / "photo.jpg")
+    assert write_gallery(folder, "all") == folder / "index.html"
+    tags = Tags()
+    tags.feed((folder / "index.html").read_text(encoding="utf-8"))
+    found = [unquote(link) for link in tags.fetched]
+    assert len(found) == 4 and all((folder / link).is_file() for link in found) and "i" not in tags.tags
+    assert {link.split("/")[0] for link in found} == {"a", "b"}
+    (tmp_path / "empty").mkdir()
+    assert write_gallery(tmp_path / "empty", "none") is None
