@@ -13,7 +13,14 @@ from astr_cli.cli import console
 from astr_cli.cli.match_lines import summary_lines
 from astr_cli.cli.match_output import ProgressReport
 from astr_cli.cli.sfm_output import LISTED, dense_lines, import_lines
-from astr_cli.cli.survey_output import hold_text, intrinsics_warnings, place_text, place_warnings
+from astr_cli.cli.survey_output import (
+    control_table,
+    control_text,
+    hold_text,
+    intrinsics_warnings,
+    place_text,
+    place_warnings,
+)
 from astr_cli.sfm.mapping.camera_changes import CameraFigures, cameras_astray
 from astr_cli.sfm.mapping.pair_agreement import PairFigures, doubtful_pairs
 from astr_cli.sfm.reconstruct_summary import database_record, pair_record, plain
@@ -40,6 +47,8 @@ def print_reconstruction(summary: ReconstructSummary, report: ProgressReport, as
         for line in [*matches, *import_lines(summary.database)]:
             print(line)
         _print_pairs(summary.figures)
+        if model.control is not None:
+            Console(highlight=False, markup=False).print(control_table(model.control))
         print(f"{summary.file}: all of these figures, for every pair")
         print("next, for a dense point cloud (needs COLMAP with CUDA):")
         for line in dense_lines(summary.database.images_root, model.folder, model.folder.parent.parent / "dense"):
@@ -64,6 +73,8 @@ def print_reconstruction(summary: ReconstructSummary, report: ProgressReport, as
 def model_lines(model: ModelSummary) -> Iterator[str]:
     """The model: its cameras, its position on the earth, and its photos and points."""
     yield from camera_lines(model.cameras)
+    if model.control is not None:
+        yield f"{model.folder}: {control_text(model.control, model.heights, model.cameras)}"
     if model.georeference is not None:
         yield f"{model.folder}: {place_text(model.georeference, model.heights, model.cameras)}"
     yield (
@@ -93,6 +104,8 @@ def model_warnings(model: ModelSummary) -> Iterator[str]:
         yield f"not registered: {len(model.unregistered) - LISTED} more; summary.json gives the reasons"
     yield from camera_warnings(model.cameras)
     yield from intrinsics_warnings(model.cameras)
+    if model.control_problem:
+        yield f"the control points were not used: {model.control_problem}"
     if model.models > 1:
         yield f"{model.models} models, which share too few points to be joined; {model.folder} is the largest"
     if model.georeference is not None:

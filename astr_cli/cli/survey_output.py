@@ -6,10 +6,13 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from rich.table import Table
+
 from astr_cli.sfm.mapping.intrinsics import PLAUSIBLE
 
 if TYPE_CHECKING:
     from astr_cli.sfm.mapping.camera_changes import CameraFigures
+    from astr_cli.sfm.mapping.control_adjustment import Control
     from astr_cli.sfm.mapping.georeference import Georeference
     from astr_cli.sfm.mapping.heights import Heights
 
@@ -45,6 +48,32 @@ def place_text(place: Georeference, heights: Heights | None = None, cameras: Seq
     level = "; no photo has an altitude, so astr took all photos to be at one height" if place.level else ""
     tilt = "; tilt about the line of flight from the gimbal's angles" if place.on_a_line else ""
     return f"in metres east, north and up from {where}; {fit}; {_scale(place)}{_heights(heights)}{tilt}{level}"
+
+
+def control_text(control: Control, heights: Heights | None, cameras: Sequence[CameraFigures]) -> str:
+    """The coordinate system, and the residuals of control and check points."""
+    offset = " ".join(f"{value:.0f}" for value in control.offset)
+    parts = [f"in metres of {control.system}, reduced by {offset}"]
+    for checks, name in ((False, "control points"), (True, "check points")):
+        count, plane, height = control.rms(checks)
+        if count:
+            parts.append(f"{count} {name}, RMS {plane:.3f} m in the plane and {height:.3f} m vertically")
+    doubts = list(_doubts(heights, cameras))
+    if not control.rms(True)[0]:
+        parts.append("no check points, so nothing tells the accuracy")
+    return "; ".join([*parts, *(f"but {doubt}" for doubt in doubts)])
+
+
+def control_table(control: Control) -> Table:
+    """The residuals of each point, metres."""
+    table = Table("point", "use", title="control points: the model minus the known position")
+    for heading in ("photos", "east", "north", "up", "pixels"):
+        table.add_column(heading, justify="right")
+    for each in control.residuals:
+        values = [f"{value:.3f}" if value is not None else "" for value in (each.east, each.north, each.up)]
+        pixels = "" if each.pixels is None else f"{each.pixels:.2f}"
+        table.add_row(each.name, "check" if each.checks else "control", str(each.marks), *values, pixels)
+    return table
 
 
 def _scale(place: Georeference) -> str:
@@ -107,7 +136,15 @@ def place_warnings(place: Georeference, heights: Heights | None = None) -> Itera
 def intrinsics_warnings(cameras: Sequence[CameraFigures]) -> Iterator[str]:
     """A refined focal length that contradicts what was known of it."""
     worst = _furthest(cameras)
-    if worst is None or worst.astray:  # which is a warning of its own
+    if worst is None:
+        weak = next((each for each in cameras if each.hold.held == "nothing" and each.hold.reason), None)
+        if weak is not None:
+            yield (
+                f"camera {weak.number} ({weak.first}): its focal length was refined, but {weak.hold.reason}, so "
+                "heights and distances of the model are weak; use --intrinsics auto"
+            )
+        return
+    if worst.astray:  # which is a warning of its own
         return
     hold = worst.hold
     why = f" ({hold.reason})" if hold.reason else ""

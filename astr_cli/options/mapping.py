@@ -1,6 +1,7 @@
 """How COLMAP maps a database."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from astr_cli.options.option import OptionError, Options, option
@@ -47,6 +48,20 @@ class MapOptions(Options):
         unit="metres",
         default_text="by EXIF or XMP of each photo, else 5 m and 10 m vertically",
     )
+    gcp: Path | None = option(
+        None,
+        help="File of ground control points in OpenDroneMap's format: coordinate system, then x y z pixel_x pixel_y "
+        "photo name. The model comes in that system, adjusted to the points.",
+        stored=True,
+        panel=MAPPING,
+    )
+    gcp_check: str | None = option(
+        None,
+        help="Points of --gcp that only check the model, by name, separated by commas.",
+        stored=True,
+        panel=MAPPING,
+        default_text="every third by name, while three others are left",
+    )
     seed: int = option(0, help="Seed of the mapper's random choices.", stored=True, panel=MAPPING, least=0)
     mapper_option: tuple[str, ...] = option(
         (),
@@ -59,6 +74,8 @@ class MapOptions(Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.gcp_check is not None and self.gcp is None:
+            raise OptionError("--gcp-check names points of a file; give it with --gcp")
         for text in self.mapper_option:
             if not (text.partition("=")[0] and text.partition("=")[2]):
                 raise OptionError(f"--mapper-option {text}: give NAME=VALUE, such as min_model_size=5")

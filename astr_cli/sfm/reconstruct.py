@@ -34,6 +34,7 @@ from astr_cli.sfm.database.cameras import given_photos
 from astr_cli.sfm.database.importing import import_matches
 from astr_cli.sfm.database.inputs import content_hash, find_matched_masks
 from astr_cli.sfm.database.sharing import check_camera_options, share_cameras
+from astr_cli.sfm.mapping.control_points import read_control
 from astr_cli.sfm.mapping.mapper import ModelSummary, map_database
 from astr_cli.sfm.mapping.model_refinement import ModelRefiner
 from astr_cli.sfm.mapping.pair_agreement import pair_figures
@@ -91,6 +92,8 @@ def reconstruct(
     that astr did not write, and all that the steps raise.
     """
     check_camera_options(options.cameras)
+    if options.mapping.gcp is not None:
+        read_control(options.mapping.gcp, options.mapping.gcp_check)
     check_output_folder(options.out)
     photos = _photos(options)
     _require_own(options)
@@ -210,7 +213,8 @@ def _refiner(matches: Path, photos: Path, options: RefineOptions, tell: Callable
 
 def _mapping_key(database: Path, options: MapOptions, by_model: RefineOptions | None) -> str:
     """Identifies the result of mapping this database with these options; by_model: None without that refinement."""
-    text = f"{content_hash(database, HEADER)} {options!r} {by_model!r} {pycolmap.__version__}"
+    control = "" if options.gcp is None else content_hash(options.gcp)
+    text = f"{content_hash(database, HEADER)} {control} {options!r} {by_model!r} {pycolmap.__version__}"
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -12,6 +12,7 @@ from astr_cli.files import parse_json
 from astr_cli.matching.run.events import MatchSummary
 from astr_cli.sfm.database.importing import ImportSummary
 from astr_cli.sfm.mapping.camera_changes import CameraFigures, Hold
+from astr_cli.sfm.mapping.control_adjustment import control_of
 from astr_cli.sfm.mapping.georeference import Georeference
 from astr_cli.sfm.mapping.heights import Heights
 from astr_cli.sfm.mapping.mapper import ModelSummary
@@ -98,6 +99,8 @@ def model_of(model: Mapping[str, Any], folder: Path) -> ModelSummary:
         georeference=Georeference(**place) if place is not None else None,
         cameras=tuple(CameraFigures(**{**each, "hold": Hold(**each["hold"])}) for each in model["cameras"]),
         unregistered=tuple(Unregistered(**photo) for photo in model["unregistered"]),
+        control=control_of(model["control"]),
+        control_problem=str(model["control_problem"]),
         heights=Heights(**model["heights"]) if model["heights"] is not None else None,
     )
 

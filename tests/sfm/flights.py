@@ -20,6 +20,8 @@ SIZE = (1600, 1200)
 FOCAL = 2000.0  # pixels: 2.5 cm on the ground
 RELIEF = 10.0  # metres from the lowest point to the highest
 ORIGIN = (46.5, 8.0, 600.0)  # WGS84: latitude, longitude, height
+UTM = np.array([500000.0, 5150000.0, 600.0])  # of the origin, as if its axes were those of the grid
+CHECKS = "p1,p2,p5,p6,p9"  # the others are on both sides of the line
 FEWEST = 30  # common points of a pair
 SPREAD = (60.0, 60.0)  # metres from the middle to the last points
 
@@ -136,6 +138,17 @@ class Flight:
             shown = [photo for photo in range(len(self.names)) if self.seen(photo, point[None])[1][0]]
             for photo in shown[:: max(1, len(shown) // 6)][:6]:
                 yield name, photo, self.seen(photo, point[None])[0][0] + random.normal(0, noise, 2)
+
+    def write_control(self, path: Path, noise: float = 0.02) -> Path:
+        """A file of the control points; noise: of their positions, metres; of the marks it is half a pixel."""
+        random = np.random.default_rng(self.seed + 2)
+        known = {name: point + random.normal(0, noise, 3) + UTM for name, point in self.control.items()}
+        rows = (
+            " ".join([*(f"{value:.4f}" for value in (*known[name], *pixel)), self.names[photo], name])
+            for name, photo, pixel in self.marked()
+        )
+        path.write_text("\n".join(["WGS84 UTM 32N", *rows, ""]), encoding="utf-8")
+        return path
 
 
 def write_tags(path: Path, pitch: float, yaw: float, height: float, rtk: float | None = None) -> None:

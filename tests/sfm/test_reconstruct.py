@@ -100,7 +100,7 @@ def test_what_is_done_is_not_done_again(
 
     with monkeypatch.context() as patched:
         patched.setattr(module, "map_database", refuse)
-        patched.setattr("astr_cli.sfm.database.importing.build_tracks", refuse)
+        patched.setattr("astr_cli.sfm.database.import_steps.build_tracks", refuse)
         patched.setattr("astr_cli.sfm.pairs.automatic.choose_pairs", refuse)
         assert run(command) == 0
     again = capfd.readouterr()
@@ -111,11 +111,11 @@ def test_what_is_done_is_not_done_again(
     # Stopped in mapping: all that was before is kept. A failed pair is told by the exit code.
     (out / "summary.json").unlink()
     with monkeypatch.context() as patched:
-        patched.setattr("astr_cli.sfm.database.importing.build_tracks", refuse)
+        patched.setattr("astr_cli.sfm.database.import_steps.build_tracks", refuse)
         assert run([*command, "--overwrite"]) == 3
     assert "1 of 16 pairs failed" in capfd.readouterr().err
     # Another wish for the mapping is another model, of the same database.
-    monkeypatch.setattr("astr_cli.sfm.database.importing.build_tracks", refuse)
+    monkeypatch.setattr("astr_cli.sfm.database.import_steps.build_tracks", refuse)
     assert run([*command, "--mapper", "global"]) == 0
     said = capfd.readouterr()
     assert "6 of 6 photos registered" in said.out.splitlines()[-2]

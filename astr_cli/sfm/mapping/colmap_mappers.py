@@ -27,6 +27,8 @@ class MapperSettings(NamedTuple):
     """Whether all cameras keep their focal lengths."""
     priors: bool = False
     """Whether the positions of the database, with their covariances, take part in the adjustment."""
+    limit: float | None = None
+    """The largest distance of a keypoint from its point's reprojection, in pixels of the photos; None: COLMAP's 4."""
     two_views: bool = False
     """Whether there are two images only: then a model of two counts, and a point that two images see."""
     stop: StopFlag | None = None
@@ -114,10 +116,11 @@ def adjust(model: Any, database: Path, settings: MapperSettings) -> None:
         mapper.end_reconstruction(False)
 
 
-def adjust_alone(model: Any, held: Iterable[int], hold_focals: bool) -> None:
+def adjust_alone(model: Any, held: Iterable[int], hold_focals: bool, constant: Sequence[int] = ()) -> None:
     """One bundle adjustment of a model in place, with its points and observations as they are.
 
     held: cameras that keep all of their intrinsics. hold_focals: whether all cameras keep their focal lengths.
+    constant: points that stay where they are; three or more place the model, else two of its cameras do.
     """
     options = pycolmap.BundleAdjustmentOptions()
     options.print_summary = False
@@ -127,7 +130,10 @@ def adjust_alone(model: Any, held: Iterable[int], hold_focals: bool) -> None:
         config.add_image(image)
     for camera in held:
         config.set_constant_cam_intrinsics(camera)
-    config.fix_gauge(pycolmap.BundleAdjustmentGauge.TWO_CAMS_FROM_WORLD)
+    for point in constant:
+        config.add_constant_point(point)
+    if not constant:
+        config.fix_gauge(pycolmap.BundleAdjustmentGauge.TWO_CAMS_FROM_WORLD)
     with quiet(errors=False):
         pycolmap.create_default_bundle_adjuster(options, config, model).solve()
     model.update_point_3d_errors()
@@ -153,6 +159,8 @@ def _pipeline(settings: MapperSettings) -> pycolmap.IncrementalPipelineOptions:
     options.min_model_size = 2 if settings.two_views else MIN_MODEL_IMAGES
     options.triangulation.ignore_two_view_tracks = not settings.two_views
     options.constant_cameras = set(settings.held)
+    if settings.limit is not None:
+        options.mapper.filter_max_reproj_error = settings.limit
     if settings.hold_focals:
         options.ba_refine_focal_length = options.mapper.abs_pose_refine_focal_length = False
     options.use_prior_position = options.use_robust_loss_on_prior_position = settings.priors

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 from astr_cli.options.mapping import Gps
 from astr_cli.sfm.mapping.colmap_mappers import MapperSettings, adjust
+from astr_cli.sfm.mapping.control_adjustment import Control, adjust_to_control
+from astr_cli.sfm.mapping.control_points import ControlError, ControlFile
 from astr_cli.sfm.mapping.georeference import Georeference, georeference
 from astr_cli.sfm.mapping.heights import Heights, heights
 from astr_cli.sfm.mapping.intrinsics import Calibration, settle
@@ -32,6 +34,7 @@ class Inputs:
     """Those of the incremental mapper."""
     refiner: ModelRefiner | None
     gps: Gps
+    control: ControlFile | None
     adjust_last: bool
     """Whether GPS did not take part in mapping, but has to in a last adjustment."""
 
@@ -43,6 +46,9 @@ class Finished(NamedTuple):
     cameras: Calibration
     place: Georeference | None
     heights: Heights | None
+    control: Control | None = None
+    control_problem: str = ""
+    """Why the control points could not be used."""
 
 
 def finish(model: Any, inputs: Inputs) -> Finished:
@@ -56,7 +62,22 @@ def finish(model: Any, inputs: Inputs) -> Finished:
         settings.tell("refining a model")
         given = (inputs.database, inputs.images, inputs.scratch, cameras.settings(settings), settings.tell)
         model = inputs.refiner.refine(model, *given)
+    control, problem = _controlled(model, inputs, cameras.settings(settings))
+    if control is not None:
+        return Finished(model, cameras, None, heights(model, inputs.images), control)
     place = None if inputs.gps == "none" else georeference(model, inputs.places, inputs.images)
     if place is not None:
         place = place._replace(inside=inputs.gps == "prior")
-    return Finished(model, cameras, place, None if place is None else heights(model, inputs.images))
+    found = None if place is None else heights(model, inputs.images)
+    return Finished(model, cameras, place, found, None, problem)
+
+
+def _controlled(model: Any, inputs: Inputs, settings: MapperSettings) -> tuple[Control | None, str]:
+    """Moves and adjusts a model to control points in place; else the reason why not, as a model took hours."""
+    if inputs.control is None:
+        return None, ""
+    settings.tell("bundle adjustment with control points")
+    try:
+        return adjust_to_control(model, inputs.control, settings.held, settings.hold_focals), ""
+    except ControlError as error:
+        return None, str(error)
