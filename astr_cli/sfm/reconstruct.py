@@ -15,7 +15,6 @@ from astr_cli.files import check_output_folder, write_whole
 from astr_cli.images.catalogue import catalogue, find_images
 from astr_cli.images.drawing import DrawingFolder
 from astr_cli.images.info import ImageInfo
-from astr_cli.matching.plots import draw_pairs
 from astr_cli.matching.resources.signals import StopFlag
 from astr_cli.matching.run.events import Event, Listener, Notice
 from astr_cli.matching.run.forecast import forecast
@@ -40,6 +39,7 @@ from astr_cli.sfm.mapping.mapper import ModelSummary, map_database
 from astr_cli.sfm.mapping.model_refinement import ModelRefiner
 from astr_cli.sfm.mapping.pair_agreement import pair_figures
 from astr_cli.sfm.own_files import require_own_files, require_own_models
+from astr_cli.sfm.pair_plots import draw_verified
 from astr_cli.sfm.pairs.automatic import HEAD, Source, write_choice
 from astr_cli.sfm.reconstruct_summary import ReconstructSummary, read_model_record, summary_text
 from astr_cli.sfm.stages import MARK as STAGES_MARK
@@ -131,8 +131,6 @@ def _steps(
         stages.begin("matching")
         found = match_pairs(matching, listen)
     stop.check()
-    if drawings is not None:
-        draw_pairs(matching.out, options.photos, drawings)
     matched()
     stages.begin("tracks and verification", "photos and matches")
     importing = ImportOptions(
@@ -147,6 +145,8 @@ def _steps(
     imported = import_matches(importing, tell, stop)
     imported = replace(imported, warnings=tuple(line for line in imported.warnings if line not in told))
     stop.check()
+    if drawings is not None:
+        draw_verified(database, options.photos, drawings)
     stages.begin("mapping", "tracks and verified pairs")
     model, key = _mapped(options, database, imported.images, photos.given, tell, stop)
     figures = pair_figures(database, model.folder)

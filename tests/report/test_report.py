@@ -10,21 +10,27 @@ from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from astr_cli.cli.app import run
+from astr_cli.images.drawing import DrawingFolder
 from astr_cli.images.info import read_info
 from astr_cli.images.thumbnail import thumbnail
 from astr_cli.images.upright import turn_pixels
+from astr_cli.matching.plots import photo_title
+from astr_cli.report.gallery import write_gallery
 from astr_cli.report.pair_list import MOST_PAIRS, Pair, drawn_pairs
 from astr_cli.report.photo_list import FULL, Face
 from astr_cli.report.report import write_report
 from astr_cli.report.warnings import warning_lines
 from astr_cli.sfm.colmap import pycolmap
+from astr_cli.sfm.database.drawn_matches import read_drawn_matches
 from astr_cli.sfm.mapping.place_errors import place_errors
+from astr_cli.sfm.pair_plots import draw_verified
 from astr_cli.sfm.stages import MOST_RUNS, TIMES, Stages, read_stages
 
 from .conftest import NAMES, SIZE, data_of
@@ -240,6 +246,25 @@ def test_weakest_and_strongest_pairs_are_drawn() -> None:
     assert sorted(drawn_pairs(pairs[:5])) == list(range(5))
 
 
+def test_reconstruct_draws_verified_and_rejected_matches(made: Path, tmp_path: Path) -> None:
+    """Dots of both colours, where the report has them; names in letters that can be drawn."""
+    target = DrawingFolder(tmp_path / "plots")
+    assert draw_verified(made / "out" / "database.db", made / "photos", target) == 10
+    drawings = sorted((tmp_path / "plots").iterdir())
+    assert len(drawings) == 10
+    found = next(read_drawn_matches(made / "out" / "database.db", [(NAMES[4], NAMES[3])], 10_000))
+    assert found is not None and {0, 1} <= set(found.verified.tolist())
+    back = next(read_drawn_matches(made / "out" / "database.db", [(NAMES[3], NAMES[4])], 10_000))
+    assert back is not None and np.array_equal(back.places0, found.places1)
+    greens = []
+    for drawing in drawings:
+        canvas = np.asarray(Image.open(drawing).convert("RGB")).astype(int)
+        assert canvas.shape[0] > 400 and canvas[:28].max() > 200  # a title
+        greens.append(((canvas[28:, :, 1] > 150) & (canvas[28:, :, 0] < 110) & (canvas[28:, :, 2] < 110)).sum())
+    assert min(greens) > 200
+    assert photo_title("é" * 40, "b.png") == f"...{'?' * 27} - b.png"
+
+
 def test_place_errors_are_from_the_place_to_the_camera(made: Path, tmp_path: Path) -> None:
     database = tmp_path / "database.db"
     shutil.copy(made / "out" / "database.db", database)
@@ -294,3 +319,20 @@ def test_warnings_name_the_worst_first(made: Path) -> None:
 def test_write_report_says_what_it_wrote(made: Path, tmp_path: Path) -> None:
     report = write_report(made / "out", tmp_path / "page.html")
     assert report.size == (tmp_path / "page.html").stat().st_size < 8_000_000
+
+
+def test_a_gallery_links_to_drawings_only(tmp_path: Path) -> None:
+    folder = tmp_path / "plots"
+    odd = "a & 'b' #1.png"
+    for name in ("a", "b"):
+        target = DrawingFolder(folder / name)
+        target.write(np.full((40, 60, 3), 90, np.uint8), odd, "<i>.png")
+    Image.new("RGB", (8, 8)).save(folder / "photo.jpg")
+    assert write_gallery(folder, "all") == folder / "index.html"
+    tags = Tags()
+    tags.feed((folder / "index.html").read_text(encoding="utf-8"))
+    found = [unquote(link) for link in tags.fetched]
+    assert len(found) == 4 and all((folder / link).is_file() for link in found) and "i" not in tags.tags
+    assert {link.split("/")[0] for link in found} == {"a", "b"}
+    (tmp_path / "empty").mkdir()
+    assert write_gallery(tmp_path / "empty", "none") is None
