@@ -9,8 +9,8 @@ from astr_cli.options.reconstruct import ReconstructOptions
 def command(options: ReconstructOptions, output: OutputOptions) -> int:
     """Make a sparse model from a folder of photos: choose pairs, match them, make a COLMAP database, and map it.
 
-    OUT gets pairs.txt, matches.h5, database.db, summary.json, options.toml, report.html and the models sparse/0,
-    sparse/1, ... (largest first) in COLMAP's format; if OUT itself is called sparse, the models are 0, 1, ... in it.
+    OUT gets pairs.txt, matches.h5, database.db, summary.json, options.toml, times.json, report.html and the models
+    sparse/0, sparse/1, ... (largest first) in COLMAP's format; if OUT is called sparse, they are 0, 1, ... in it.
     Photos with GPS positions give a model in metres. You can interrupt it at any time; run the same command again to
     resume. `astr reconstruct --config OUT/options.toml` repeats the run.
 

@@ -10,7 +10,9 @@ from astr_cli.options.report import ReportOptions
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from astr_cli.report.contents import Described
     from astr_cli.report.report import Report
+    from astr_cli.sfm.mapping.mapper import ModelSummary
 
 
 def command(options: ReportOptions, output: OutputOptions) -> None:
@@ -32,7 +34,7 @@ def command(options: ReportOptions, output: OutputOptions) -> None:
     from astr_cli.report.report import write_report
 
     tell = progress_line(output.as_json, output.quiet)
-    report = write_report(options.path, options.out, options.images, tell)
+    report = write_report(options.path, options.out, options.images, tell, described)
     if output.as_json:
         console.json_line(
             {"event": "report", "page": str(report.page), "bytes": report.size, "warnings": report.warnings}
@@ -44,6 +46,14 @@ def command(options: ReportOptions, output: OutputOptions) -> None:
             print(report_line(report))
     if options.open:
         open_page(report.page)
+
+
+def described(model: ModelSummary) -> Described:
+    """A model in the words of `astr reconstruct`."""
+    from astr_cli.cli.reconstruct_output import model_lines, model_warnings
+    from astr_cli.report.contents import Described
+
+    return Described(tuple(model_lines(model)), tuple(model_warnings(model)))
 
 
 def report_line(report: Report) -> str:
@@ -69,7 +79,7 @@ def write_after(out: Path, as_json: bool, quiet: bool) -> None:
     from astr_cli.report.report import write_report
 
     try:
-        report = write_report(out, tell=progress_line(as_json, quiet))
+        report = write_report(out, tell=progress_line(as_json, quiet), describe=described)
     except AstrError as error:
         console.warn(f"no report: {error}")
         return

@@ -1,4 +1,4 @@
-"""What the model does while it matches a pair, kept by hooks: nothing here computes a result a second way."""
+"""What the model does in matching one pair, kept by hooks: nothing here computes a result a second way."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

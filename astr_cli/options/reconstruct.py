@@ -24,7 +24,7 @@ class ReconstructOptions(Options):
     )
     plots: Path | None = option(
         None,
-        help="After matching, draw up to 100 pairs into this folder; red is a low score, green is high.",
+        help="After verification, draw up to 100 pairs into this folder; verified matches are green, others red.",
         stored=False,
         panel=FILES,
     )

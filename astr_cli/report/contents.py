@@ -6,7 +6,7 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,9 @@ from astr_cli.report.pair_list import Pair, drawn_pairs, list_pairs, read_drawn
 from astr_cli.report.photo_list import Face, StoredPhoto, list_photos, read_faces
 from astr_cli.report.sources import Sources, find_photos
 from astr_cli.report.warnings import warning_lines
+from astr_cli.sfm.mapping.mapper import ModelSummary
 from astr_cli.sfm.mapping.place_errors import place_errors
+from astr_cli.sfm.stages import read_stages
 from astr_cli.wording import counted
 
 MOST_SEEN = 300_000  # keypoints drawn on all thumbnails
@@ -28,8 +30,19 @@ BINS = 40
 Values = dict[str, Any]
 
 
-def contents(sources: Sources, images: Path | None, tell: Callable[[str], None]) -> Values:
+class Described(NamedTuple):
+    """A model in words."""
+
+    lines: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+Describe = Callable[[ModelSummary], Described]
+
+
+def contents(sources: Sources, images: Path | None, tell: Callable[[str], None], describe: Describe) -> Values:
     """Everything that the page shows. Raises AstrError: a file cannot be read."""
+    described = describe(sources.mapped) if sources.mapped is not None else Described((), ())
     place = sources.summary["model"]["georeference"] if sources.summary is not None else None
     model = view_model(sources.model, place is not None and place["upright"]) if sources.model is not None else None
     posed = {photo.name: photo for photo in model.photos} if model is not None else {}
@@ -46,13 +59,16 @@ def contents(sources: Sources, images: Path | None, tell: Callable[[str], None])
     return {
         "title": sources.named.resolve().name or str(sources.named),
         "facts": list(_facts(stored, pairs, model, sources)),
-        "warnings": warning_lines(sources, photos, pairs, [(each.name, faces[each.name].problem) for each in missing]),
+        "warnings": warning_lines(
+            sources, described.warnings, photos, pairs, [(each.name, faces[each.name].problem) for each in missing]
+        ),
         "photos": photos,
         "pairs": _pairs(sources, pairs, [photo.name for photo in stored], faces),
         "model": None if model is None else _model(model, place),
+        "lines": described.lines,
         "histograms": list(_histograms(model, pairs)),
         "options": sources.options.read_text(encoding="utf-8", errors="replace") if sources.options else "",
-        "stages": list(sources.summary.get("stages", ())) if sources.summary is not None else [],
+        "runs": read_stages(sources.times) if sources.times is not None else [],
     }
 
 

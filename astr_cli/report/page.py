@@ -31,13 +31,16 @@ def charts() -> str:
     return str(get_plotlyjs())
 
 
-def page(title: str, body: str, script: str, data: Mapping[str, Any], library: str = "") -> str:
-    """The page. body: HTML of astr's own; script: reads `data` from the element of that name, and may use `library`."""
+def page(title: str, body: str, script: str, data: Mapping[str, Any], library: str = "", images: str = "") -> str:
+    """The page. body: HTML of astr's own; script: reads `data` from the element of that name, and may use `library`.
+
+    images: sources of images, besides the page itself.
+    """
     return "\n".join(
         [
             MARK,
             '<html lang="en"><head><meta charset="utf-8">',
-            f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
+            f'<meta http-equiv="Content-Security-Policy" content="{POLICY} {images}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f"<title>{escape(title)}</title>",
             f"<style>{asset('style.css')}</style>",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from astr_cli.report.contents import contents
+from astr_cli.report.contents import Describe, Described, contents
 from astr_cli.report.page import asset, charts, check_page, page, write_page
 from astr_cli.report.sources import find_sources
 
@@ -25,9 +25,11 @@ def write_report(
     out: Path | None = None,
     images: Path | None = None,
     tell: Callable[[str], None] = lambda line: None,
+    describe: Describe = lambda model: Described((), ()),
 ) -> Report:
     """Writes the page of OUT of `astr reconstruct`, a matches.h5, a database or a COLMAP model; nothing is computed
     again. out: None: report.html in the folder, or beside the file. images: None: the folder that the files name.
+    describe: the words for a model of `astr reconstruct`.
 
     Raises AstrError: there is nothing to report, a file cannot be read, plotly is missing, the page cannot be written.
     """
@@ -35,7 +37,7 @@ def write_report(
     target = out or sources.page
     check_page(target)
     library = charts()
-    found = contents(sources, images, tell)
+    found = contents(sources, images, tell, describe)
     text = page(str(found["title"]), asset("report.html"), asset("report.js"), found, library)
     write_page(target, text)
     return Report(target, len(text.encode()), tuple(found["warnings"]))

@@ -8,6 +8,9 @@ from typing import Any, NamedTuple
 
 from astr_cli.errors import AstrError
 from astr_cli.files import parse_json
+from astr_cli.sfm.mapping.mapper import ModelSummary
+from astr_cli.sfm.reconstruct_summary import model_of
+from astr_cli.sfm.stages import TIMES
 from astr_cli.store.errors import StoreError
 from astr_cli.store.matches_file import MatchesFile
 from astr_cli.store.output import SIGNATURE
@@ -27,8 +30,19 @@ class Sources(NamedTuple):
     model: Path | None = None
     """A folder."""
     options: Path | None = None
+    times: Path | None = None
     summary: Mapping[str, Any] | None = None
     """The content of summary.json."""
+
+    @property
+    def mapped(self) -> ModelSummary | None:
+        """The model of summary.json; None: there is none, or an earlier astr wrote it."""
+        if self.summary is None or self.model is None:
+            return None
+        try:
+            return model_of(self.summary["model"], self.model)
+        except (KeyError, TypeError, ValueError):
+            return None
 
     @property
     def page(self) -> Path:
@@ -63,6 +77,7 @@ def _of_folder(out: Path) -> Sources:
         database=_file(out / "database.db"),
         model=next((folder for folder in (out / "sparse" / "0", out / "0") if _is_model(folder)), None),
         options=_file(out / "options.toml"),
+        times=_file(out / TIMES),
         summary=_read_summary(out / "summary.json"),
     )
     if found.matches is None and found.database is None and found.model is None:

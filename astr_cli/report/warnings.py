@@ -7,7 +7,6 @@ from typing import Any
 
 from astr_cli.report.pair_list import Pair
 from astr_cli.report.sources import Sources
-from astr_cli.sfm.mapping.camera_changes import CameraFigures, cameras_astray
 from astr_cli.sfm.mapping.pair_agreement import DOUBTFUL
 from astr_cli.wording import counted, listed
 
@@ -16,37 +15,27 @@ WEAK_POINTS = 50  # a photo that sees fewer points may lie in a wrong place
 
 
 def warning_lines(
-    sources: Sources, photos: Sequence[Mapping[str, Any]], pairs: Sequence[Pair], missing: Sequence[tuple[str, str]]
+    sources: Sources,
+    said: Sequence[str],
+    photos: Sequence[Mapping[str, Any]],
+    pairs: Sequence[Pair],
+    missing: Sequence[tuple[str, str]],
 ) -> list[str]:
-    """One sentence each, the worst first. missing: name and problem of every photo that could not be shown."""
+    """One sentence each, the worst first. said: the warnings of astr reconstruct on its model, if it made one.
+    missing: name and problem of every photo that could not be shown.
+    """
     return [
-        *_on_the_model(sources, photos),
+        *_on_the_model(sources, said, photos),
         *_on_pairs(pairs),
         *_on_files(sources, missing),
     ]
 
 
-def _on_the_model(sources: Sources, photos: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _on_the_model(sources: Sources, said: Sequence[str], photos: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     left = [photo["name"] for photo in photos if not photo["posed"]]
     if sources.model is not None and left:
         yield f"{len(left)} of {counted(len(photos), 'photo')} not registered: {listed(left, NAMED)}"
-    summary = sources.summary
-    if summary is not None:
-        model = summary["model"]
-        if model["models"] > 1:
-            yield f"{model['models']} models, which share too few points to be joined; this is the largest"
-        for camera in cameras_astray(CameraFigures(**each) for each in model["cameras"]):
-            yield (
-                f"camera {camera.number} ({camera.first}): focal length {camera.focal:.0f} px, but "
-                f"{'EXIF or the options gave' if camera.known else 'the initial guess was'} {camera.prior:.0f} px; the "
-                "model is probably bent"
-            )
-        place = model["georeference"]
-        if place is not None and not place["upright"]:
-            yield "the photos were taken along a line, so the tilt of the model about it is arbitrary"
-        if place is not None and place["within"] < place["photos"]:
-            far = place["photos"] - place["within"]
-            yield f"{far} of {place['photos']} photos lie more than 10 m from their GPS position"
+    yield from said
     weak = [photo["name"] for photo in photos if photo["posed"] and photo["points"] < WEAK_POINTS]
     if weak:
         yield f"{counted(len(weak), 'photo')} with fewer than {WEAK_POINTS} points: {listed(weak, NAMED)}"

@@ -15,7 +15,6 @@ from astr_cli.files import check_output_folder, write_whole
 from astr_cli.images.catalogue import catalogue, find_images
 from astr_cli.images.drawing import DrawingFolder
 from astr_cli.images.info import ImageInfo
-from astr_cli.matching.plots import draw_pairs
 from astr_cli.matching.resources.signals import StopFlag
 from astr_cli.matching.run.events import Event, Listener, Notice
 from astr_cli.matching.run.forecast import forecast
@@ -40,8 +39,11 @@ from astr_cli.sfm.mapping.mapper import ModelSummary, map_database
 from astr_cli.sfm.mapping.model_refinement import ModelRefiner
 from astr_cli.sfm.mapping.pair_agreement import pair_figures
 from astr_cli.sfm.own_files import require_own_files, require_own_models
+from astr_cli.sfm.pair_plots import draw_verified
 from astr_cli.sfm.pairs.automatic import HEAD, Source, write_choice
 from astr_cli.sfm.reconstruct_summary import ReconstructSummary, read_model_record, summary_text
+from astr_cli.sfm.stages import MARK as STAGES_MARK
+from astr_cli.sfm.stages import TIMES, Stages
 from astr_cli.sfm.tracks.match_rows import StoredRows
 from astr_cli.sfm.tracks.refinement import PhotoPixels
 from astr_cli.store.lock import Lock
@@ -117,18 +119,20 @@ def _steps(
             told.add(event.text)
         listener(event)
 
+    stages = Stages(options.out, tell)
     with _nothing_left(options):
+        stages.begin("choosing pairs")
         check_target(database, replace_ours=True)
         source = Source(options.photos, photos.names, options.matching.weights, options.matching.device)
         pairs = write_choice(matching.pairs, source, options.choice, tell)
         _write(options.out / CONFIG, config_text(options, options.out, f"{CONFIG_HEAD} --config {CONFIG}"))
         stop.check()
         _tell_cost(matching, len(pairs.pairs), tell)
+        stages.begin("matching")
         found = match_pairs(matching, listen)
     stop.check()
-    if drawings is not None:
-        draw_pairs(matching.out, options.photos, drawings)
     matched()
+    stages.begin("tracks and verification", "photos and matches")
     importing = ImportOptions(
         database,
         (matching.out,),
@@ -141,11 +145,15 @@ def _steps(
     imported = import_matches(importing, tell, stop)
     imported = replace(imported, warnings=tuple(line for line in imported.warnings if line not in told))
     stop.check()
+    if drawings is not None:
+        draw_verified(database, options.photos, drawings)
+    stages.begin("mapping", "tracks and verified pairs")
     model, key = _mapped(options, database, imported.images, photos.given, tell, stop)
     figures = pair_figures(database, model.folder)
     file = options.out / "summary.json"
     summary = ReconstructSummary(pairs, found, imported, model, figures, photos.skipped, file)
     _write(file, summary_text(summary, key))
+    stages.end()
     return summary
 
 
@@ -165,7 +173,7 @@ def _tell_cost(matching: MatchOptions, pairs: int, tell: Callable[[str], None]) 
 def _require_own(options: ReconstructOptions) -> None:
     """Raises AstrError when OUT holds files of these names that an earlier call did not write."""
     out, listed = options.out, options.out / "pairs.txt"
-    marks = {out / CONFIG: f"# {CONFIG_HEAD}", out / "summary.json": "mapping_key"}
+    marks = {out / CONFIG: f"# {CONFIG_HEAD}", out / "summary.json": "mapping_key", out / TIMES: STAGES_MARK}
     given = Path(options.choice.pairs)
     if not (listed.exists() and given.exists() and given.samefile(listed)):  # the user may keep the list there
         marks[listed] = HEAD
@@ -287,7 +295,7 @@ def _own_folder(options: ReconstructOptions) -> Iterator[None]:
 @contextmanager
 def _nothing_left(options: ReconstructOptions) -> Iterator[None]:
     """Removes the files of the block if it refuses to start."""
-    files = (options.out / "pairs.txt", options.out / CONFIG)
+    files = (options.out / "pairs.txt", options.out / CONFIG, options.out / TIMES)
     before = {file: file.read_bytes() for file in files if file.is_file()}
     try:
         yield

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from astr_cli.files import parse_json
 from astr_cli.matching.run.events import MatchSummary
@@ -78,30 +79,34 @@ def read_model_record(file: Path, mapping_key: str, folder: Path) -> ModelSummar
         record = parse_json(file.read_bytes())
         if record["format"] != FORMAT or record["mapping_key"] != mapping_key:
             return None
-        model = record["model"]
-        place = model["georeference"]
-        found = ModelSummary(
-            folder=folder,
-            images=int(model["images"]),
-            registered=tuple(model["registered"]),
-            missing=tuple(model["missing"]),
-            points=int(model["points"]),
-            mean_track=float(model["mean_track"]),
-            reprojection_error=float(model["reprojection_error"]),
-            models=int(model["models"]),
-            georeference=Georeference(**place) if place is not None else None,
-            cameras=tuple(CameraFigures(**{**each, "hold": Hold(**each["hold"])}) for each in model["cameras"]),
-            unregistered=tuple(Unregistered(**photo) for photo in model["unregistered"]),
-            camera_model=ModelChoice(**model["camera_model"]) if model["camera_model"] is not None else None,
-            precision=precision_of(model["precision"]),
-            control=control_of(model["control"]),
-            control_problem=str(model["control_problem"]),
-            heights=Heights(**model["heights"]) if model["heights"] is not None else None,
-        )
+        found = model_of(record["model"], folder)
     except (OSError, ValueError, KeyError, TypeError):
         return None
     whole = all((folder.parent / str(number) / "points3D.bin").is_file() for number in range(found.models))
     return found if whole else None
+
+
+def model_of(model: Mapping[str, Any], folder: Path) -> ModelSummary:
+    """The model of summary.json. Raises KeyError, TypeError or ValueError: not as this astr writes it."""
+    place = model["georeference"]
+    return ModelSummary(
+        folder=folder,
+        images=int(model["images"]),
+        registered=tuple(model["registered"]),
+        missing=tuple(model["missing"]),
+        points=int(model["points"]),
+        mean_track=float(model["mean_track"]),
+        reprojection_error=float(model["reprojection_error"]),
+        models=int(model["models"]),
+        georeference=Georeference(**place) if place is not None else None,
+        cameras=tuple(CameraFigures(**{**each, "hold": Hold(**each["hold"])}) for each in model["cameras"]),
+        unregistered=tuple(Unregistered(**photo) for photo in model["unregistered"]),
+        camera_model=ModelChoice(**model["camera_model"]) if model["camera_model"] is not None else None,
+        precision=precision_of(model["precision"]),
+        control=control_of(model["control"]),
+        control_problem=str(model["control_problem"]),
+        heights=Heights(**model["heights"]) if model["heights"] is not None else None,
+    )
 
 
 def _json_value(value: object) -> object:

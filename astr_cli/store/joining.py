@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from astr_cli.store.errors import JournalMismatch, StoreError
+from astr_cli.store.groups import key_order, pair_group
 from astr_cli.store.matches_file import MatchesFile
 from astr_cli.store.run_info import FOLDERS, shown
 from astr_cli.store.types import PairMatches, StoredPair
-from astr_cli.store.writer import key_order, pair_group
 
 
 class JoinedMatches(NamedTuple):

@@ -15,13 +15,14 @@ from typing import NamedTuple
 from astr_cli.errors import AstrError
 from astr_cli.files import check_output_file, open_own, temporary_path
 from astr_cli.store.errors import StoreError, disk_full, is_full
+from astr_cli.store.groups import key_order
 from astr_cli.store.lock import Lock
 from astr_cli.store.matches_file import MatchesFile
 from astr_cli.store.output import Output, read_output, refuse_foreign
 from astr_cli.store.records import decode, encode, scan
 from astr_cli.store.run_info import ImageStamp, RunInfo, load_run, require_same, save_run, sync_folder
 from astr_cli.store.types import MatchEntry, PairMatches, problem_of
-from astr_cli.store.writer import key_order, write_matches
+from astr_cli.store.writer import write_matches
 
 SEGMENT_BYTES = 64 << 20
 SYNC_SECONDS = 1.0

@@ -6,17 +6,21 @@ from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from astr_cli.names import NameProblem, require_name
 from astr_cli.store.errors import StoreError
+from astr_cli.store.groups import pair_group
+from astr_cli.store.index import GROUP, PairIndex, has_index, read_index
 from astr_cli.store.plain_hdf5 import NotPlainError, is_there, plain_dataset, plain_group
+from astr_cli.store.raw_arrays import RawArrays
 from astr_cli.store.types import ARRAYS, SIGMA, PairMatches, Side, StoredPair, problem_of, problem_of_values
-from astr_cli.store.writer import FORMAT, pair_group
+from astr_cli.store.writer import FORMAT
 from astr_cli.wording import first_line
 
 DIGITS = 7  # of a long side
 OURS = "astr-matches-"
-READ = ("astr-matches-1", FORMAT)
+READ = ("astr-matches-1", "astr-matches-2", FORMAT)
 
 # What h5py raises for damaged content, measured by flipping bytes.
 DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, MemoryError, OverflowError)
@@ -40,9 +44,11 @@ def is_foreign(path: Path) -> bool:
 class MatchesFile:
     """A matches.h5 open for reading, as `write_matches` makes them. Raises StoreError when it is anything else."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, indexed: bool = True) -> None:
+        """indexed: whether to use the file's index, if it has one; all results are the same without."""
         self.path = path
         self._pairs: tuple[StoredPair, ...] | None = None
+        self._places: dict[tuple[str, str], int] | None = None
         try:
             self._file = h5py.File(path, "r", locking=False)  # drives without locks; it is only read
         except FileNotFoundError:
@@ -51,17 +57,24 @@ class MatchesFile:
             raise StoreError(f"{path}: is a folder, not a matches file") from None
         except OSError as error:
             raise StoreError(f"{path}: not a complete HDF5 file ({first_line(error)}); run astr match again") from None
+        self._raw: RawArrays | None = None
+        self.index: PairIndex | None = None
         try:
             self.attributes = self._attributes()
+            if indexed:
+                self._read_index()
         except BaseException:
-            self._file.close()
+            self.close()
             raise
 
     def pairs(self) -> tuple[StoredPair, ...]:
         """All pairs, sorted by their key; read once. Raises StoreError for a file without astr's attributes."""
+        if self.index is not None:
+            return self.index.pairs
         if self._pairs is None:
             try:
-                self._pairs = tuple(self._pair(outer, inner) for outer in self._file for inner in self._group(outer))
+                outer = [name for name in self._file if name != GROUP or not has_index(self._file)]
+                self._pairs = tuple(self._pair(name, inner) for name in outer for inner in self._group(name))
             except DAMAGE as error:
                 raise self._damaged(error) from None
         return self._pairs
@@ -69,6 +82,12 @@ class MatchesFile:
     def read(self, name0: str, name1: str) -> PairMatches:
         """The matches of a pair, the names in the order stored. Raises StoreError: no such pair, or damaged arrays."""
         key = pair_group(name0, name1)
+        if self.index is not None and self._raw is not None:
+            number = self._number(name0, name1)
+            pair = self.index.pairs[number]
+            arrays = self._raw.read(self.index.place(number))
+            sides = Side(pair.size0, pair.matched0), Side(pair.size1, pair.matched1)
+            return self._checked(key, arrays, sides)
         try:
             group = self._group_of(name0, name1)
             missing = [spec.name for spec in ARRAYS if not is_there(group, spec.name)]
@@ -79,6 +98,9 @@ class MatchesFile:
             sides = self._sides(key, group)
         except DAMAGE as error:
             raise self._damaged(error) from None
+        return self._checked(key, arrays, sides)
+
+    def _checked(self, key: str, arrays: list[NDArray[Any]], sides: tuple[Side, Side]) -> PairMatches:
         problem = problem_of(arrays) or problem_of_values(PairMatches(*arrays), *sides)
         if problem is not None:
             raise StoreError(f"{self.path}: pair {key}: {problem}; make the file again with astr match")
@@ -86,6 +108,8 @@ class MatchesFile:
 
     def count(self, name0: str, name1: str) -> int:
         """The number of matches of one pair, the names in the order stored; cheaper than `read`."""
+        if self.index is not None:
+            return int(self.index.rows[self._number(name0, name1)])
         try:
             return int(plain_dataset(self._group_of(name0, name1), "scores").shape[0])
         except (*DAMAGE, IndexError) as error:
@@ -94,6 +118,8 @@ class MatchesFile:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+        if self._raw is not None:
+            self._raw.close()
 
     def __enter__(self) -> "MatchesFile":
         return self
@@ -111,6 +137,26 @@ class MatchesFile:
             kind = f"has format {found}" if found else "was not written by astr match (hloc's own files lack the names)"
             raise StoreError(f"{self.path}: {kind}; this astr reads {READ[0]} and {READ[1]}; make it with astr match")
         return attributes
+
+    def _read_index(self) -> None:
+        try:
+            raw = RawArrays(self.path)
+            self._raw = raw
+            self.index = read_index(self._file, raw.bytes)
+        except NameProblem as problem:
+            raise StoreError(f"{self.path}: {problem}") from None
+        except DAMAGE as error:
+            raise self._damaged(error) from None
+        if not raw.is_file(self.path):
+            raise StoreError(f"{self.path}: another program changed it meanwhile; run the same command again")
+
+    def _number(self, name0: str, name1: str) -> int:
+        if self._places is None:
+            self._places = {pair[:2]: number for number, pair in enumerate(self.pairs())}
+        number = self._places.get((name0, name1))
+        if number is None:
+            raise StoreError(f"{self.path}: has no pair {name0} {name1}; match it with astr match")
+        return number
 
     def _group(self, name: str) -> h5py.Group:
         try:

@@ -83,6 +83,7 @@ def scan(path: Path) -> Scan:
     """
     records: list[Found] = []
     damaged = pending = end = 0
+    known: dict[ImageStamp, ImageStamp] = {}  # a stamp is in memory once, not once per pair
     with os.fdopen(open_own(path, os.O_RDONLY), "rb") as file:
         size = os.fstat(file.fileno()).st_size
         for offset, record in _walk(file, size):
@@ -92,7 +93,8 @@ def scan(path: Path) -> Scan:
                 continue
             damaged, pending = damaged + pending, 0
             end = offset + len(record)
-            records.append(Found(*parsed[0], offset, len(record)))
+            stamp0, stamp1 = (known.setdefault(stamp, stamp) for stamp in parsed[0])
+            records.append(Found(stamp0, stamp1, offset, len(record)))
     return Scan(records, end, damaged)
 
 

@@ -5,26 +5,16 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import h5py
-import numpy as np
 
 from astr_cli.files import temporary_path
 from astr_cli.store.errors import StoreError, disk_full, is_full
+from astr_cli.store.groups import GroupWriter, pair_group
+from astr_cli.store.index import IndexBuilder
 from astr_cli.store.run_info import sync_folder
 from astr_cli.store.shield import ShieldedFile
-from astr_cli.store.types import MatchEntry, problem_of
+from astr_cli.store.types import MatchEntry
 
-FORMAT = "astr-matches-2"
-
-
-def pair_group(name0: str, name1: str) -> str:
-    """The HDF5 group of a pair: hloc's key (docs/formats.md, Pair keys)."""
-    return f"{name0.replace('/', '-')}/{name1.replace('/', '-')}"
-
-
-def key_order(names: tuple[str, str]) -> tuple[bytes, bytes]:
-    """Sorts pairs as HDF5 lists their groups: by the bytes of the outer group's name, then of the inner one's."""
-    outer, inner = pair_group(*names).split("/")
-    return outer.encode(), inner.encode()
+FORMAT = "astr-matches-3"
 
 
 def write_matches(
@@ -45,7 +35,9 @@ def write_matches(
         raw = ShieldedFile(temporary)
         try:
             with raw:
-                _write_all(raw, options, entries)
+                place = _write_all(raw, options, entries)
+                if place is not None:
+                    _note_size(raw, place)
                 if raw.error is not None:
                     raise raw.error
                 os.fsync(raw.fileno())
@@ -62,38 +54,24 @@ def write_matches(
         raise StoreError(f"{path}: cannot be written ({error.strerror or error}); choose another --out") from None
 
 
-def _write_all(raw: ShieldedFile, options: Iterable[tuple[str, str]], entries: Iterable[MatchEntry]) -> None:
+def _write_all(raw: ShieldedFile, options: Iterable[tuple[str, str]], entries: Iterable[MatchEntry]) -> int | None:
+    """Returns where the index wants the size of the finished file."""
     with h5py.File(raw, "w", track_order=False) as file:
         # Sorted, as HDF5 lists them: a file made from others is the same as one made from options.
         for name, value in sorted((("format", FORMAT), *options)):
             _write_text(file, name, value)
+        groups, index = GroupWriter(file), IndexBuilder()
         for entry in entries:
-            _write_entry(file, entry)
+            index.add(entry, groups.write(pair_group(entry.name0, entry.name1), entry))
             if raw.error is not None:
-                return
+                return None
+        return index.write(file)
 
 
-def _write_entry(file: h5py.File, entry: MatchEntry) -> None:
-    columns = entry.matches.columns()
-    problem = problem_of(list(columns.values()))
-    if problem is not None:
-        raise ValueError(f"{entry.name0} {entry.name1}: {problem}")
-    key = pair_group(entry.name0, entry.name1)
-    if key in file:
-        raise ValueError(f"two pairs with the key {key}")
-    group = file.create_group(key)
-    _write_text(group, "name0", entry.name0)
-    _write_text(group, "name1", entry.name1)
-    group.attrs["size0"] = np.array(entry.size0, np.int32)
-    group.attrs["size1"] = np.array(entry.size1, np.int32)
-    if entry.matched0 is not None and entry.matched1 is not None:
-        group.attrs["matched0"] = np.array(entry.matched0, np.int32)
-        group.attrs["matched1"] = np.array(entry.matched1, np.int32)
-    for name, content in (("content0", entry.content0), ("content1", entry.content1)):
-        if content:
-            _write_text(group, name, content)
-    for spec, array in columns.items():
-        group.create_dataset(spec.name, data=array, dtype=spec.dtype, track_times=False)
+def _note_size(raw: ShieldedFile, place: int) -> None:
+    size = raw.seek(0, os.SEEK_END)
+    raw.seek(place)
+    raw.write(size.to_bytes(8, "little", signed=True))
 
 
 def _write_text(group: h5py.Group, name: str, value: str) -> None:

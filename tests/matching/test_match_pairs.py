@@ -52,7 +52,7 @@ def test_attributes_say_what_decides_the_result_and_nothing_else(scene) -> None:
         attributes = dict(file.attributes)
     assert len(attributes.pop("weights_sha256")) == 64
     assert attributes == {
-        "format": "astr-matches-2",
+        "format": "astr-matches-3",
         "images": ".",
         "model": "random",
         "long_side": "96",

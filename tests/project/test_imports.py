@@ -43,7 +43,7 @@ ALLOWED = {
     "sfm": LIBRARIES - {"typer", "rich", "torch", "cv2"},
     "evaluate": LIBRARIES - {"pycolmap", "typer", "rich"},
     "train": LIBRARIES - {"pycolmap", "typer", "rich"},
-    "report": {"numpy"},
+    "report": {"numpy", "torch", "cv2"},
     "bench": {"torch", "numpy"},
     "doctor": {"torch", "h5py"},
     "cli": {"typer", "rich"},

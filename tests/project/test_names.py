@@ -24,9 +24,10 @@ from astr_cli.sfm.database.contents import read_existing
 from astr_cli.sfm.exports.export import FORMATS, export_matches
 from astr_cli.store.cameras import CamerasError, read_cameras
 from astr_cli.store.errors import StoreError
+from astr_cli.store.groups import pair_group
 from astr_cli.store.matches_file import MatchesFile
 from astr_cli.store.types import MatchEntry, PairMatches
-from astr_cli.store.writer import pair_group, write_matches
+from astr_cli.store.writer import write_matches
 
 HOSTILE = ("/abs/x.jpg", "../../x.jpg", "a/../../x.jpg", "C:\\x.jpg", "\\\\host\\x.jpg", "..\\x.jpg", "a\nb", "/", "")
 PARTS = st.sampled_from(["..", ".", "a", "b.jpg", "", " ", "C:", "\\", "\x1b[2J", "é", "\ud800", "x" * 300])

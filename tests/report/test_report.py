@@ -10,21 +10,28 @@ from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from astr_cli.cli.app import run
+from astr_cli.images.drawing import DrawingFolder
 from astr_cli.images.info import read_info
 from astr_cli.images.thumbnail import thumbnail
 from astr_cli.images.upright import turn_pixels
+from astr_cli.matching.plots import photo_title
+from astr_cli.report.gallery import write_gallery
 from astr_cli.report.pair_list import MOST_PAIRS, Pair, drawn_pairs
 from astr_cli.report.photo_list import FULL, Face
 from astr_cli.report.report import write_report
 from astr_cli.report.warnings import warning_lines
 from astr_cli.sfm.colmap import pycolmap
+from astr_cli.sfm.database.drawn_matches import read_drawn_matches
 from astr_cli.sfm.mapping.place_errors import place_errors
+from astr_cli.sfm.pair_plots import draw_verified
+from astr_cli.sfm.stages import MOST_RUNS, TIMES, Stages, read_stages
 
 from .conftest import NAMES, SIZE, data_of
 
@@ -60,6 +67,7 @@ def test_the_page_shows_what_the_files_hold(made: Path, data: dict[str, Any]) ->
     lengths = next(each for each in data["histograms"] if each["title"] == "track length")
     assert sum(lengths["counts"]) == summary["model"]["points"]
     assert 'camera-mode = "single"' in data["options"]
+    assert data["lines"][-1].endswith("px") and "5 of 5 photos registered" in data["lines"][-1]
 
 
 def test_keypoints_lie_where_the_model_sees_them(made: Path, data: dict[str, Any]) -> None:
@@ -174,6 +182,29 @@ def test_without_plotly(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "pip install 'astr-cli[report]'" in capsys.readouterr().err
 
 
+def test_times_of_the_stages(made: Path, data: dict[str, Any]) -> None:
+    stages = [stage["stage"] for stage in data["runs"][-1]]
+    assert stages == ["choosing pairs", "matching", "tracks and verification", "mapping"]
+    assert all(stage["seconds"] >= 0 for stage in data["runs"][-1])
+
+
+def test_stages_are_told_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    clock = iter(range(0, 10_000, 10))
+    monkeypatch.setattr("astr_cli.sfm.stages.time.monotonic", lambda: next(clock))
+    for run_number in range(MOST_RUNS + 3):
+        stages = Stages(tmp_path, told.append)
+        stages.begin("one")
+        stages.begin("two", "matches")
+        stages.end()
+        runs = read_stages(tmp_path / TIMES)
+        assert len(runs) == min(run_number + 1, MOST_RUNS) and [each["stage"] for each in runs[-1]] == ["one", "two"]
+    assert told[0] == f"one: done in 10 s; to see matches: astr report {tmp_path}" and len(told) == MOST_RUNS + 3
+    for text in ("", "[]", "{}", '{"astr_runs": 3}', '{"astr_runs": [[3, {"stage": 1}]]}'):
+        (tmp_path / TIMES).write_text(text)
+        assert sum(map(len, read_stages(tmp_path / TIMES))) == 0
+
+
 def test_json(made: Path, tmp_path: Path, capsys: Any) -> None:
     page = tmp_path / "page.html"
     assert run(["report", str(made / "out"), "--out", str(page), "--json"]) == 0
@@ -213,6 +244,25 @@ def test_weakest_and_strongest_pairs_are_drawn() -> None:
     half = MOST_PAIRS // 2
     assert sorted(rows) == [*range(half), *range(3 * MOST_PAIRS - half, 3 * MOST_PAIRS)]
     assert sorted(drawn_pairs(pairs[:5])) == list(range(5))
+
+
+def test_reconstruct_draws_verified_and_rejected_matches(made: Path, tmp_path: Path) -> None:
+    """Dots of both colours, where the report has them; names in letters that can be drawn."""
+    target = DrawingFolder(tmp_path / "plots")
+    assert draw_verified(made / "out" / "database.db", made / "photos", target) == 10
+    drawings = sorted((tmp_path / "plots").iterdir())
+    assert len(drawings) == 10
+    found = next(read_drawn_matches(made / "out" / "database.db", [(NAMES[4], NAMES[3])], 10_000))
+    assert found is not None and {0, 1} <= set(found.verified.tolist())
+    back = next(read_drawn_matches(made / "out" / "database.db", [(NAMES[3], NAMES[4])], 10_000))
+    assert back is not None and np.array_equal(back.places0, found.places1)
+    greens = []
+    for drawing in drawings:
+        canvas = np.asarray(Image.open(drawing).convert("RGB")).astype(int)
+        assert canvas.shape[0] > 400 and canvas[:28].max() > 200  # a title
+        greens.append(((canvas[28:, :, 1] > 150) & (canvas[28:, :, 0] < 110) & (canvas[28:, :, 2] < 110)).sum())
+    assert min(greens) > 200
+    assert photo_title("é" * 40, "b.png") == f"...{'?' * 27} - b.png"
 
 
 def test_place_errors_are_from_the_place_to_the_camera(made: Path, tmp_path: Path) -> None:
@@ -256,15 +306,33 @@ def test_warnings_name_the_worst_first(made: Path) -> None:
     sources = find_sources(made / "out")
     photos = [{"name": "a", "posed": False}, {"name": "b", "posed": True, "points": 3}]
     pairs = [Pair("a", "b", 50, 40, 0.1), Pair("a", "c", 20, 0)]
-    lines = warning_lines(sources, photos, pairs, [("c", "no such file")])
-    assert [line.split(":")[0] for line in lines[:2]] == [
+    lines = warning_lines(sources, ["the model is bent"], photos, pairs, [("c", "no such file")])
+    assert [line.split(":")[0] for line in lines[:3]] == [
         "1 of 2 photos not registered",
+        "the model is bent",
         "1 photo with fewer than 50 points",
     ]
-    assert "contradiction" in lines[2] and lines[3] == "1 of 2 pairs did not pass verification"
-    assert "c (no such file)" in lines[4]
+    assert "contradiction" in lines[3] and lines[4] == "1 of 2 pairs did not pass verification"
+    assert "c (no such file)" in lines[5]
 
 
 def test_write_report_says_what_it_wrote(made: Path, tmp_path: Path) -> None:
     report = write_report(made / "out", tmp_path / "page.html")
     assert report.size == (tmp_path / "page.html").stat().st_size < 8_000_000
+
+
+def test_a_gallery_links_to_drawings_only(tmp_path: Path) -> None:
+    folder = tmp_path / "plots"
+    odd = "a & 'b' #1.png"
+    for name in ("a", "b"):
+        target = DrawingFolder(folder / name)
+        target.write(np.full((40, 60, 3), 90, np.uint8), odd, "<i>.png")
+    Image.new("RGB", (8, 8)).save(folder / "photo.jpg")
+    assert write_gallery(folder, "all") == folder / "index.html"
+    tags = Tags()
+    tags.feed((folder / "index.html").read_text(encoding="utf-8"))
+    found = [unquote(link) for link in tags.fetched]
+    assert len(found) == 4 and all((folder / link).is_file() for link in found) and "i" not in tags.tags
+    assert {link.split("/")[0] for link in found} == {"a", "b"}
+    (tmp_path / "empty").mkdir()
+    assert write_gallery(tmp_path / "empty", "none") is None

@@ -65,8 +65,9 @@ def test_reconstruct_does_it_all(
     assert [line["event"] for line in lines] == ["summary", "imported", "mapped", "image_pairs", "report"]
     assert (lines[2]["registered"], lines[2]["missing"]) == (list(scene.names), [])
     assert (matcher[0].images, matcher[0].long_side, matcher[0].out) == (Path(photos), 320, out / "matches.h5")
-    made = ["database.db", "matches.h5", "options.toml", "pairs.txt", "report.html", "sparse", "summary.json"]
-    assert files(out) == made
+    names = ["database.db", "matches.h5", "options.toml", "pairs.txt", "report.html", "sparse", "summary.json"]
+    names += ["times.json"]
+    assert files(out) == names
     assert {"cameras.bin", "images.bin", "points3D.bin", "points.ply"} <= set(files(out / "sparse" / "0"))
     pairs = lines_of(out / "pairs.txt")
     assert pairs[0].startswith("# astr reconstruct: exhaustive pairs of 6 photos")
@@ -151,6 +152,7 @@ def test_in_a_folder_called_sparse_the_models_are_in_it(
         "pairs.txt",
         "report.html",
         "summary.json",
+        "times.json",
     ]
 
 

@@ -73,7 +73,7 @@ def test_datasets_are_refused_before_they_are_read(tmp_path: Path, attack: Attac
         del file[KEY]["scores"]
         attack(file[KEY], other)
     tracemalloc.start()
-    with MatchesFile(path) as matches:
+    with MatchesFile(path, indexed=False) as matches:
         for read in (matches.read, matches.count):
             with pytest.raises(StoreError, match=r"m\.h5: damaged \(scores "):
                 read("a.jpg", "b.jpg")
@@ -91,7 +91,7 @@ def test_groups_are_not_followed_elsewhere(tmp_path: Path, depth: int, external:
     with h5py.File(path, "r+") as file:
         file.move(place, "moved")
         file[place] = h5py.ExternalLink(other, f"/{place}") if external else h5py.SoftLink("/moved")
-    with MatchesFile(path) as matches:
+    with MatchesFile(path, indexed=False) as matches:
         with pytest.raises(StoreError):
             matches.pairs()
         with pytest.raises(StoreError):
@@ -113,7 +113,7 @@ def test_values_that_no_photo_has(tmp_path: Path, name: str, value: float, messa
     write_matches(path, OPTIONS, [entry("a.jpg", "b.jpg", ROWS)])
     with h5py.File(path, "r+") as file:
         file[KEY][name][2] = value
-    with MatchesFile(path) as matches, pytest.raises(StoreError, match=message):
+    with MatchesFile(path, indexed=False) as matches, pytest.raises(StoreError, match=message):
         matches.read("a.jpg", "b.jpg")
 
 
@@ -123,11 +123,11 @@ def test_points_just_over_the_edge_are_the_networks(tmp_path: Path) -> None:
     write_matches(path, OPTIONS, [entry("a.jpg", "b.jpg", ROWS)._replace(matched0=(800, 608), matched1=(640, 480))])
     with h5py.File(path, "r+") as file:
         file[KEY]["keypoints0"][2] = (-40, 3038)
-    with MatchesFile(path) as matches:
+    with MatchesFile(path, indexed=False) as matches:
         assert len(matches.read("a.jpg", "b.jpg")) == ROWS
     with h5py.File(path, "r+") as file:
         file[KEY]["keypoints0"][2] = (-41, 0)
-    with MatchesFile(path) as matches, pytest.raises(StoreError, match="outside"):
+    with MatchesFile(path, indexed=False) as matches, pytest.raises(StoreError, match="outside"):
         matches.read("a.jpg", "b.jpg")
 
 

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from astr_cli.errors import Stopped
 from astr_cli.pairs.reading import pair_key
 from astr_cli.store.errors import StoreError
+from astr_cli.store.groups import pair_group
 from astr_cli.store.journal import Journal
 from astr_cli.store.records import decode, encode
 from astr_cli.store.run_info import ImageStamp
 from astr_cli.store.types import PairMatches
-from astr_cli.store.writer import pair_group
 
 from .journal_helpers import OPTIONS, PAIRS, fill, matches_of, run_of, same
 

@@ -28,7 +28,7 @@ def test_layout_is_hlocs_with_our_attributes(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
     with h5py.File(path) as file:
         texts = {name: value.decode() for name, value in file.attrs.items()}
-        assert texts == {"format": "astr-matches-2", **dict(OPTIONS)}
+        assert texts == {"format": "astr-matches-3", **dict(OPTIONS)}
         group = file["cam 1-b.jpg/a.jpg"]
         assert {name: (data.dtype.str, data.shape) for name, data in group.items()} == {
             "keypoints0": ("<f4", (7, 2)),
@@ -49,7 +49,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     path = tmp_path / "matches.h5"
     write_matches(path, OPTIONS, iter(ENTRIES))
     with MatchesFile(path) as file:
-        assert file.attributes == {"format": "astr-matches-2", **dict(OPTIONS)}
+        assert file.attributes == {"format": "astr-matches-3", **dict(OPTIONS)}
         assert sorted(file.pairs()) == sorted(StoredPair(*one[:4]) for one in ENTRIES)
         for one in ENTRIES:
             found = file.read(one.name0, one.name1)

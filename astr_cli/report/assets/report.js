@@ -189,6 +189,7 @@ function showModel() {
   find("show-links").onchange = event => Plotly.restyle("view", { visible: event.target.checked }, [linkTrace]);
   const drawn = places.length / 3;
   find("model-note").textContent = drawn < data.model.total ? `${drawn.toLocaleString("en")} of ${data.model.total.toLocaleString("en")} points are drawn.` : "";
+  find("model-note").after(...data.lines.map(line => make("p", line, "note")));
 }
 
 // From behind the cameras, and above them.
@@ -424,16 +425,18 @@ function showHead() {
   const text = find("options").querySelector("pre");
   text.textContent = data.options;
   text.hidden = !data.options;
-  if (data.stages.length) {
+  const stages = data.runs.flatMap((run, k) => run.map(stage => ({ ...stage, run: k + 1 }))).reverse();
+  if (stages.length) {
     const node = make("table");
     find("stages").append(node);
     table(node, [
+      { title: "run", value: row => row.run },
       { title: "stage", text: true, value: row => row.stage },
       { title: "seconds", value: row => row.seconds, show: row => fixed(row.seconds, 1) },
       { title: "memory at most, MB", value: row => row.memory, show: row => fixed(row.memory, 0) },
-    ], data.stages, () => {});
+    ], stages, () => {});
   }
-  find("options").hidden = !data.options && !data.stages.length;
+  find("options").hidden = !data.options && !stages.length;
 }
 
 function start() {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from astr_cli.sfm.checks.report import FileReport, Findings, UnreadableError, na
 from astr_cli.sfm.tracks.match_rows import matched_before
 from astr_cli.store.errors import StoreError
 from astr_cli.store.matches_file import DAMAGE, MatchesFile
-from astr_cli.store.types import StoredPair
+from astr_cli.store.types import PairMatches, StoredPair
 from astr_cli.wording import first_line
 
 Counts = dict[str, int]  # keypoints by image
@@ -50,7 +50,8 @@ def _check_ours(layout: HDF5Leaves, found: Findings) -> tuple[int, int, int]:
     counted, odd = [], set()
     sizes: dict[str, tuple[int, int]] = {}
     try:
-        with MatchesFile(layout.path) as file:
+        with MatchesFile(layout.path, indexed=False) as file, ExitStack() as stack:
+            fast = _indexed(layout.path, file, stack, found)
             for pair in file.pairs():
                 before = [matched_before(file.attributes, size) for size in (pair.size0, pair.size1)]
                 layout.alive()
@@ -62,6 +63,8 @@ def _check_ours(layout: HDF5Leaves, found: Findings) -> tuple[int, int, int]:
                 except StoreError as error:
                     found.add("error", "damaged", str(error).removeprefix(f"{layout.path}: ").split(";")[0])
                     continue
+                if fast is not None and not _is_same(fast, pair, matches):
+                    found.add("error", "index", names_of(pair.name0, pair.name1))
                 counted.append(PairCount(pair.name0, pair.name1, len(matches)))
                 odd |= _odd_images(pair, (matches.keypoints0, matches.keypoints1), matches.reference, before, found)
     except StoreError as error:
@@ -71,6 +74,28 @@ def _check_ours(layout: HDF5Leaves, found: Findings) -> tuple[int, int, int]:
     check_names(found, sizes, "error")
     check_graph(found, sizes, counted, "warning")
     return len(sizes), len(counted), sum(pair.matches for pair in counted)
+
+
+def _indexed(path: Path, file: MatchesFile, stack: ExitStack, found: Findings) -> MatchesFile | None:
+    """The same file by its index; None: it has none, or it does not list the same pairs, which is noted."""
+    try:
+        fast = stack.enter_context(MatchesFile(path))
+    except StoreError as error:
+        found.add("error", "index", str(error).removeprefix(f"{path}: ").split(";")[0])
+        return None
+    if fast.index is None or fast.pairs() == file.pairs():
+        return fast if fast.index is not None else None
+    found.add("error", "index", f"{len(fast.pairs())} pairs in the index, {len(file.pairs())} groups")
+    return None
+
+
+def _is_same(fast: MatchesFile, pair: StoredPair, matches: PairMatches) -> bool:
+    """Whether the rows that the index leads to are those of the group."""
+    try:
+        found = fast.read(pair.name0, pair.name1)
+    except StoreError:
+        return False
+    return all(array.tobytes() == found.columns()[spec].tobytes() for spec, array in matches.columns().items())
 
 
 def _odd_images(

@@ -13,6 +13,7 @@ EXAMPLES = 3  # of each finding that are written out
 # cost images or precision; notes are no problems.
 CHECKS: Mapping[str, str] = {
     "damaged": "cannot be read",
+    "index": "the index does not agree with the groups of pairs",
     "bad-array": "arrays of a wrong shape or type, or with values that are not finite",
     "index-range": "match indices beyond the keypoints",
     "unknown-image": "pairs or keypoints of images that are missing from the file",

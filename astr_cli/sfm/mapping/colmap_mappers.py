@@ -27,6 +27,8 @@ class MapperSettings(NamedTuple):
     """Whether all cameras keep their focal lengths."""
     priors: bool = False
     """Whether the positions of the database, with their covariances, take part in the adjustment."""
+    limit: float | None = None
+    """The largest distance of a keypoint from its point's reprojection, in pixels of the photos; None: COLMAP's 4."""
     two_views: bool = False
     """Whether there are two images only: then a model of two counts, and a point that two images see."""
     stop: StopFlag | None = None
@@ -157,6 +159,8 @@ def _pipeline(settings: MapperSettings) -> pycolmap.IncrementalPipelineOptions:
     options.min_model_size = 2 if settings.two_views else MIN_MODEL_IMAGES
     options.triangulation.ignore_two_view_tracks = not settings.two_views
     options.constant_cameras = set(settings.held)
+    if settings.limit is not None:
+        options.mapper.filter_max_reproj_error = settings.limit
     if settings.hold_focals:
         options.ba_refine_focal_length = options.mapper.abs_pose_refine_focal_length = False
     options.use_prior_position = options.use_robust_loss_on_prior_position = settings.priors

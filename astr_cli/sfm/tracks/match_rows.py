@@ -144,7 +144,7 @@ class StoredRows:
 
     def _opened(self, path: Path) -> MatchesFile:
         """HDF5 gives memory back only when the file is closed: after 20,000 pairs that is 200 MB."""
-        if self._reads % REOPEN == 0:
+        if self._reads % REOPEN == 0 and not all(file.index for file in self._files.values()):
             self.close()
         self._reads += 1
         file = self._files.get(path)
