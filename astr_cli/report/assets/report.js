@@ -425,7 +425,7 @@ function showHead() {
   const text = find("options").querySelector("pre");
   text.textContent = data.options;
   text.hidden = !data.options;
-  const stages = data.runs.flatMap((run, k) => run.map(stage => ({ ...stage, run: k + 1 }))).reverse();
+  const stages = data.runs.map((run, k) => run.map(stage => ({ ...stage, run: k + 1 }))).reverse().flat();
   if (stages.length) {
     const node = make("table");
     find("stages").append(node);
