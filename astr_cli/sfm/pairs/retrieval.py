@@ -64,6 +64,29 @@ def retrieval(
     return ranked_by_similarity(names, descriptors @ descriptors.T, neighbours)
 
 
+def most_similar(
+    root: Path,
+    queries: Sequence[str],
+    photos: Sequence[str],
+    neighbours: int,
+    weights: str,
+    device: str,
+    tell: Callable[[str], None],
+) -> list[tuple[int, int]]:
+    """For each query its most similar photos, as numbers of both, the best first.
+
+    Raises AstrError as `retrieval` does.
+    """
+    found = catalogue(root, [*queries, *photos])
+    if found.errors:
+        raise AstrError(f"{found.complaint()}; repair or remove the bad photos in {root}")
+    with _extractor(found.infos, weights, device) as extract:
+        descriptors = describe([*photos, *queries], extract, tell)
+    similarity = descriptors[len(photos) :] @ descriptors[: len(photos)].T
+    best = np.argsort(-similarity, axis=1, kind="stable")[:, :neighbours]
+    return [(query, int(photo)) for query in range(len(queries)) for photo in best[query]]
+
+
 def describe(names: Sequence[str], extract: Extract, tell: Callable[[str], None] = lambda line: None) -> Floats:
     """(N, D) unit descriptors. extract: names -> of each in turn, (M, C) features of unit length."""
     progress, done = Progress(tell, "computing features", len(names), "photo"), 0

@@ -1,0 +1,1 @@
+"""New photos in an existing model: where each was taken."""
