@@ -146,12 +146,17 @@ function axis(places, k, step) {
   return Float32Array.from({ length: places.length / step }, (_, row) => places[row * step + k]);
 }
 
-function frustums(posed) {
-  const lines = [[], [], []];
-  for (const photo of posed)
-    for (const place of [0, 1, 2, 3].flatMap(k => [photo.centre, photo.corners[k], photo.corners[(k + 1) % 4], null]))
+// Three coordinates of the ends of all lines, and the photo that each belongs to: a click on a line is one on its camera.
+function frustums(numbers) {
+  const lines = [[], [], []], owners = [];
+  for (const number of numbers) {
+    const photo = photos[number];
+    for (const place of [0, 1, 2, 3].flatMap(k => [photo.centre, photo.corners[k], photo.corners[(k + 1) % 4], null])) {
       for (let k = 0; k < 3; k++) lines[k].push(place ? place[k] : null);
-  return lines;
+      owners.push(number);
+    }
+  }
+  return [...lines, owners];
 }
 
 function links() {
@@ -166,11 +171,11 @@ function links() {
 function showModel() {
   if (!data.model) return void (find("model").querySelector(".tools").hidden = true, find("view").hidden = true);
   const places = unpacked(data.model.points, Float32Array), numbers = photos.flatMap((photo, k) => photo.posed ? [k] : []);
-  const posed = numbers.map(number => photos[number]), [x, y, z] = frustums(posed), [lx, ly, lz] = links();
+  const posed = numbers.map(number => photos[number]), [x, y, z, owners] = frustums(numbers), [lx, ly, lz] = links();
   const line = (x, y, z, colour, width, visible) => ({ type: "scatter3d", mode: "lines", x, y, z, visible, hoverinfo: "skip", line: { color: colour, width } });
   const traces = [
     { type: "scatter3d", mode: "markers", x: axis(places, 0, 3), y: axis(places, 1, 3), z: axis(places, 2, 3), hoverinfo: "skip", marker: { size: 2, color: pointColours("photo"), line: { width: 0 } } },
-    line(x, y, z, "#c0392b", 2, true),
+    { ...line(x, y, z, "#c0392b", 2, true), customdata: owners, text: owners.map(number => plotText(photos[number].name)), hoverinfo: "text", hovertemplate: "%{text}<extra></extra>" },
     { type: "scatter3d", mode: "markers", x: posed.map(p => p.centre[0]), y: posed.map(p => p.centre[1]), z: posed.map(p => p.centre[2]), customdata: numbers,
       text: posed.map(p => plotText(p.name)), hovertemplate: "%{text}<extra></extra>", marker: { size: 5, color: "#c0392b", line: { width: 0 } } },
     line(lx, ly, lz, "#1f5fbf", 1, false),
