@@ -14,6 +14,7 @@ from astr_cli.sfm.colmap import open_database, read_model
 from astr_cli.sfm.database.contents import is_refined
 from astr_cli.sfm.database.locked import copy_database
 from astr_cli.sfm.mapping.camera_changes import CameraFigures, camera_figures
+from astr_cli.sfm.mapping.camera_models import ModelChoice
 from astr_cli.sfm.mapping.colmap_mappers import MapperSettings, incremental_mapping
 from astr_cli.sfm.mapping.colours import colour_points
 from astr_cli.sfm.mapping.control_adjustment import Control
@@ -26,6 +27,7 @@ from astr_cli.sfm.mapping.intrinsics import calibration
 from astr_cli.sfm.mapping.model_refinement import ModelRefiner
 from astr_cli.sfm.mapping.place_file import write_place
 from astr_cli.sfm.mapping.point_cloud import write_ply
+from astr_cli.sfm.mapping.precision import Precision
 from astr_cli.sfm.mapping.priors import write_priors
 from astr_cli.sfm.mapping.unregistered import Unregistered, no_model_reason, unregistered
 from astr_cli.sfm.own_files import PLY, is_model, require_own_models
@@ -76,6 +78,10 @@ class ModelSummary:
     """The model's place by control points, in place of `georeference`."""
     control_problem: str = ""
     """Why the control points could not be used."""
+    camera_model: ModelChoice | None = None
+    """What the photos chose; None: they were not asked."""
+    precision: Precision | None = None
+    """Of photos and points; None: not estimated."""
 
 
 def map_database(
@@ -87,6 +93,7 @@ def map_database(
     stop: StopFlag | None = None,
     refiner: ModelRefiner | None = None,
     given: frozenset[str] = frozenset(),
+    choose_cameras: bool = False,
 ) -> ModelSummary:
     """Maps a verified database into `out`/0, `out`/1, ..., largest first; older models of that name are replaced.
 
@@ -95,6 +102,7 @@ def map_database(
     that it opens, gets a copy.
 
     refiner: improves every model on the pixels of the photos. given: the photos whose cameras the user gave.
+    choose_cameras: whether the photos decide on the camera model.
 
     Raises MappingError: COLMAP built no model; ImageError: a photo cannot be read; AstrError: `out` holds a model of
     another program; Interrupted when `stop` is set.
@@ -126,7 +134,17 @@ def map_database(
         globally = options.mapper == "global" and len(names) > TWO
         own = settings._replace(options=()) if globally else settings
         inputs = Inputs(
-            source, copy, images, scratch, before, own, refiner, options.gps, control, globally and own.priors
+            database=source,
+            places=copy,
+            images=images,
+            scratch=scratch,
+            cameras=before,
+            settings=own,
+            refiner=refiner,
+            gps=options.gps,
+            control=control,
+            choose=choose_cameras,
+            adjust_last=globally and own.priors,
         )
         finished = sorted((finish(model, inputs) for model in models), key=lambda each: _size(each.model), reverse=True)
         for number, each in enumerate(finished):
@@ -203,6 +221,8 @@ def _summary(folder: Path, names: list[str], models: int, finished: Finished, da
         heights=finished.heights,
         control=finished.control,
         control_problem=finished.control_problem,
+        camera_model=finished.camera_model,
+        precision=finished.precision,
     )
 
 
