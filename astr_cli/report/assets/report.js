@@ -412,6 +412,18 @@ function showPlaces() {
   find("place-note").textContent = `Median distance on the ground ${away[Math.floor(away.length / 2)].toFixed(2)} m, largest ${away[away.length - 1].toFixed(2)} m, over ${placed.length} photos.`;
 }
 
+function showControl() {
+  find("control").hidden = !data.control.length;
+  const metres = (title, name) => ({ title, value: row => row[name], show: row => fixed(row[name], 3) });
+  table(find("control-table"), [
+    { title: "point", text: true, value: row => row.name },
+    { title: "use", text: true, value: row => row.checks ? "check" : "control" },
+    { title: "photos", value: row => row.marks },
+    metres("east, m", "east"), metres("north, m", "north"), metres("up, m", "up"),
+    { title: "marks, px", value: row => row.pixels, show: row => fixed(row.pixels, 2) },
+  ], data.control, () => {});
+}
+
 function showHead() {
   document.title = find("title").textContent = data.title;
   for (const [label, value] of data.facts) {
@@ -425,7 +437,7 @@ function showHead() {
   const text = find("options").querySelector("pre");
   text.textContent = data.options;
   text.hidden = !data.options;
-  const stages = data.runs.flatMap((run, k) => run.map(stage => ({ ...stage, run: k + 1 }))).reverse();
+  const stages = data.runs.map((run, k) => run.map(stage => ({ ...stage, run: k + 1 }))).reverse().flat();
   if (stages.length) {
     const node = make("table");
     find("stages").append(node);
@@ -457,6 +469,7 @@ function start() {
   showPhotos();
   showHistograms();
   showPlaces();
+  showControl();
   for (const link of document.querySelectorAll("nav a"))
     link.hidden = find(link.hash.slice(1)).hidden;
 }
