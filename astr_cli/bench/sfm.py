@@ -16,6 +16,8 @@ from astr_cli.matching.run.events import Listener
 from astr_cli.options.bench import SfmOptions
 from astr_cli.options.option import take
 from astr_cli.options.reconstruct import ReconstructOptions
+from astr_cli.sfm.database.cameras import given_photos
+from astr_cli.sfm.database.sharing import share_cameras
 from astr_cli.sfm.database.sift import sift_database
 from astr_cli.sfm.mapping.alignment import centre_error
 from astr_cli.sfm.mapping.mapper import MappingError, ModelSummary, camera_centres, map_database
@@ -91,7 +93,8 @@ def _scene(
     if not database.exists():
         sift_database(database, photos, infos, found.pairs.pairs, options.cameras, options.sift_side)
     try:
-        model = map_database(database, photos, database.parent, options.mapping, tell, stop)
+        given = given_photos(share_cameras(infos, options.cameras), options.cameras)
+        model = map_database(database, photos, database.parent, options.mapping, tell, stop, given=given)
     except MappingError:
         yield SfmFigures(name, SIFT, found.pairs.method, len(images), 0)
     else:

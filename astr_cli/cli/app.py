@@ -23,6 +23,7 @@ from astr_cli.cli import (
     console,
     doctor,
     eval,
+    explain,
     export,
     frames,
     localize,
@@ -31,6 +32,7 @@ from astr_cli.cli import (
     pairs,
     plan,
     reconstruct,
+    report,
     train,
 )
 from astr_cli.cli.failures import explained, require_address_space
@@ -52,6 +54,8 @@ for _name, _module in (
     ("merge", merge),
     ("colmap-import", colmap_import),
     ("reconstruct", reconstruct),
+    ("report", report),
+    ("explain", explain),
     ("localize", localize),
     ("check", check),
     ("export", export),

@@ -58,7 +58,19 @@ def command(options: EvalOptions, output: JsonOption) -> int:
     else:
         eval_output.print_tables(done)
     eval_output.print_comparisons(compared, output.as_json)
+    if options.plots is not None:
+        _write_index(options.plots, options.folder)
     return 0
+
+
+def _write_index(plots: Path, folder: Path) -> None:
+    """One page of all drawings; a line on standard error says where it is."""
+    from astr_cli.cli import console
+    from astr_cli.report.gallery import write_gallery
+
+    index = write_gallery(plots, f"matches of {folder.resolve().name}")
+    if index is not None:
+        console.note(f"{index}: all drawings on one page")
 
 
 def _require_one(found: list[Benchmark[Any]], folder: Path, option: str) -> None:

@@ -7,7 +7,7 @@ from astr_cli.options.output import OutputOptions
 
 
 def command(options: MergeOptions, output: OutputOptions) -> int:
-    """Join the files of a run in shards to one file, the same that a run without shards writes.
+    """Join the files of the shards of `astr match` to one file, the same that a run without shards writes.
 
     All must have the same options, weights and photos. A pair may be in several files if its rows are equal.
 

@@ -9,10 +9,10 @@ from astr_cli.options.reconstruct import ReconstructOptions
 def command(options: ReconstructOptions, output: OutputOptions) -> int:
     """Make a sparse model from a folder of photos: choose pairs, match them, make a COLMAP database, and map it.
 
-    OUT gets pairs.txt, matches.h5, database.db, summary.json, options.toml and the models sparse/0, sparse/1, ...
-    (largest first) in COLMAP's format; if OUT itself is called sparse, the models are 0, 1, ... in it. Photos with GPS
-    positions give a model in metres. You can interrupt it at any time; run the same command again to resume.
-    `astr reconstruct --config OUT/options.toml` repeats the run.
+    OUT gets pairs.txt, matches.h5, database.db, summary.json, options.toml, times.json, report.html and the models
+    sparse/0, sparse/1, ... (largest first) in COLMAP's format; if OUT is called sparse, they are 0, 1, ... in it.
+    Photos with GPS positions give a model in metres. You can interrupt it at any time; run the same command again to
+    resume. `astr reconstruct --config OUT/options.toml` repeats the run.
 
     Examples:
 
@@ -30,6 +30,7 @@ def command(options: ReconstructOptions, output: OutputOptions) -> int:
     """
     from astr_cli.cli.match_output import make_report
     from astr_cli.cli.reconstruct_output import print_reconstruction
+    from astr_cli.cli.report import write_after
     from astr_cli.cli.sfm_output import progress_line, stoppable
     from astr_cli.sfm.reconstruct import reconstruct
 
@@ -40,4 +41,6 @@ def command(options: ReconstructOptions, output: OutputOptions) -> int:
         tell = progress_line(output.as_json, output.quiet)
         summary = reconstruct(options, report.event, tell, report.stop, stop)
     print_reconstruction(summary, report, output.as_json, output.quiet)
+    if options.report:
+        write_after(options.out, output.as_json, output.quiet)
     return 3 if summary.matching.failed or summary.skipped else 0

@@ -13,15 +13,22 @@ from astr_cli.cli import console
 from astr_cli.cli.match_lines import summary_lines
 from astr_cli.cli.match_output import ProgressReport
 from astr_cli.cli.sfm_output import LISTED, dense_lines, import_lines
+from astr_cli.cli.survey_output import (
+    control_table,
+    control_text,
+    hold_text,
+    intrinsics_warnings,
+    place_text,
+    place_warnings,
+)
 from astr_cli.sfm.mapping.camera_changes import CameraFigures, cameras_astray
 from astr_cli.sfm.mapping.pair_agreement import PairFigures, doubtful_pairs
-from astr_cli.sfm.reconstruct import database_record, pair_record, plain
+from astr_cli.sfm.reconstruct_summary import database_record, pair_record, plain
 from astr_cli.wording import counted, listed
 
 if TYPE_CHECKING:
-    from astr_cli.sfm.mapping.georeference import Georeference
     from astr_cli.sfm.mapping.mapper import ModelSummary
-    from astr_cli.sfm.reconstruct import ReconstructSummary
+    from astr_cli.sfm.reconstruct_summary import ReconstructSummary
 
 ROWS = 20  # of the table; summary.json has all
 CAMERAS = 5  # that are printed
@@ -40,6 +47,8 @@ def print_reconstruction(summary: ReconstructSummary, report: ProgressReport, as
         for line in [*matches, *import_lines(summary.database)]:
             print(line)
         _print_pairs(summary.figures)
+        if model.control is not None:
+            Console(highlight=False, markup=False).print(control_table(model.control))
         print(f"{summary.file}: all of these figures, for every pair")
         print("next, for a dense point cloud (needs COLMAP with CUDA):")
         for line in dense_lines(summary.database.images_root, model.folder, model.folder.parent.parent / "dense"):
@@ -64,8 +73,10 @@ def print_reconstruction(summary: ReconstructSummary, report: ProgressReport, as
 def model_lines(model: ModelSummary) -> Iterator[str]:
     """The model: its cameras, its position on the earth, and its photos and points."""
     yield from camera_lines(model.cameras)
+    if model.control is not None:
+        yield f"{model.folder}: {control_text(model.control, model.heights, model.cameras)}"
     if model.georeference is not None:
-        yield f"{model.folder}: {place_text(model.georeference)}"
+        yield f"{model.folder}: {place_text(model.georeference, model.heights, model.cameras)}"
     yield (
         f"{model.folder}: {len(model.registered)} of {model.images} photos registered, "
         f"{counted(model.points, 'point')}, mean track length {model.mean_track:.2f}, "
@@ -79,27 +90,10 @@ def camera_lines(cameras: Sequence[CameraFigures]) -> Iterator[str]:
         bend = "" if camera.distortion is None else f", radial distortion {camera.distortion:.3f}"
         before = f"initial {'value' if camera.known else 'guess'} {camera.prior:.0f} px"
         photos = counted(camera.photos, "photo")
-        yield f"camera {camera.number}, {photos}: focal length {camera.focal:.0f} px ({before}){bend}"
+        focal = f"focal length {camera.focal:.0f} px ({before})"
+        yield f"camera {camera.number}, {photos}: {focal}{bend}{hold_text(camera)}"
     if len(cameras) > CAMERAS:
         yield f"and {counted(len(cameras) - CAMERAS, 'more camera')}"
-
-
-def place_text(place: Georeference) -> str:
-    """The directions of the axes, and how well the GPS positions fit. Only an upright model has heights."""
-    height = "height unknown" if place.level else f"{place.altitude:.1f} m"
-    where = f"{place.latitude:.7f}, {place.longitude:.7f}, {height}"
-    fit = (
-        f"{place.within} of {place.photos} photos within 10 m of their GPS position, median distance "
-        f"{place.median_error:.2f} m"
-    )
-    if not place.upright:
-        return (
-            f"in metres around {where}, but its tilt is arbitrary, so z is not the height: the photos were taken along "
-            f"a line, and GPS does not determine the rotation about that line; {fit}"
-        )
-    level = "; no photo has an altitude, so astr took all photos to be at one height" if place.level else ""
-    tilt = "; the tilt about the line of flight comes from the gimbal's angles" if place.on_a_line else ""
-    return f"in metres east, north and up from {where}; {fit}{tilt}{level}"
 
 
 def model_warnings(model: ModelSummary) -> Iterator[str]:
@@ -109,20 +103,13 @@ def model_warnings(model: ModelSummary) -> Iterator[str]:
     if len(model.unregistered) > LISTED:
         yield f"not registered: {len(model.unregistered) - LISTED} more; summary.json gives the reasons"
     yield from camera_warnings(model.cameras)
+    yield from intrinsics_warnings(model.cameras)
+    if model.control_problem:
+        yield f"the control points were not used: {model.control_problem}"
     if model.models > 1:
         yield f"{model.models} models, which share too few points to be joined; {model.folder} is the largest"
     if model.georeference is not None:
-        yield from _place_warnings(model.georeference)
-
-
-def _place_warnings(place: Georeference) -> Iterator[str]:
-    if not place.upright:
-        yield (
-            "the photos were taken along a line, so the model's tilt about it is arbitrary; add photos taken beside "
-            "the line, or level the model with points on the ground"
-        )
-    if place.within < place.photos:
-        yield f"{place.photos - place.within} of {place.photos} photos lie more than 10 m from their GPS position"
+        yield from place_warnings(model.georeference, model.heights)
 
 
 def camera_warnings(cameras: Sequence[CameraFigures]) -> Iterator[str]:

@@ -89,13 +89,14 @@ class DrawingFolder:
         for number in count(1):
             name = key if number == 1 else f"{key}-{number}"
             path = self._folder / f"{name}.jpg"
-            if name not in self._taken and (not os.path.lexists(path) or _is_drawing(path)):
+            if name not in self._taken and (not os.path.lexists(path) or is_drawing(path)):
                 break
         self._taken.add(name)
         return path
 
 
-def _is_drawing(path: Path) -> bool:
+def is_drawing(path: Path) -> bool:
+    """Whether astr drew this file."""
     if path.is_symlink() or not path.is_file():
         return False
     with path.open("rb") as file:

@@ -22,6 +22,8 @@ class Place(NamedTuple):
     """Degrees, east is positive."""
     altitude: float | None
     """Metres; None: unknown."""
+    precision: float | None = None
+    """Standard deviation in the plane, metres; None: unknown."""
 
 
 def exif_place(tags: Mapping[int, Any]) -> Place | None:
@@ -30,7 +32,8 @@ def exif_place(tags: Mapping[int, Any]) -> Place | None:
     longitude = _angle(tags.get(ExifTags.GPS.GPSLongitude), tags.get(ExifTags.GPS.GPSLongitudeRef), "EW")
     if latitude is None or longitude is None or not is_place(latitude, longitude):
         return None
-    return Place(latitude, longitude, _altitude(tags))
+    error = _number(tags.get(ExifTags.GPS.GPSHPositioningError))
+    return Place(latitude, longitude, _altitude(tags), error if error is not None and error > 0 else None)
 
 
 def is_place(latitude: float, longitude: float) -> bool:

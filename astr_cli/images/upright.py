@@ -33,10 +33,10 @@ def turned(orientation: int, quarters: int) -> int:
 
 
 def turn_pixels(raw: AnyArray, orientation: int) -> AnyArray:
-    """The upright image of raw (h, w), as a view of it."""
+    """The upright image of raw (h, w) or (h, w, 3), as a view of it."""
     (xx, xy), (yx, yy) = _MATRICES[orientation]
     flipped = raw[:: -1 if yy + xy < 0 else 1, :: -1 if xx + yx < 0 else 1]
-    return flipped.T if orientation >= 5 else flipped  # type: ignore[return-value]
+    return flipped.swapaxes(0, 1) if orientation >= 5 else flipped  # type: ignore[return-value]
 
 
 def to_upright(points: ArrayLike, size: tuple[int, int], orientation: int) -> NDArray[np.float64]:

@@ -5,7 +5,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -23,11 +23,13 @@ from astr_cli.matching.resources.cores import CoreSplit, JobPool, fitting
 from astr_cli.matching.run.model_runner import PairInput, Runner, defect
 from astr_cli.matching.run.refinement import matched_pixel, refined
 from astr_cli.model.checkpoint import load_weights
+from astr_cli.model.watching import Kept
 from astr_cli.options.matching import MatchingOptions
 from astr_cli.options.option import OptionError, declared
 from astr_cli.refine.pyramid import build_pyramid
 from astr_cli.refine.settings import Settings
 from astr_cli.resources import weights_path
+from astr_cli.store.types import PairMatches
 
 Photo: TypeAlias = str | PathLike[str] | npt.NDArray[Any]
 
@@ -54,6 +56,17 @@ class Matches:
 
     def __len__(self) -> int:
         return len(self.scores)
+
+
+class Look(NamedTuple):
+    """One matching of two photos, and what the network did."""
+
+    pair: PairInput
+    grays: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
+    """(h, w) in [0, 1]: the photos as the network saw them."""
+    matches: PairMatches
+    """In the pixels of the raw photos."""
+    kept: Kept
 
 
 class Matcher:
@@ -126,12 +139,7 @@ class Matcher:
         raw0, view0 = self._read(image0, intrinsics0, "image0")
         raw1, view1 = self._read(image1, intrinsics1, "image1")
         whole0, whole1 = _upright(raw0, view0), _upright(raw1, view1)
-        gray0, gray1 = resize(whole0.pixels, view0.matched), resize(whole1.pixels, view1.matched)
-        largest = max(gray0.size, gray1.size)
-        with closing(JobPool(fitting(self._split, largest, self._runner.channels))) as jobs:
-            extracted = [jobs.submit(self._runner.extract, gray) for gray in (gray0, gray1)]
-            features0, features1 = (each.result() for each in extracted)
-        pair = PairInput(features0, features1, view0, view1)
+        pair = self._extracted(whole0, whole1, view0, view1)
         found = self._runner.match([pair])[0]
         if self._focus is not None:
             found = self._focus.match(pair, found, whole0.resized, whole1.resized).matches
@@ -142,6 +150,25 @@ class Matcher:
             photos, pixels = (build_pyramid(raw0), build_pyramid(raw1)), (matched_pixel(view0), matched_pixel(view1))
             found = refined(found, photos, pixels, Settings())
         return Matches(found.keypoints0, found.keypoints1, found.scores, found.reference, found.sigma)
+
+    def _extracted(self, whole0: Level, whole1: Level, view0: PhotoGeometry, view1: PhotoGeometry) -> PairInput:
+        """Features of both photos, upright and of any size."""
+        gray0, gray1 = resize(whole0.pixels, view0.matched), resize(whole1.pixels, view1.matched)
+        largest = max(gray0.size, gray1.size)
+        with closing(JobPool(fitting(self._split, largest, self._runner.channels))) as jobs:
+            extracted = [jobs.submit(self._runner.extract, gray) for gray in (gray0, gray1)]
+            features0, features1 = (each.result() for each in extracted)
+        return PairInput(features0, features1, view0, view1)
+
+    def look(self, image0: Photo, image1: Photo) -> Look:
+        """Matches two photos once, as `match` does without focus and refinement, and keeps what the network did."""
+        raw0, view0 = self._read(image0, None, "image0")
+        raw1, view1 = self._read(image1, None, "image1")
+        whole0, whole1 = _upright(raw0, view0), _upright(raw1, view1)
+        pair = self._extracted(whole0, whole1, view0, view1)
+        with self._runner.watched() as kept:
+            found = self._runner.match([pair])[0]
+        return Look(pair, (resize(whole0.pixels, view0.matched), resize(whole1.pixels, view1.matched)), found, kept)
 
     def _read(
         self, photo: Photo, intrinsics: npt.ArrayLike | None, name: str

@@ -18,6 +18,7 @@ from astr_cli.store.types import PairMatches, StoredPair
 
 MOST = 100  # pairs
 LONG_SIDE = 640  # pixels of a drawn photo
+LONGEST = 30  # letters of a name
 HELD = 64  # small photos, as one has many pairs
 
 
@@ -36,8 +37,8 @@ def draw_pairs(matches: Path, images: Path, target: DrawingFolder) -> Drawings:
     """
 
     @lru_cache(HELD)
-    def photo(name: str) -> _Photo:
-        return _Photo.read(images, name)
+    def photo(name: str) -> SmallPhoto:
+        return SmallPhoto.read(images, name)
 
     unreadable = 0
     with MatchesFile(matches) as file:
@@ -55,21 +56,21 @@ def draw_pairs(matches: Path, images: Path, target: DrawingFolder) -> Drawings:
     return Drawings(len(rows) - unreadable, len(pairs), unreadable)
 
 
-class _Photo(NamedTuple):
+class SmallPhoto(NamedTuple):
     """A small upright photo."""
 
     gray: NDArray[np.uint8]
     orientation: int
 
     @staticmethod
-    def read(images: Path, name: str) -> "_Photo":
+    def read(images: Path, name: str) -> "SmallPhoto":
         import cv2
 
         info = read_info(images, name)
         upright = turn_pixels(read_gray(info.path), info.orientation)
         size = matched_size(upright.shape[1], upright.shape[0], LONG_SIDE)
         small = cv2.resize(np.ascontiguousarray(upright), size, interpolation=cv2.INTER_AREA)
-        return _Photo(np.asarray(small, np.uint8), info.orientation)
+        return SmallPhoto(np.asarray(small, np.uint8), info.orientation)
 
     def with_points(self, points: NDArray[np.float32], size: tuple[int, int]) -> Drawn:
         """Points (M, 2) of the raw photo of this size (w, h)."""
@@ -78,7 +79,7 @@ class _Photo(NamedTuple):
         return Drawn(self.gray, to_matched(upright, upright_size(size, self.orientation), (shape[1], shape[0])))
 
 
-def _draw(pair: StoredPair, matches: PairMatches, photo0: _Photo, photo1: _Photo) -> NDArray[np.uint8]:
+def _draw(pair: StoredPair, matches: PairMatches, photo0: SmallPhoto, photo1: SmallPhoto) -> NDArray[np.uint8]:
     first = photo0.with_points(matches.keypoints0, pair.size0)
     second = photo1.with_points(matches.keypoints1, pair.size1)
     median = f", median score {np.median(matches.scores):.2f}" if len(matches) else ""
@@ -87,7 +88,14 @@ def _draw(pair: StoredPair, matches: PairMatches, photo0: _Photo, photo1: _Photo
         median += f", {len(known)} refined to {np.median(known):.2f} px"
     # Sure matches last: nothing hides them.
     order = np.argsort(matches.scores, kind="stable")
-    return draw_matches(first, second, confidence_colours(matches.scores), order, f"{len(matches)} matches{median}")
+    text = f"{photo_title(pair.name0, pair.name1)}: {len(matches)} matches{median}"
+    return draw_matches(first, second, confidence_colours(matches.scores), order, text)
+
+
+def photo_title(name0: str, name1: str) -> str:
+    """Both names, shortened, in letters that OpenCV can draw."""
+    short = [name if len(name) <= LONGEST else f"...{name[3 - LONGEST :]}" for name in (name0, name1)]
+    return " - ".join(name.encode("ascii", "replace").decode() for name in short)
 
 
 def confidence_colours(scores: NDArray[np.float32]) -> NDArray[np.uint8]:

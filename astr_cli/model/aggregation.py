@@ -36,6 +36,7 @@ class SpotRound(NamedTuple):
     matching: DualSoftmax  # the round's matching matrix P_s
     centres0: Tensor  # (B, N0, 1 + k) window centres in image1 for the cells of image0, -1 = none
     centres1: Tensor  # (B, N1, 1 + k) the same with the roles swapped
+    seeds0: Tensor  # (B, N0, k) the cells of image0 whose best matches the last k centres are
 
 
 class Aggregated(NamedTuple):
@@ -181,9 +182,9 @@ class Aggregation(nn.Module):
         matching = self.matching(x0, x1, mask0, mask1, index)
         best0, best1 = matching.best()
         window, top_k = self.config.window, self.config.top_k
-        centres0 = select_spots(best0, x0, window, top_k, mask0)
-        centres1 = select_spots(best1, x1, window, top_k, mask1)
-        return SpotRound(matching, centres0, centres1)
+        spots0 = select_spots(best0, x0, window, top_k, mask0)
+        spots1 = select_spots(best1, x1, window, top_k, mask1)
+        return SpotRound(matching, spots0.centres, spots1.centres, spots0.seeds)
 
     def spot_attend(self, centres: Tensor, keys: Tensor) -> Attend:
         """Attention restricted to the windows around `centres` of the image whose map is `keys`."""

@@ -1,6 +1,7 @@
 """Coarse matches: mutual nearest cells of the final matching matrix above a threshold, away from the border (paper
 section 3.2; docs/model.md, Coarse matches)."""
 
+from enum import IntEnum
 from typing import NamedTuple
 
 import torch
@@ -17,6 +18,15 @@ class CoarseMatches(NamedTuple):
     scores: Tensor  # (M,) float32, P_c
 
 
+class Fate(IntEnum):
+    """Why a cell of image0 gave no coarse match; the first reason that holds."""
+
+    MATCHED = 0
+    NOT_MUTUAL = 1  # its best partner has a better one
+    BELOW_THRESHOLD = 2
+    BORDER = 3  # it, or its partner, is too close to the edge
+
+
 def coarse_matches(
     best0: BestMatches,  # of image0's cells, (N0,): one pair
     best1: BestMatches,  # of image1's cells, (N1,)
@@ -30,14 +40,28 @@ def coarse_matches(
 
     grid0 and grid1 are (height, width) in cells.
     """
-    partner = best0.cells
-    cells0 = torch.arange(len(partner), device=partner.device)
-    scores = best0.log_p.exp()
-    keep = (best1.cells[partner] == cells0) & (scores > threshold)
-    keep &= off_border(grid0, border, partner.device) & off_border(grid1, border, partner.device)[partner]
-    cells0 = cells0[keep]
+    partner, scores = best0.cells, best0.log_p.exp()
+    keep = cell_fates(best0, best1, grid0, grid1, threshold, border) == Fate.MATCHED
+    cells0 = torch.arange(len(partner), device=partner.device)[keep]
     order = torch.argsort(scores[keep], descending=True, stable=True)[:limit]
     return CoarseMatches(cells0[order], partner[keep][order], scores[keep][order])
+
+
+def cell_fates(
+    best0: BestMatches,
+    best1: BestMatches,
+    grid0: tuple[int, int],
+    grid1: tuple[int, int],
+    threshold: float,
+    border: int,
+) -> Tensor:
+    """The `Fate` of each cell of image0, (N0,) uint8; arguments as those of `coarse_matches`."""
+    partner = best0.cells
+    inside = off_border(grid0, border, partner.device) & off_border(grid1, border, partner.device)[partner]
+    fates = torch.where(inside, Fate.MATCHED, Fate.BORDER).to(torch.uint8)
+    fates = fates.masked_fill(~(best0.log_p.exp() > threshold), Fate.BELOW_THRESHOLD)
+    mutual = best1.cells[partner] == torch.arange(len(partner), device=partner.device)
+    return fates.masked_fill(~mutual, Fate.NOT_MUTUAL)
 
 
 def off_border(grid: tuple[int, int], border: int, device: torch.device) -> Tensor:

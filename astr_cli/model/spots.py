@@ -1,6 +1,8 @@
 """Choosing the spots (paper section 3.2; docs/model.md, Spots): the places in the other image where each cell should
 look, chosen with the help of its neighbours."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -12,6 +14,13 @@ from astr_cli.ops.matching import BestMatches
 HEAD = 32  # channels whose products the operator sums at a time
 
 
+class Spots(NamedTuple):
+    """Where each of N cells looks in the other image."""
+
+    centres: Tensor  # (B, N, 1 + top_k) int64 cells of the other image, -1 = none
+    seeds: Tensor  # (B, N, top_k) int64 cells of the own image whose best matches the last top_k centres are
+
+
 @torch.no_grad()
 def select_spots(
     best: BestMatches,  # of the queries' N cells, in the other image
@@ -19,8 +28,8 @@ def select_spots(
     window: int,
     top_k: int,
     mask: Tensor | None = None,  # (B, H, W) bool of the queries' image
-) -> Tensor:
-    """Centres of each query's windows, (B, N, 1 + top_k) int64 cells of the other image, -1 = none.
+) -> Spots:
+    """Centres of each query's windows, and the seeds that led to them.
 
     The first is the query's own best match, the others those of the `top_k` cells of its window x window neighbourhood
     (itself left out) with the greatest similarity times confidence. Carries no gradient: the matching matrix learns
@@ -49,7 +58,7 @@ def select_spots(
     seeds = neighbour.expand(len(score), -1, -1).gather(2, chosen)
     found = location.gather(1, seeds.clamp(min=0).flatten(1)).unflatten(1, chosen.shape[1:])
     found = torch.where(best_score >= 0, found, -1)
-    return torch.cat([location[..., None], found], dim=2)
+    return Spots(torch.cat([location[..., None], found], dim=2), seeds)
 
 
 def neighbour_similarity(features: Tensor, offsets: list[tuple[int, int]], valid: Tensor) -> Tensor:

@@ -120,7 +120,7 @@ class ImportOptions(Options):
     database: Path = option(name="db", help="COLMAP database to create or add to.", stored=False, argument=True)
     matches: tuple[Path, ...] = option(
         (),
-        help="File written by astr match; several times for the parts of a run in shards.",
+        help="File written by astr match. May be repeated, for the files of several shards.",
         stored=False,
         panel=DATABASE,
         default_text="matches.h5 beside DB, else in the current folder",

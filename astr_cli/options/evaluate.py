@@ -71,7 +71,9 @@ class EvalOptions(Options):
         default_text="all",
     )
     plots: Path | None = option(
-        None, help="Draw each pair's matches into this folder, coloured by error.", stored=False
+        None,
+        help="Draw each pair's matches into this folder, coloured by error; its index.html shows all drawings.",
+        stored=False,
     )
     matching: EvalMatching = group(EvalMatching)
 

@@ -73,14 +73,16 @@ class DoctorOptions(Options):
 class ExportOptions(Options):
     """The options of `astr export`."""
 
-    matches: Path = option(help="File written by astr match.", stored=False, argument=True)
+    matches: Path = option(
+        help="File written by astr match, or a folder with a COLMAP model.", stored=False, argument=True
+    )
     out: Path = option(help="Folder to write into.", stored=False, short="o")
     format: str = option("hloc", help="Format to write; `astr export --help` describes them.", stored=False, short="f")
     images: Path | None = option(
         None,
-        help="Folder of the photos; only openmvg needs it.",
+        help="Folder of the photos; only openmvg and the formats of models need it.",
         stored=False,
-        default_text="where they were matched",
+        default_text="where they were matched; for a model, where astr reconstruct had them",
     )
     tracks: JoinOptions = group(JoinOptions)
     overwrite: bool = option(False, help="Replace the files of an earlier export.", stored=False)

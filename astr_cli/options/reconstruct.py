@@ -24,8 +24,15 @@ class ReconstructOptions(Options):
     )
     plots: Path | None = option(
         None,
-        help="After matching, draw up to 100 pairs into this folder; red is a low score, green is high.",
+        help="After verification, draw up to 100 pairs into this folder; verified matches are green, others red.",
         stored=False,
+        panel=FILES,
+    )
+    report: bool = option(
+        True,
+        help="Write OUT/report.html at the end, a page that shows the model and its photos (needs plotly).",
+        stored=False,
+        switch=True,
         panel=FILES,
     )
     skip_bad: bool = option(False, help="Continue without photos that cannot be read.", stored=False, panel=FILES)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import signal
 import zlib  # noqa: F401  (first: see below)
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,7 +13,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from astr_cli.errors import AstrError
-from astr_cli.matching.resources.progress import Progress
 from astr_cli.matching.resources.signals import StopFlag
 
 # pycolmap 4.2 exports a zlib of its own. Loaded before the system's, it captures half of its calls, and the next PNG
@@ -24,17 +22,13 @@ try:
 except ImportError as error:
     raise AstrError(f"pycolmap cannot be loaded ({error}); install it: pip install pycolmap") from None
 
+
 __all__ = [
-    "MapperSettings",
+    "HEARD",
     "NewCamera",
     "add_images",
-    "adjust",
-    "calibrate",
-    "copied",
-    "global_mapping",
-    "global_options",
+    "cancellable",
     "guided_verification",
-    "incremental_mapping",
     "known_models",
     "match_sift",
     "open_database",
@@ -42,35 +36,14 @@ __all__ = [
     "quiet",
     "read_model",
     "sensor_focal",
-    "triangulate",
     "verification",
 ]
 
 # 3.12 and 3.13 can verify by `verify_matches` only, which empties lists of fewer than 15 matches and sends pairs that
 # have none to SIFT; they know neither known poses nor the global mapper.
 OLDEST = (4, 2)  # the first whose long calls can be cancelled
-MIN_MODEL_IMAGES = 3
 GUESSED_FOCAL = 1.2  # times the long side, as COLMAP guesses
 HEARD = 0.1  # seconds until a signal is acted on
-
-
-class MapperSettings(NamedTuple):
-    """The settings of a mapper."""
-
-    seed: int = 0
-    options: tuple[str, ...] = ()
-    """pycolmap's options as NAME=VALUE."""
-    two_views: bool = False
-    """Whether there are two images only: then a model of two counts, and a point that two images see."""
-    stop: StopFlag | None = None
-    """Ends the long calls."""
-    tell: Callable[[str], None] = lambda line: None
-    """Gets lines of progress."""
-
-    @property
-    def flag(self) -> StopFlag:
-        """`stop`, or one that is never set."""
-        return self.stop or StopFlag()
 
 
 def check_version(version: str) -> None:
@@ -106,7 +79,7 @@ def quiet(errors: bool = True) -> Iterator[None]:
         pycolmap.logging.minloglevel = before
 
 
-def _call(
+def cancellable(
     stop: StopFlag, function: Callable[..., Any], *arguments: Any, waiting: Callable[[], None] = lambda: None
 ) -> Any:
     """Calls a long function of pycolmap in a thread, so that this one hears signals meanwhile, and cancels it then.
@@ -226,7 +199,7 @@ def verification(database: Path, threads: int, batch: int, seed: int, stop: Stop
     options = pycolmap.GeometricVerifierOptions()
     options.num_threads = threads
     with quiet(errors=False):
-        _call(stop, pycolmap.geometric_verification, database, options, _pairing(batch), _two_view(seed))
+        cancellable(stop, pycolmap.geometric_verification, database, options, _pairing(batch), _two_view(seed))
 
 
 def guided_verification(model: Any, database: Path, threads: int, batch: int, seed: int, stop: StopFlag) -> None:
@@ -236,7 +209,7 @@ def guided_verification(model: Any, database: Path, threads: int, batch: int, se
     """
     with quiet(errors=False):
         function = pycolmap.guided_geometric_verification
-        _call(stop, function, model, database, _pairing(batch), _two_view(seed), threads)
+        cancellable(stop, function, model, database, _pairing(batch), _two_view(seed), threads)
 
 
 def _pairing(batch: int) -> pycolmap.ExistingMatchedPairingOptions:
@@ -257,80 +230,6 @@ def read_model(folder: Path) -> Any:
         return pycolmap.Reconstruction(str(folder))
 
 
-def incremental_mapping(database: Path, images: Path, out: Path, settings: MapperSettings, total: int = 0) -> list[Any]:
-    """The models (pycolmap.Reconstruction) of a database with `total` images by the incremental mapper.
-
-    Its callbacks tell only that two images, or another one, got a pose; for a further model the count begins again.
-    """
-    options = _pipeline(settings)
-    progress, registered = Progress(settings.tell, "mapping", total, "photo", even=False), 0
-
-    def begun() -> None:
-        nonlocal registered
-        registered = 2
-
-    def added() -> None:
-        nonlocal registered
-        registered += 1
-
-    with quiet(errors=False):
-        found = _call(
-            settings.flag,
-            pycolmap.incremental_mapping,
-            *(database, images, out, options, "", begun, added),
-            waiting=lambda: progress.at(registered),
-        )
-    return list(found.values())
-
-
-def global_options(settings: MapperSettings) -> pycolmap.GlobalPipelineOptions:
-    """The options of the global mapper. Raises AstrError: it has no such option, or a wrong value."""
-    options = pycolmap.GlobalPipelineOptions()
-    options.random_seed = settings.seed
-    _apply(settings.options, options)
-    return options
-
-
-def global_mapping(database: Path, images: Path, out: Path, settings: MapperSettings) -> list[Any]:
-    """The models of a database by the global mapper, which solves for all cameras together and cannot be cancelled."""
-    with quiet(errors=False):
-        found = pycolmap.global_mapping(database, images, out, global_options(settings))
-    return list(found.values())
-
-
-def calibrate(database: Path, seed: int) -> None:
-    """Focal lengths from fundamental matrices, into the database: the global mapper adjusts, but never finds them."""
-    options = pycolmap.ViewGraphCalibrationOptions()
-    options.random_seed = seed
-    with quiet(errors=False):
-        pycolmap.calibrate_view_graph(database, options)
-
-
-def triangulate(model: Any, database: Path, images: Path, out: Path, settings: MapperSettings) -> Any:
-    """The model with points triangulated again from the database's geometries; poses stay as they are."""
-    with quiet(errors=False):
-        arguments = (model, database, images, out, True, _pipeline(settings))
-        return _call(settings.flag, pycolmap.triangulate_points, *arguments)
-
-
-def adjust(model: Any, database: Path, settings: MapperSettings) -> None:
-    """Adjusts all of a model in place as the incremental mapper does at its end: bundle adjustment, merging and
-    completing of tracks and filtering, in turn. The model's keypoints must be those of the database.
-    """
-    options = _pipeline(settings)
-    with quiet(errors=False):
-        mapper = pycolmap.IncrementalMapper(_cache(database, options))
-        mapper.begin_reconstruction(model)
-        mapper.iterative_global_refinement(
-            options.ba_global_max_refinements,
-            options.ba_global_max_refinement_change,
-            options.get_mapper(),
-            options.get_global_bundle_adjustment(),
-            options.get_triangulation(),
-        )
-        mapper.end_reconstruction(False)
-
-
 def match_sift(database: Path, images: Path, names: Sequence[str], pairs: Path, side: int, seed: int) -> None:
     """COLMAP's own SIFT on the CPU in an existing database that holds the images: features, matches, geometries.
 
@@ -347,56 +246,3 @@ def match_sift(database: Path, images: Path, names: Sequence[str], pairs: Path, 
         pycolmap.match_image_pairs(
             database, pairing_options=pairing, verification_options=_two_view(seed), device=pycolmap.Device.cpu
         )
-
-
-def copied(model: Any) -> Any:
-    """A model of its own with the same content."""
-    return pycolmap.Reconstruction(model)
-
-
-def _cache(database: Path, options: pycolmap.IncrementalPipelineOptions) -> pycolmap.DatabaseCache:
-    """What a mapper reads of a database."""
-    wanted = pycolmap.DatabaseCacheOptions()
-    wanted.min_num_matches = options.min_num_matches
-    with open_database(database) as opened:
-        return pycolmap.DatabaseCache.create(opened, wanted)
-
-
-def _pipeline(settings: MapperSettings) -> pycolmap.IncrementalPipelineOptions:
-    options = pycolmap.IncrementalPipelineOptions()
-    options.random_seed = settings.seed
-    options.extract_colors = False  # COLMAP cannot read all photos
-    options.min_model_size = 2 if settings.two_views else MIN_MODEL_IMAGES
-    options.triangulation.ignore_two_view_tracks = not settings.two_views
-    _apply(settings.options, options)
-    return options
-
-
-def _apply(texts: Sequence[str], options: Any) -> None:
-    """Sets options given as NAME=VALUE or GROUP.NAME=VALUE. Raises AstrError: no such option, or a wrong value."""
-    for text in texts:
-        path, _, value = text.partition("=")
-        *groups, name = path.split(".")
-        place = options
-        for group in groups:
-            place = getattr(place, _known(text, place, group))
-        before = getattr(place, _known(text, place, name))
-        try:
-            setattr(place, name, _converted(value, before))
-        except (TypeError, ValueError):
-            kind = type(before).__name__
-            raise AstrError(f"--mapper-option {text}: '{path}' takes a value such as {before!r} ({kind})") from None
-
-
-def _known(text: str, place: Any, name: str) -> str:
-    names = [each for each in place.todict() if not each.startswith("_")]
-    if name not in names:
-        near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]
-        raise AstrError(f"--mapper-option {text}: this mapper has no option '{name}'; did you mean '{near}'?")
-    return name
-
-
-def _converted(value: str, before: Any) -> Any:
-    if isinstance(before, bool):
-        return {"true": True, "false": False, "1": True, "0": False}.get(value.lower(), value)
-    return type(before)(value)

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from astr_cli.errors import AstrError
-from astr_cli.files import check_output_folder, parse_json, write_whole
+from astr_cli.files import check_output_folder, write_whole
 from astr_cli.images.catalogue import catalogue, find_images
 from astr_cli.images.drawing import DrawingFolder
 from astr_cli.images.info import ImageInfo
-from astr_cli.matching.plots import draw_pairs
 from astr_cli.matching.resources.signals import StopFlag
-from astr_cli.matching.run.events import Event, Listener, MatchSummary, Notice
+from astr_cli.matching.run.events import Event, Listener, Notice
 from astr_cli.matching.run.forecast import forecast
 from astr_cli.matching.run.match import match_pairs
 from astr_cli.options.config_file import config_text
@@ -31,17 +30,20 @@ from astr_cli.options.refinement import RefineOptions
 from astr_cli.pairs.reading import read_pairs
 from astr_cli.sfm.colmap import pycolmap
 from astr_cli.sfm.database.atomic import check_target
-from astr_cli.sfm.database.importing import ImportSummary, import_matches
+from astr_cli.sfm.database.cameras import given_photos
+from astr_cli.sfm.database.importing import import_matches
 from astr_cli.sfm.database.inputs import content_hash, find_matched_masks
 from astr_cli.sfm.database.sharing import check_camera_options, share_cameras
-from astr_cli.sfm.mapping.camera_changes import CameraFigures
-from astr_cli.sfm.mapping.georeference import Georeference
+from astr_cli.sfm.mapping.control_points import read_control
 from astr_cli.sfm.mapping.mapper import ModelSummary, map_database
 from astr_cli.sfm.mapping.model_refinement import ModelRefiner
-from astr_cli.sfm.mapping.pair_agreement import PairFigures, doubtful_pairs, pair_figures
-from astr_cli.sfm.mapping.unregistered import Unregistered
+from astr_cli.sfm.mapping.pair_agreement import pair_figures
 from astr_cli.sfm.own_files import require_own_files, require_own_models
-from astr_cli.sfm.pairs.automatic import HEAD, Chosen, Source, write_choice
+from astr_cli.sfm.pair_plots import draw_verified
+from astr_cli.sfm.pairs.automatic import HEAD, Source, write_choice
+from astr_cli.sfm.reconstruct_summary import ReconstructSummary, read_model_record, summary_text
+from astr_cli.sfm.stages import MARK as STAGES_MARK
+from astr_cli.sfm.stages import TIMES, Stages
 from astr_cli.sfm.tracks.match_rows import StoredRows
 from astr_cli.sfm.tracks.refinement import PhotoPixels
 from astr_cli.store.lock import Lock
@@ -55,22 +57,6 @@ LOCK = ".reconstruct.lock"
 MANY_PAIRS = 400  # from then on, a sample costs little beside the run
 SAMPLE = 4  # pairs
 HEADER = 100  # bytes at the start of an SQLite file; COLMAP changes the counter in them whenever it opens one
-
-
-@dataclass(frozen=True)
-class ReconstructSummary:
-    """The results of the steps."""
-
-    pairs: Chosen
-    matching: MatchSummary
-    database: ImportSummary
-    model: ModelSummary
-    figures: tuple[PairFigures, ...]
-    """Every pair with matches."""
-    skipped: tuple[str, ...]
-    """The reasons why photos were left out as unusable, one line each."""
-    file: Path
-    """The summary as JSON."""
 
 
 def match_options(options: ReconstructOptions) -> MatchOptions:
@@ -106,18 +92,19 @@ def reconstruct(
     that astr did not write, and all that the steps raise.
     """
     check_camera_options(options.cameras)
+    if options.mapping.gcp is not None:
+        read_control(options.mapping.gcp, options.mapping.gcp_check)
     check_output_folder(options.out)
-    names, skipped = _photos(options)
+    photos = _photos(options)
     _require_own(options)
     drawings = None if options.plots is None else DrawingFolder(options.plots)
     with _own_folder(options):
-        return _steps(options, names, skipped, drawings, listener, tell, matched, stop or StopFlag())
+        return _steps(options, photos, drawings, listener, tell, matched, stop or StopFlag())
 
 
 def _steps(
     options: ReconstructOptions,
-    names: list[str],
-    skipped: tuple[str, ...],
+    photos: _Photos,
     drawings: DrawingFolder | None,
     listener: Listener,
     tell: Callable[[str], None],
@@ -132,18 +119,20 @@ def _steps(
             told.add(event.text)
         listener(event)
 
+    stages = Stages(options.out, tell)
     with _nothing_left(options):
+        stages.begin("choosing pairs")
         check_target(database, replace_ours=True)
-        source = Source(options.photos, names, options.matching.weights, options.matching.device)
+        source = Source(options.photos, photos.names, options.matching.weights, options.matching.device)
         pairs = write_choice(matching.pairs, source, options.choice, tell)
         _write(options.out / CONFIG, config_text(options, options.out, f"{CONFIG_HEAD} --config {CONFIG}"))
         stop.check()
         _tell_cost(matching, len(pairs.pairs), tell)
+        stages.begin("matching")
         found = match_pairs(matching, listen)
     stop.check()
-    if drawings is not None:
-        draw_pairs(matching.out, options.photos, drawings)
     matched()
+    stages.begin("tracks and verification", "photos and matches")
     importing = ImportOptions(
         database,
         (matching.out,),
@@ -156,11 +145,15 @@ def _steps(
     imported = import_matches(importing, tell, stop)
     imported = replace(imported, warnings=tuple(line for line in imported.warnings if line not in told))
     stop.check()
-    model, key = _mapped(options, database, imported.images, tell, stop)
+    if drawings is not None:
+        draw_verified(database, options.photos, drawings)
+    stages.begin("mapping", "tracks and verified pairs")
+    model, key = _mapped(options, database, imported.images, photos.given, tell, stop)
     figures = pair_figures(database, model.folder)
     file = options.out / "summary.json"
-    summary = ReconstructSummary(pairs, found, imported, model, figures, skipped, file)
+    summary = ReconstructSummary(pairs, found, imported, model, figures, photos.skipped, file)
     _write(file, summary_text(summary, key))
+    stages.end()
     return summary
 
 
@@ -180,7 +173,7 @@ def _tell_cost(matching: MatchOptions, pairs: int, tell: Callable[[str], None]) 
 def _require_own(options: ReconstructOptions) -> None:
     """Raises AstrError when OUT holds files of these names that an earlier call did not write."""
     out, listed = options.out, options.out / "pairs.txt"
-    marks = {out / CONFIG: f"# {CONFIG_HEAD}", out / "summary.json": "mapping_key"}
+    marks = {out / CONFIG: f"# {CONFIG_HEAD}", out / "summary.json": "mapping_key", out / TIMES: STAGES_MARK}
     given = Path(options.choice.pairs)
     if not (listed.exists() and given.exists() and given.samefile(listed)):  # the user may keep the list there
         marks[listed] = HEAD
@@ -189,7 +182,12 @@ def _require_own(options: ReconstructOptions) -> None:
 
 
 def _mapped(
-    options: ReconstructOptions, database: Path, images: int, tell: Callable[[str], None], stop: StopFlag
+    options: ReconstructOptions,
+    database: Path,
+    images: int,
+    given: frozenset[str],
+    tell: Callable[[str], None],
+    stop: StopFlag,
 ) -> tuple[ModelSummary, str]:
     """The model, from now or from an earlier call, and the key that identifies it."""
     by_model = options.refinement if options.refinement.refine == "model" else None
@@ -200,7 +198,7 @@ def _mapped(
         return model, key
     tell(f"mapping {counted(images, 'image')}")
     refiner = None if by_model is None else _refiner(match_options(options).out, options.photos, by_model, tell)
-    return map_database(database, options.photos, options.sparse, options.mapping, tell, stop, refiner), key
+    return map_database(database, options.photos, options.sparse, options.mapping, tell, stop, refiner, given), key
 
 
 def _refiner(matches: Path, photos: Path, options: RefineOptions, tell: Callable[[str], None]) -> ModelRefiner:
@@ -215,12 +213,23 @@ def _refiner(matches: Path, photos: Path, options: RefineOptions, tell: Callable
 
 def _mapping_key(database: Path, options: MapOptions, by_model: RefineOptions | None) -> str:
     """Identifies the result of mapping this database with these options; by_model: None without that refinement."""
-    text = f"{content_hash(database, HEADER)} {options!r} {by_model!r} {pycolmap.__version__}"
+    control = "" if options.gcp is None else content_hash(options.gcp)
+    text = f"{content_hash(database, HEADER)} {control} {options!r} {by_model!r} {pycolmap.__version__}"
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _photos(options: ReconstructOptions) -> tuple[list[str], tuple[str, ...]]:
-    """The usable photos of the folder, without images of an earlier run, and the problems of the others."""
+class _Photos(NamedTuple):
+    """The photos of a folder."""
+
+    names: list[str]
+    """Usable, without images of an earlier run."""
+    skipped: tuple[str, ...]
+    """The problems of the others."""
+    given: frozenset[str]
+    """Those whose cameras the user gave."""
+
+
+def _photos(options: ReconstructOptions) -> _Photos:
     photos = options.photos
     made = _made_folders(options)
     names = [name for name in find_images(photos) if not made & set((photos / name).resolve().parents)]
@@ -228,21 +237,25 @@ def _photos(options: ReconstructOptions) -> tuple[list[str], tuple[str, ...]]:
     if found.errors and not options.skip_bad:
         raise AstrError(f"{photos}: {found.complaint()}; use --skip-bad to continue without bad photos")
     good = list(found.infos)
-    _check_cameras(options, found.infos)
+    given = _check_cameras(options, found.infos)
     if len(good) < FEWEST_PHOTOS:
         raise AstrError(
             f"{photos}: {counted(len(good), 'photo')} {'is' if len(good) == 1 else 'are'} too few for a model; "
             f"use at least {FEWEST_PHOTOS}"
         )
-    return good, tuple(found.errors.values())
+    return _Photos(good, tuple(found.errors.values()), given)
 
 
-def _check_cameras(options: ReconstructOptions, infos: Mapping[str, ImageInfo]) -> None:
-    """Raises AstrError for cameras that the photos cannot have, hours before the database is written."""
+def _check_cameras(options: ReconstructOptions, infos: Mapping[str, ImageInfo]) -> frozenset[str]:
+    """The photos whose cameras the user gave.
+
+    Raises AstrError for cameras that the photos cannot have, hours before the database is written.
+    """
     listed, used = Path(options.choice.pairs), set(infos)
     if options.choice.pairs not in METHODS and listed.is_file():
         used &= {name for pair in read_pairs(listed).pairs for name in (pair.name0, pair.name1)}
-    share_cameras({name: info for name, info in infos.items() if name in used}, options.cameras)
+    sharing = share_cameras({name: info for name, info in infos.items() if name in used}, options.cameras)
+    return given_photos(sharing, options.cameras)
 
 
 def _made_folders(options: ReconstructOptions) -> set[Path]:
@@ -280,7 +293,7 @@ def _own_folder(options: ReconstructOptions) -> Iterator[None]:
 @contextmanager
 def _nothing_left(options: ReconstructOptions) -> Iterator[None]:
     """Removes the files of the block if it refuses to start."""
-    files = (options.out / "pairs.txt", options.out / CONFIG)
+    files = (options.out / "pairs.txt", options.out / CONFIG, options.out / TIMES)
     before = {file: file.read_bytes() for file in files if file.is_file()}
     try:
         yield
@@ -306,73 +319,3 @@ def _write(path: Path, text: str) -> None:
         write_whole(path, text)
     except OSError as error:
         raise AstrError(f"{path}: cannot be written ({error.strerror}); free some space and run it again") from None
-
-
-FORMAT = 1
-
-
-def plain(record: Mapping[str, object]) -> dict[str, object]:
-    """The record with paths as text and named tuples as objects, ready for JSON."""
-    return {name: _json_value(value) for name, value in record.items()}
-
-
-def database_record(summary: ImportSummary) -> dict[str, object]:
-    """An import's summary."""
-    return {**plain(asdict(summary)), "two_view_share": summary.two_view_share}
-
-
-def pair_record(pair: PairFigures) -> dict[str, object]:
-    """One pair of images."""
-    return {**pair._asdict(), "ratio": pair.ratio, "doubtful": pair.doubtful}
-
-
-def summary_text(summary: ReconstructSummary, mapping_key: str) -> str:
-    """The text of summary.json. mapping_key: the key for `read_model_record`."""
-    matching = plain(asdict(summary.matching))
-    record = {
-        "format": FORMAT,
-        "pairs": {"method": summary.pairs.method, "pairs": len(summary.pairs.pairs)},
-        "skipped": list(summary.skipped),
-        "matching": {name: matching[name] for name in ("out", "pairs", "images", "failed")},
-        "database": database_record(summary.database),
-        "mapping_key": mapping_key,
-        "model": plain(asdict(summary.model)),
-        "doubtful": [[pair.name0, pair.name1] for pair in doubtful_pairs(summary.figures)],
-        "image_pairs": [pair_record(pair) for pair in summary.figures],
-    }
-    return json.dumps(record, ensure_ascii=False, indent=1) + "\n"
-
-
-def read_model_record(file: Path, mapping_key: str, folder: Path) -> ModelSummary | None:
-    """The model of an earlier call with that key, if it is still in `folder`; None without one."""
-    try:
-        record = parse_json(file.read_bytes())
-        if record["format"] != FORMAT or record["mapping_key"] != mapping_key:
-            return None
-        model = record["model"]
-        place = model["georeference"]
-        found = ModelSummary(
-            folder=folder,
-            images=int(model["images"]),
-            registered=tuple(model["registered"]),
-            missing=tuple(model["missing"]),
-            points=int(model["points"]),
-            mean_track=float(model["mean_track"]),
-            reprojection_error=float(model["reprojection_error"]),
-            models=int(model["models"]),
-            georeference=Georeference(**place) if place is not None else None,
-            cameras=tuple(CameraFigures(**camera) for camera in model["cameras"]),
-            unregistered=tuple(Unregistered(**photo) for photo in model["unregistered"]),
-        )
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    whole = all((folder.parent / str(number) / "points3D.bin").is_file() for number in range(found.models))
-    return found if whole else None
-
-
-def _json_value(value: object) -> object:
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, tuple) and not hasattr(value, "_asdict"):
-        return [_json_value(each) for each in value]
-    return plain(value._asdict()) if hasattr(value, "_asdict") else value

@@ -98,7 +98,7 @@ def _train_process(request: TrainRequest, folder: Path, config: TrainConfig, ech
             found = validate(state.average, held_out, device)
             append_validation(folder, report.step, found)
             curves.draw()
-            echo(f"validation: {found}")
+            echo(f"validation: {found.text()}")
 
     batches = BatchSet(photos, request.rgbd, request.megadepth, config, device, process_rank())
     if config.autocast:  # the products in float32 have bf16 factors

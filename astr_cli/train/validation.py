@@ -41,6 +41,13 @@ class Validation(NamedTuple):
     precision: float  # share of matches with a symmetric squared epipolar distance below 1e-4
     matches: float  # per pair
 
+    def text(self) -> str:
+        """One line."""
+        return (
+            f"pose AUC at 5, 10, 20 degrees {self.auc5:.3f}, {self.auc10:.3f}, {self.auc20:.3f}; "
+            f"precision {self.precision:.1%}; {self.matches:.0f} matches per pair"
+        )
+
 
 @torch.inference_mode()
 def validate(model: Astr, photos: PhotoSet, device: torch.device) -> Validation:

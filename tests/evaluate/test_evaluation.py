@@ -194,6 +194,8 @@ def test_command_prints_json_and_draws(pose_folder: Path, scene: ScenePair, tmp_
     assert pairs[0]["ransac"]["rotation"] < 1 and pairs[0]["matches"] > 200
     assert mine["left_out"] == 0 and mine["kind"] == "pose"
     assert len(list(plots.glob("mine_*.jpg"))) == 4 and len(list(plots.glob("sift_*.jpg"))) == 4
+    index = (plots / "index.html").read_text(encoding="utf-8")
+    assert index.count("<img ") == 8 and all(f'src="{path.name}"' in index for path in plots.glob("*.jpg"))
 
 
 def test_command_prints_a_table(pose_folder: Path, scene: ScenePair, tmp_path: Path) -> None:

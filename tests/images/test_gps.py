@@ -51,4 +51,4 @@ def test_every_format_has_its_place(tmp_path: Path, suffix: str) -> None:
     if suffix == ".tif":
         exif[0x8825] = 0  # likewise: Pillow corrects it
     Image.new("RGB", (64, 48)).save(tmp_path / f"a{suffix}", exif=exif)
-    assert read_info(tmp_path, f"a{suffix}").place == pytest.approx((51.51, 7.25, 120.5), abs=1e-6)
+    assert read_info(tmp_path, f"a{suffix}").place[:3] == pytest.approx((51.51, 7.25, 120.5), abs=1e-6)

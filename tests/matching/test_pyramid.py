@@ -79,18 +79,6 @@ def test_different_photos_are_decoded_at_once(infos: list[ImageInfo], monkeypatc
     assert [each.pixels.shape for each in found] == [(64, 80)] * 2
 
 
-def test_the_oldest_are_forgotten(infos: list[ImageInfo], read: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pyramid, "HELD", 3 * 160 * 128)
-    pyramids = Pyramids()
-    for index in (0, 1, 2, 0, 3, 0, 2, 1):
-        pyramids.get(infos[index], None, 1, FULL)
-    assert read == [infos[index].name for index in (0, 1, 2, 3, 1)]
-    monkeypatch.setattr(pyramid, "HELD", 0)
-    for index in (4, 5, 4, 5):  # a pair is kept however large
-        pyramids.get(infos[index], None, 1, FULL)
-    assert read[5:] == [infos[index].name for index in (4, 5)]
-
-
 def test_a_photo_that_cannot_be_read_is_named_every_time(infos: list[ImageInfo]) -> None:
     pyramids = Pyramids()
     content = infos[0].path.read_bytes()

@@ -10,9 +10,7 @@ from PIL import Image
 
 from astr_cli.matching.matcher import Matcher
 from astr_cli.matching.run.match import match_pairs
-from astr_cli.matching.run.refinement import PyramidCache
 from astr_cli.options.matching import MatchOptions
-from astr_cli.refine.pyramid import Pyramid
 from astr_cli.scenes.textures import procedural_textures
 from astr_cli.sfm.tracks.match_rows import read_rows
 from astr_cli.store.errors import StoreError
@@ -113,22 +111,6 @@ def test_the_python_api_gives_the_same(photos: Path, both: tuple[dict[str, PairM
         np.testing.assert_array_equal(found.keypoints1, stored.keypoints1)
         np.testing.assert_array_equal(found.keypoints0, stored.keypoints0)
         np.testing.assert_array_equal(found.sigma, stored.sigma)
-
-
-def test_the_cache_keeps_the_two_of_a_pair_whatever_their_size() -> None:
-    made: list[str] = []
-    cache = PyramidCache(capacity=1)
-
-    def get(name: str) -> None:
-        def make() -> Pyramid:
-            made.append(name)
-            return Pyramid((np.zeros((2, 2), np.float32),))
-
-        cache.get(name, make)
-
-    for name in "ababcba":
-        get(name)
-    assert "".join(made) == "abca"
 
 
 def test_max_sigma_leaves_out_what_is_less_certain(photos: Path, both: tuple[dict[str, PairMatches], ...]) -> None:

@@ -46,11 +46,11 @@ def test_spots_take_the_similar_and_confident_neighbours():
         features[0, 0, y, x] = 5.0  # most similar to the centre
     confidence = torch.full((1, 25), 0.5)
     best = BestMatches(torch.arange(25)[None] + 100, confidence.log())
-    centres = select_spots(best, features, window=5, top_k=4)
+    centres = select_spots(best, features, window=5, top_k=4).centres
     assert centres[0, 12].tolist()[0] == 112
     assert sorted(centres[0, 12].tolist()[1:]) == [106, 108, 116, 118]
     best.log_p[0, 6] = -200.0  # no confidence: its place goes to somebody else
-    centres = select_spots(best, features, window=5, top_k=4)
+    centres = select_spots(best, features, window=5, top_k=4).centres
     assert 106 not in centres[0, 12].tolist()
 
 
@@ -59,10 +59,10 @@ def test_spots_never_leave_the_image_nor_take_masked_cells():
     mask = torch.ones(1, 4, 4, dtype=torch.bool)
     mask[0, :, 2:] = False
     log_p = torch.where(mask.flatten(1), -0.1, -3e9)
-    centres = select_spots(BestMatches(torch.arange(16)[None], log_p), features, 5, 4, mask)
+    centres = select_spots(BestMatches(torch.arange(16)[None], log_p), features, 5, 4, mask).centres
     allowed = {0, 1, 4, 5, 8, 9, 12, 13, -1}
     assert set(centres[0].flatten().tolist()) <= allowed
-    lone = select_spots(BestMatches(torch.arange(4)[None], torch.zeros(1, 4)), torch.randn(1, 8, 2, 2), 5, 4)
+    lone = select_spots(BestMatches(torch.arange(4)[None], torch.zeros(1, 4)), torch.randn(1, 8, 2, 2), 5, 4).centres
     assert (lone == -1).sum() == 4  # three neighbours for four places, in each of four cells
 
 

@@ -21,7 +21,8 @@ STAGES["matching"] = set(STAGES)
 for upper, lower in (("sfm", "matching"), ("evaluate", "sfm"), ("train", "evaluate"), ("cli", "train")):
     STAGES[upper] = STAGES[lower] | {lower}
 STAGES["bench"], STAGES["doctor"] = STAGES["train"], STAGES["sfm"]
-STAGES["cli"] |= {"bench", "doctor"}
+STAGES["report"] = STAGES["evaluate"]
+STAGES["cli"] |= {"bench", "doctor", "report"}
 STAGES |= {"": set(STAGES) - {"cli"}, "__main__": {"cli"}, "errors": set(), "resources": {"errors"}, "wording": set()}
 STAGES |= {"options": {"errors", "wording"}, "names": {"errors"}, "files": {"errors"}}
 for part in STAGES.keys() - BOTTOM - {"ops"}:
@@ -42,6 +43,7 @@ ALLOWED = {
     "sfm": LIBRARIES - {"typer", "rich", "torch", "cv2"},
     "evaluate": LIBRARIES - {"pycolmap", "typer", "rich"},
     "train": LIBRARIES - {"pycolmap", "typer", "rich"},
+    "report": {"numpy", "torch", "cv2"},
     "bench": {"torch", "numpy"},
     "doctor": {"torch", "h5py"},
     "cli": {"typer", "rich"},
@@ -119,7 +121,7 @@ def test_every_part_has_a_place_in_the_order() -> None:
 
 def test_every_library_is_declared() -> None:
     """What the package imports is the standard library, itself, or a dependency listed in pyproject.toml."""
-    declared = LIBRARIES | {"cuda", "matplotlib", "pillow_heif", "poselib", "tomli", "tomli_w"}
+    declared = LIBRARIES | {"cuda", "matplotlib", "pillow_heif", "plotly", "poselib", "pyproj", "tomli", "tomli_w"}
     outside = {
         f"{path.name}:{line}: {module}"
         for path in (ROOT / PACKAGE).rglob("*.py")

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from astr_cli.cli.reconstruct_output import model_warnings, place_text
+from astr_cli.cli.reconstruct_output import model_warnings
+from astr_cli.cli.survey_output import place_text
 from astr_cli.images.gimbal import view_direction
 from astr_cli.options.database import CameraOptions, ImportOptions
 from astr_cli.sfm.colmap import read_model

@@ -9,9 +9,10 @@ from scipy.spatial.transform import Rotation
 
 from astr_cli.cli.app import run
 from astr_cli.options.database import CameraOptions, ImportOptions
-from astr_cli.sfm.colmap import MapperSettings, pycolmap, read_model, triangulate
+from astr_cli.sfm.colmap import pycolmap, read_model
 from astr_cli.sfm.database.importing import import_matches
 from astr_cli.sfm.database.known_poses import KnownPosesError
+from astr_cli.sfm.mapping.colmap_mappers import MapperSettings, triangulate
 
 from .foreign_databases import files, foreign, query
 

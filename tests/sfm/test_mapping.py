@@ -1,5 +1,6 @@
 """Down to a model: the cameras come out where they are."""
 
+import sqlite3
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from astr_cli.options.mapping import MapOptions
 from astr_cli.sfm.colmap import pycolmap, read_model
 from astr_cli.sfm.database.importing import import_matches
 from astr_cli.sfm.mapping.alignment import centre_error
-from astr_cli.sfm.mapping.mapper import MappingError, camera_centres, map_database
+from astr_cli.sfm.mapping.mapper import REFINED_LIMIT, MappingError, camera_centres, map_database
 
 
 def error_of(model: Path, truth: dict[str, np.ndarray]) -> float:
@@ -64,6 +65,45 @@ def mapped(workplace: Path) -> Path:
     """A verified database, one camera for all."""
     import_matches(ImportOptions(workplace / "db.db", cameras=CameraOptions("single")))
     return workplace / "db.db"
+
+
+def spoil(database: Path) -> None:
+    """Shifts every tenth keypoint by 3 px after verification."""
+    with closing(sqlite3.connect(database)) as connection:
+        for number, rows, columns, data in connection.execute("SELECT * FROM keypoints").fetchall():
+            points = np.frombuffer(data, "<f4").reshape(rows, columns).copy()
+            points[::10, 0] += 3
+            connection.execute("UPDATE keypoints SET data = ? WHERE image_id = ?", (points.tobytes(), number))
+        connection.commit()
+
+
+def note_refined(database: Path, how: str) -> None:
+    """Says that an import refined its keypoints."""
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("UPDATE astr_import SET value = ? WHERE name = 'refine'", (how,))
+        connection.commit()
+
+
+def farthest(model: Path) -> float:
+    """The largest reprojection error of a model, in pixels."""
+    found = read_model(model)
+    errors = []
+    for point in found.points3D.values():
+        for element in point.track.elements:
+            image = found.image(element.image_id)
+            seen = image.project_point(point.xyz)
+            errors.append(np.linalg.norm(seen - image.points2D[element.point2D_idx].xy))
+    return float(max(errors))
+
+
+def test_refined_keypoints_are_held_to_their_precision(mapped: Path, workplace: Path) -> None:
+    spoil(mapped)
+    found = {}
+    for how in ("off", "tracks mixed"):
+        note_refined(mapped, how)
+        map_database(mapped, workplace / "photos", workplace)
+        found[how] = farthest(workplace / "0")
+    assert found["off"] > REFINED_LIMIT >= found["tracks mixed"]
 
 
 def test_the_global_mapper(mapped: Path, workplace: Path, scene: Any) -> None:

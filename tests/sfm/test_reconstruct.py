@@ -62,10 +62,12 @@ def test_reconstruct_does_it_all(
     said = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
     assert any(line["event"] == "progress" and line["text"].startswith("mapping ") for line in said)
     lines = [line for line in said if line["event"] != "progress"]
-    assert [line["event"] for line in lines] == ["summary", "imported", "mapped", "image_pairs"]
+    assert [line["event"] for line in lines] == ["summary", "imported", "mapped", "image_pairs", "report"]
     assert (lines[2]["registered"], lines[2]["missing"]) == (list(scene.names), [])
     assert (matcher[0].images, matcher[0].long_side, matcher[0].out) == (Path(photos), 320, out / "matches.h5")
-    assert files(out) == ["database.db", "matches.h5", "options.toml", "pairs.txt", "sparse", "summary.json"]
+    names = ["database.db", "matches.h5", "options.toml", "pairs.txt", "report.html", "sparse", "summary.json"]
+    names += ["times.json"]
+    assert files(out) == names
     assert {"cameras.bin", "images.bin", "points3D.bin", "points.ply"} <= set(files(out / "sparse" / "0"))
     pairs = lines_of(out / "pairs.txt")
     assert pairs[0].startswith("# astr reconstruct: exhaustive pairs of 6 photos")
@@ -87,7 +89,8 @@ def test_what_is_done_is_not_done_again(
     assert run(command) == 0
     said = capfd.readouterr().out
     assert "6 of 6 photos registered" in said and "reprojection error" in said
-    assert "registered" in said.splitlines()[-1] and "15 pairs with matches: 0 not verified; 0 doubtful" in said
+    assert "registered" in said.splitlines()[-2] and "report.html: open it" in said.splitlines()[-1]
+    assert "15 pairs with matches: 0 not verified; 0 doubtful" in said
     assert "camera 1, 6 photos: focal length 4" in said and "px (initial guess 614 px), radial distortion " in said
     assert "image_undistorter" in said and f"--output_path {out / 'dense'}" in said and "colmap-import" not in said
     made = {path: path.stat().st_mtime_ns for path in sorted(out.rglob("*")) if path.is_file()}
@@ -115,7 +118,7 @@ def test_what_is_done_is_not_done_again(
     monkeypatch.setattr("astr_cli.sfm.database.import_steps.build_tracks", refuse)
     assert run([*command, "--mapper", "global"]) == 0
     said = capfd.readouterr()
-    assert "6 of 6 photos registered" in said.out.splitlines()[-1]
+    assert "6 of 6 photos registered" in said.out.splitlines()[-2]
     assert "sparse: 1 earlier model replaced" in said.err
 
 
@@ -147,7 +150,9 @@ def test_in_a_folder_called_sparse_the_models_are_in_it(
         "matches.h5",
         "options.toml",
         "pairs.txt",
+        "report.html",
         "summary.json",
+        "times.json",
     ]
 
 

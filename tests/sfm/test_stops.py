@@ -21,10 +21,11 @@ from astr_cli.errors import Interrupted
 from astr_cli.matching.resources.signals import StopFlag
 from astr_cli.options.database import CameraOptions, ImportOptions
 from astr_cli.options.mapping import MapOptions
-from astr_cli.sfm.colmap import MapperSettings, incremental_mapping, verification
+from astr_cli.sfm.colmap import verification
 from astr_cli.sfm.database import importing as work
 from astr_cli.sfm.database.importing import import_matches
 from astr_cli.sfm.mapping import global_mapper
+from astr_cli.sfm.mapping.colmap_mappers import MapperSettings, incremental_mapping
 from astr_cli.sfm.mapping.global_mapper import GlobalMapperError, map_globally, map_here
 from astr_cli.sfm.mapping.mapper import map_database
 

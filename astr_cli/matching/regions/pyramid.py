@@ -1,9 +1,5 @@
 """A cache of photos at other sizes than the whole photos are matched at."""
 
-import threading
-from collections import OrderedDict
-from collections.abc import Callable
-from concurrent.futures import Future
 from typing import NamedTuple, TypeAlias
 
 import cv2
@@ -14,8 +10,8 @@ from astr_cli.images.decode import read_gray
 from astr_cli.images.info import ImageInfo
 from astr_cli.images.masks import PackedMask
 from astr_cli.images.upright import UPRIGHT, turn_pixels, upright_size
+from astr_cli.matching.resources.shared_cache import SharedCache
 
-HELD = 512 << 20  # bytes
 Key: TypeAlias = tuple[str, int, tuple[int, int]]  # photo, orientation, size
 
 
@@ -50,47 +46,19 @@ class Level(NamedTuple):
 
 
 class Pyramids:
-    """Keeps the levels used last; a thread that asks for a level under construction waits for it, others do not."""
+    """The levels used last, of all photos of a run."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._held: OrderedDict[Key, Future[Level]] = OrderedDict()
+        self._levels: SharedCache[Key, Level] = SharedCache(lambda level: level.nbytes)
 
     def get(self, info: ImageInfo, packed: PackedMask | None, orientation: int, size: tuple[int, int]) -> Level:
         """The photo with its mask, made upright by `orientation`, at `size` (w, h). Raises ImageError."""
         full = upright_size(info.size, orientation)
         if size == full:
-            raw = self._once((info.name, UPRIGHT, info.size), lambda: _read(info, packed))
+            raw = self._levels.get((info.name, UPRIGHT, info.size), lambda: _read(info, packed))
             return raw.turned(orientation)
-        return self._once(
-            (info.name, orientation, size), lambda: self.get(info, packed, orientation, full).resized(size)
-        )
-
-    def _once(self, key: Key, make: Callable[[], Level]) -> Level:
-        with self._lock:
-            found = self._held.pop(key, None)
-            wanted: Future[Level] = Future() if found is None else found
-            self._held[key] = wanted
-        if found is None:
-            try:
-                wanted.set_result(make())
-            except BaseException as error:
-                with self._lock:
-                    del self._held[key]
-                wanted.set_exception(error)
-            self._drop()
-        return wanted.result()
-
-    def _drop(self) -> None:
-        """Drops the least recently used entries until the rest fits, but never the two of a pair."""
-        with self._lock:
-            sizes = {key: each.result().nbytes for key, each in self._held.items() if each.done()}
-            used = sum(sizes.values())
-            for key in list(sizes)[:-2]:
-                if used <= HELD:
-                    return
-                del self._held[key]
-                used -= sizes[key]
+        key = (info.name, orientation, size)
+        return self._levels.get(key, lambda: self.get(info, packed, orientation, full).resized(size))
 
 
 def _read(info: ImageInfo, packed: PackedMask | None) -> Level:

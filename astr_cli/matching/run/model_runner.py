@@ -16,6 +16,7 @@ from astr_cli.matching.resources.cores import use_threads
 from astr_cli.model.astr import Astr, MatchSettings, RawMatches
 from astr_cli.model.backbone import Features
 from astr_cli.model.coarse import cell_centres
+from astr_cli.model.watching import Kept, watched
 from astr_cli.options.matching import Precision
 from astr_cli.store.types import PairMatches
 
@@ -78,6 +79,12 @@ class Runner:
                 self._settings,
             )
             return [_to_original(matches, pair) for matches, pair in zip(raw, batch, strict=True)]
+
+    @contextmanager
+    def watched(self) -> Iterator[Kept]:
+        """Keeps what the model does with the pair that is matched in the block."""
+        with watched(self._model, self._settings) as kept:
+            yield kept
 
     def coarse_points(self, features0: Features, features1: Features) -> npt.NDArray[np.float64]:
         """One pair's coarse matches, (2, M, 2): the centres of their cells in matched pixels of both images."""

@@ -3,10 +3,7 @@
 The fixed end stays the centre of its grid cell, so tracks are built of refined rows as of others.
 """
 
-import threading
-from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
@@ -18,48 +15,12 @@ from astr_cli.images.info import ImageInfo
 from astr_cli.images.masks import PackedMask
 from astr_cli.images.upright import upright_size
 from astr_cli.matching.photos.geometry import PhotoGeometry
+from astr_cli.matching.resources.shared_cache import SharedCache
 from astr_cli.matching.run.model_runner import PairInput
 from astr_cli.refine.pairs import Matches, refine_pair
 from astr_cli.refine.pyramid import Pyramid, build_pyramid
 from astr_cli.refine.settings import Settings, Status
 from astr_cli.store.types import PairMatches
-
-HELD = 512 << 20  # bytes of pyramids
-
-
-class PyramidCache:
-    """The pyramids used last, the two of a pair at least; a thread that asks for one in the making waits for it."""
-
-    def __init__(self, capacity: int = HELD) -> None:
-        self._capacity = capacity
-        self._lock = threading.Lock()
-        self._held: OrderedDict[str, Future[Pyramid]] = OrderedDict()
-
-    def get(self, name: str, make: Callable[[], Pyramid]) -> Pyramid:
-        """The pyramid of a photo, by its name; `make` is called if it is not held. Raises what `make` raises."""
-        with self._lock:
-            found = self._held.pop(name, None)
-            wanted: Future[Pyramid] = Future() if found is None else found
-            self._held[name] = wanted
-        if found is None:
-            try:
-                wanted.set_result(make())
-            except BaseException as error:
-                with self._lock:
-                    self._held.pop(name, None)
-                wanted.set_exception(error)
-            self._drop()
-        return wanted.result()
-
-    def _drop(self) -> None:
-        with self._lock:
-            sizes = {name: _bytes(each.result()) for name, each in self._held.items() if each.done()}
-            used = sum(sizes.values())
-            for name in list(sizes)[:-2]:
-                if used <= self._capacity:
-                    return
-                del self._held[name]
-                used -= sizes[name]
 
 
 class MatchRefiner:
@@ -75,7 +36,7 @@ class MatchRefiner:
         self._tiles = tiles
         self._timed = timed
         self._settings = settings or Settings()
-        self._pyramids = PyramidCache()
+        self._pyramids: SharedCache[str, Pyramid] = SharedCache(_bytes)
 
     def refine(self, info0: ImageInfo, info1: ImageInfo, pair: PairInput, matches: PairMatches) -> PairMatches:
         """The same matches with their moving ends refined where the pixels agree. Raises ImageError."""

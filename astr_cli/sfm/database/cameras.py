@@ -14,7 +14,7 @@ from astr_cli.images.info import ImageInfo
 from astr_cli.options.database import CameraOptions
 from astr_cli.sfm import colmap
 from astr_cli.sfm.database.atomic import read_only
-from astr_cli.sfm.database.sharing import new_cameras, share_cameras
+from astr_cli.sfm.database.sharing import Sharing, new_cameras, share_cameras
 from astr_cli.sfm.tracks.match_rows import MatchedImage
 from astr_cli.wording import counted
 
@@ -37,6 +37,12 @@ def import_images(database: Path, infos: Mapping[str, ImageInfo], options: Camer
     colmap.add_images(database, list(infos), list(new_cameras(sharing, infos, options)), places)
     _complete_frames(database)
     return [*sharing.warnings, *_format_notes(infos.values())]
+
+
+def given_photos(sharing: Sharing, options: CameraOptions) -> frozenset[str]:
+    """The photos whose cameras the user gave: by --cameras, or the others by --camera-params."""
+    given = [*sharing.known.values(), *(sharing.others.values() if options.params is not None else ())]
+    return frozenset(name for names in given for name in names)
 
 
 def _format_notes(infos: Iterable[ImageInfo]) -> Iterator[str]:

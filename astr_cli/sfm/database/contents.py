@@ -84,6 +84,15 @@ def read_existing(path: Path) -> Existing:
         raise DatabaseError(f"{path}: {error}; astr wrote nothing: repair the database or make it again") from None
 
 
+def is_refined(path: Path) -> bool:
+    """Whether the keypoints of astr's last import were refined, in a database that is not open elsewhere."""
+    with closing(read_only(path)) as connection:
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'astr_import'").fetchone():
+            return False
+        note = connection.execute("SELECT value FROM astr_import WHERE name = 'refine'").fetchone()
+    return note is not None and note[0] != "off"
+
+
 class _Wrong(Exception):
     """The problem, without the file's name."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,17 +46,35 @@ def export_matches(options: ExportOptions, stop: StopFlag | None = None) -> Expo
     """
     stop = stop or StopFlag()
     if options.format not in FORMATS:
-        raise AstrError(f"--format {options.format}: choose one of {', '.join(FORMATS)}")
+        raise AstrError(f"--format {options.format}: choose one of {', '.join(FORMATS)}, or a format of a model folder")
     check_output_folder(options.out)
     tracked = read_tracked(options.matches, options.tracks)
     root = options.images or _stored_root(options.matches, tracked.images_root)
+    files = write_files(options, lambda made: FORMATS[options.format].write(tracked, made, root), stop)
+    return ExportSummary(
+        out=options.out,
+        format=options.format,
+        files=tuple(file.as_posix() for file in files),
+        images_root=root,
+        images=len(tracked.images),
+        keypoints=sum(map(len, tracked.keypoints)),
+        pairs=len(tracked.pairs),
+        matches=sum(map(len, tracked.matches)),
+    )
+
+
+def write_files(options: ExportOptions, fill: Callable[[Path], None], stop: StopFlag) -> list[Path]:
+    """Moves the files that `fill` writes into a folder to `options.out`: all of them, or none; relative, sorted.
+
+    Raises AstrError: existing files; Stopped: disk full; Interrupted when `stop` is set.
+    """
     stop.check()
     try:
         options.out.mkdir(parents=True, exist_ok=True)
         with scratch_folder(options.out, PURPOSE) as scratch:
             made = scratch / "files"
             made.mkdir()
-            FORMATS[options.format].write(tracked, made, root)
+            fill(made)
             files = sorted(path.relative_to(made) for path in made.rglob("*") if path.is_file())
             _check_targets(options, files)
             stop.check()
@@ -70,16 +88,7 @@ def export_matches(options: ExportOptions, stop: StopFlag | None = None) -> Expo
         if is_full(error):
             raise disk_full(str(options.out)) from None
         raise AstrError(f"{options.out}: cannot be written ({error.strerror or error}); choose another --out") from None
-    return ExportSummary(
-        out=options.out,
-        format=options.format,
-        files=tuple(file.as_posix() for file in files),
-        images_root=root,
-        images=len(tracked.images),
-        keypoints=sum(map(len, tracked.keypoints)),
-        pairs=len(tracked.pairs),
-        matches=sum(map(len, tracked.matches)),
-    )
+    return files
 
 
 def _check_targets(options: ExportOptions, files: list[Path]) -> None:

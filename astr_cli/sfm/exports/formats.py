@@ -67,3 +67,8 @@ FORMATS: Mapping[str, ExportFormat] = MappingProxyType(
         ),
     }
 )
+
+MODEL_HELP = (
+    "undistorted: images/ and sparse/0, for 3DGS and gsplat. nerfstudio: the same with transforms.json and points.ply. "
+    "openmvs: images/, sparse/ and stereo/, for OpenMVS and COLMAP's dense step."
+)  # of models.py, which loads pycolmap

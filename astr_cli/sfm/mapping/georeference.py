@@ -18,6 +18,7 @@ NARROW = 0.05  # places less wide than this, by their length, lie on a line
 SIDEWAYS = 2.0  # the same for places less wide than this many of their own errors
 ACROSS = 0.3  # views with a part this long across the line fix the rotation about it
 MAX_ANGLE = 15.0  # degrees between views by the gimbal and by the model, in the median
+UNKNOWNS = 7  # of a similarity
 CARTESIAN = "CARTESIAN"
 
 
@@ -41,6 +42,14 @@ class Georeference(NamedTuple):
     """Whether the drone's gimbal gives that rotation; if not, the model's heights are wrong."""
     level: bool = False
     """Whether no photo has an altitude, so that astr took all places to be at one height: the origin's is unknown."""
+    east: float = 0.0
+    """Root mean square of the residuals, metres, of the images within 10 m."""
+    north: float = 0.0
+    up: float = 0.0
+    inside: bool = False
+    """Whether the places took part in the adjustment."""
+    scale_error: float = 0.0
+    """Standard deviation of the scale, as a share of it, by these residuals."""
 
 
 def georeference(model: Any, database: Path, images: Path) -> Georeference | None:
@@ -60,24 +69,29 @@ def georeference(model: Any, database: Path, images: Path) -> Georeference | Non
     origin = found.first_near
     if not places.metric and origin is not None and origin != found.origin:
         found = _moved(model, places, origin) or found
-    names, metres, errors = places.names, found.metres, found.errors
+    metres, errors = found.metres, found.errors
     near = errors <= MAX_ERROR
     right = metres[near] if near.any() else metres
     axis = _line(right, float(np.median(errors)))
     turned = axis is not None and _turn(model, axis, right.mean(0), images)
-    if turned:
-        errors = _errors(model, names, metres)
+    residuals = _residuals(model, places.names, metres)
+    errors = np.linalg.norm(residuals, axis=1)
     near = errors <= MAX_ERROR
+    east, north, up = np.sqrt((residuals[near] ** 2).mean(0)) if near.any() else np.full(3, np.nan)
     return Georeference(
         latitude=0.0 if places.metric else float(places.positions[found.origin, 0]),
         longitude=0.0 if places.metric else float(places.positions[found.origin, 1]),
         altitude=0.0 if places.metric else float(places.positions[found.origin, 2]),
-        photos=len(names),
+        photos=len(errors),
         within=int(near.sum()),
         median_error=float(np.median(errors[near])) if near.any() else float("nan"),
         on_a_line=axis is not None,
         upright=axis is None or turned,
         level=places.level,
+        east=float(east),
+        north=float(north),
+        up=float(up),
+        scale_error=_scale_error(metres[near], residuals[near]),
     )
 
 
@@ -133,14 +147,21 @@ def _moved(model: Any, places: _Places, origin: int) -> _Moved | None:
     if moved is None:
         return None
     model.transform(moved)
-    return _Moved(origin, metres, _errors(model, places.names, metres))
+    return _Moved(origin, metres, np.linalg.norm(_residuals(model, places.names, metres), axis=1))
 
 
-def _errors(model: Any, names: list[str], metres: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(M,) metres from the camera centres to the places."""
+def _residuals(model: Any, names: list[str], metres: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(M, 3) metres from the places to the camera centres."""
     centres = {image.name: image.projection_center() for image in model.images.values() if image.has_pose}
-    errors: NDArray[np.float64] = np.linalg.norm(np.array([centres[name] for name in names]) - metres, axis=1)
-    return errors
+    return np.array([centres[name] for name in names]) - metres
+
+
+def _scale_error(metres: NDArray[np.float64], residuals: NDArray[np.float64]) -> float:
+    """Standard deviation of the scale of a similarity, by (M, 3) places and the residuals that it leaves."""
+    if len(metres) < FEWEST:
+        return float("nan")
+    variance = (residuals**2).sum() / (residuals.size - UNKNOWNS)
+    return float(np.sqrt(variance / ((metres - metres.mean(0)) ** 2).sum()))
 
 
 def _line(metres: NDArray[np.float64], error: float) -> NDArray[np.float64] | None:

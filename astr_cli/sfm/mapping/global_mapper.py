@@ -14,9 +14,9 @@ from typing import Any
 
 from astr_cli.errors import AstrError
 from astr_cli.matching.resources.progress import Progress
-from astr_cli.sfm import colmap
-from astr_cli.sfm.colmap import MapperSettings, open_database
+from astr_cli.sfm.colmap import HEARD, open_database, read_model
 from astr_cli.sfm.database.cameras import held_by
+from astr_cli.sfm.mapping.colmap_mappers import MapperSettings, calibrate, global_mapping, global_options
 
 START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
@@ -37,7 +37,7 @@ def map_globally(database: Path, images: Path, scratch: Path, settings: MapperSe
 
     Raises Interrupted when `settings.stop` is set, AstrError for an option that the mapper lacks, GlobalMapperError.
     """
-    colmap.global_options(settings)
+    global_options(settings)
     out = scratch / "global"
     out.mkdir()
     places = [str(path) for path in (database, images, out)]
@@ -54,7 +54,7 @@ def map_globally(database: Path, images: Path, scratch: Path, settings: MapperSe
     if process.returncode:
         end = signal.Signals(-process.returncode).name if process.returncode < 0 else f"code {process.returncode}"
         raise GlobalMapperError(f"{database}: COLMAP's global mapper ended ({end}); use --mapper incremental")
-    return [colmap.read_model(folder) for folder in sorted(out.glob("model-*"))]
+    return [read_model(folder) for folder in sorted(out.glob("model-*"))]
 
 
 def map_here(database: Path, images: Path, out: Path, settings: MapperSettings) -> list[Any]:
@@ -64,7 +64,7 @@ def map_here(database: Path, images: Path, out: Path, settings: MapperSettings) 
     held = held_by(copy)
     if held.known_focals < held.cameras and not _calibrate(copy, settings.seed):
         shutil.copyfile(database, copy)
-    return colmap.global_mapping(copy, images, out, settings)
+    return global_mapping(copy, images, out, settings)
 
 
 def main() -> None:
@@ -90,7 +90,7 @@ def _wait(process: subprocess.Popen[bytes], settings: MapperSettings) -> None:
     progress = Progress(settings.tell, "global mapping")
     while not settings.flag.requested:
         try:
-            process.wait(colmap.HEARD)
+            process.wait(HEARD)
         except subprocess.TimeoutExpired:
             progress.at()
         else:
@@ -103,7 +103,7 @@ def _calibrate(database: Path, seed: int) -> bool:
     For photos from one side of a flat relief COLMAP estimates 75 pixels instead of 480; the usual guess is 614.
     """
     before = _focal_lengths(database)
-    colmap.calibrate(database, seed)
+    calibrate(database, seed)
     after = _focal_lengths(database)
     return all(before[number] / WILD < focal < before[number] * WILD for number, focal in after.items())
 

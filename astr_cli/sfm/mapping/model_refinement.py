@@ -22,8 +22,8 @@ from astr_cli.refine.rules import Summary, kept_by, summary
 from astr_cli.refine.settings import Settings
 from astr_cli.refine.surfaces import tangent_views
 from astr_cli.refine.tracks import refine_tracks
-from astr_cli.sfm import colmap
 from astr_cli.sfm.database.contents import pair_images
+from astr_cli.sfm.mapping.colmap_mappers import MapperSettings, adjust, copied, triangulate
 from astr_cli.sfm.tracks.match_rows import MatchedImage
 from astr_cli.sfm.tracks.refinement import KeptSteps, photo_pixels, steps_heard
 from astr_cli.wording import counted
@@ -67,7 +67,7 @@ class ModelRefiner:
         database: Path,
         photos: Path,
         scratch: Path,
-        settings: colmap.MapperSettings,
+        settings: MapperSettings,
         tell: Callable[[str], None] = lambda line: None,
     ) -> Any:
         """The refined pycolmap.Reconstruction, or `model` itself where that is better; neither it nor the database
@@ -106,7 +106,7 @@ class ModelRefiner:
         return lambda photo: self.pixels(places[model.image(images[photo]).name])
 
 
-def stricter(settings: colmap.MapperSettings, images: Sequence[MatchedImage]) -> colmap.MapperSettings:
+def stricter(settings: MapperSettings, images: Sequence[MatchedImage]) -> MapperSettings:
     """Settings whose thresholds are FARTHEST, where that is less than the mapper's own; `settings` win."""
     limit = min(LIMIT, FARTHEST * float(np.median([photo_pixels(each) for each in images])))
     return settings._replace(options=(*(f"{name}={limit:.6f}" for name in THRESHOLDS), *settings.options))
@@ -168,12 +168,12 @@ def _drop_inliers(connection: sqlite3.Connection, gone: dict[int, NDArray[np.int
             connection.execute(change, (len(left), left.tobytes(), pair))
 
 
-def _mapped_again(model: Any, database: Path, photos: Path, work: Path, settings: colmap.MapperSettings) -> Any:
+def _mapped_again(model: Any, database: Path, photos: Path, work: Path, settings: MapperSettings) -> Any:
     """Points triangulated from the database with the model's poses, and all of it adjusted; a new model."""
     out = work / "out"
     out.mkdir()
-    refined = colmap.triangulate(colmap.copied(model), database, photos, out, settings)
-    colmap.adjust(refined, database, settings)
+    refined = triangulate(copied(model), database, photos, out, settings)
+    adjust(refined, database, settings)
     refined.update_point_3d_errors()
     return refined
 

@@ -1,0 +1,1 @@
+"""Pages to look at: a report of a model, and what the network looked at."""

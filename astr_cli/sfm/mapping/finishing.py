@@ -1,0 +1,83 @@
+"""From a model as a mapper left it to the one that is written: intrinsics, refinement, position on the earth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from astr_cli.options.mapping import Gps
+from astr_cli.sfm.mapping.colmap_mappers import MapperSettings, adjust
+from astr_cli.sfm.mapping.control_adjustment import Control, adjust_to_control
+from astr_cli.sfm.mapping.control_points import ControlError, ControlFile
+from astr_cli.sfm.mapping.georeference import Georeference, georeference
+from astr_cli.sfm.mapping.heights import Heights, heights
+from astr_cli.sfm.mapping.intrinsics import Calibration, settle
+from astr_cli.sfm.mapping.model_refinement import ModelRefiner
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What finishing a model needs."""
+
+    database: Path
+    """What it was mapped from: a copy."""
+    places: Path
+    """The same with the GPS positions as they were."""
+    images: Path
+    """The folder of the photos."""
+    scratch: Path
+    """A folder for files in between."""
+    cameras: Calibration
+    """Before mapping."""
+    settings: MapperSettings
+    """Those of the incremental mapper."""
+    refiner: ModelRefiner | None
+    gps: Gps
+    control: ControlFile | None
+    adjust_last: bool
+    """Whether GPS did not take part in mapping, but has to in a last adjustment."""
+
+
+class Finished(NamedTuple):
+    """A model, pycolmap.Reconstruction, and what is known of it."""
+
+    model: Any
+    cameras: Calibration
+    place: Georeference | None
+    heights: Heights | None
+    control: Control | None = None
+    control_problem: str = ""
+    """Why the control points could not be used."""
+
+
+def finish(model: Any, inputs: Inputs) -> Finished:
+    """Finishes one model. Raises ImageError: a photo cannot be read."""
+    settings = inputs.settings
+    model, cameras = settle(model, inputs.database, inputs.cameras, settings)
+    if inputs.adjust_last:
+        settings.tell("bundle adjustment with GPS, which the global mapper does not take")
+        adjust(model, inputs.database, cameras.settings(settings))
+    if inputs.refiner is not None:
+        settings.tell("refining a model")
+        given = (inputs.database, inputs.images, inputs.scratch, cameras.settings(settings), settings.tell)
+        model = inputs.refiner.refine(model, *given)
+    control, problem = _controlled(model, inputs, cameras.settings(settings))
+    if control is not None:
+        return Finished(model, cameras, None, heights(model, inputs.images), control)
+    place = None if inputs.gps == "none" else georeference(model, inputs.places, inputs.images)
+    if place is not None:
+        place = place._replace(inside=inputs.gps == "prior")
+    found = None if place is None else heights(model, inputs.images)
+    return Finished(model, cameras, place, found, None, problem)
+
+
+def _controlled(model: Any, inputs: Inputs, settings: MapperSettings) -> tuple[Control | None, str]:
+    """Moves and adjusts a model to control points in place; else the reason why not, as a model took hours."""
+    if inputs.control is None:
+        return None, ""
+    settings.tell("bundle adjustment with control points")
+    try:
+        return adjust_to_control(model, inputs.control, settings.held, settings.hold_focals), ""
+    except ControlError as error:
+        return None, str(error)
