@@ -42,7 +42,8 @@ class GroupWriter:
     """Writes pairs into an open file."""
 
     def __init__(self, file: h5py.File) -> None:
-        self._root = file.id
+        self._root = self._folder = file.id
+        self._outer = b""  # the group that `_folder` is
         self._texts: dict[int, h5t.TypeID] = {}
         self._two, self._scalar = h5s.create_simple((2,)), h5s.create(h5s.SCALAR)
         self._plain = h5p.create(h5p.DATASET_CREATE)
@@ -56,10 +57,12 @@ class GroupWriter:
         if problem is not None:
             raise ValueError(f"{entry.name0} {entry.name1}: {problem}")
         outer, inner = key.encode().split(b"/")
-        folder = h5g.open(self._root, outer) if outer in self._root else h5g.create(self._root, outer)
-        if inner in folder:
+        if outer != self._outer:  # pairs come sorted
+            found = outer in self._root
+            self._outer, self._folder = outer, h5g.open(self._root, outer) if found else h5g.create(self._root, outer)
+        if inner in self._folder:
             raise ValueError(f"two pairs with the key {key}")
-        group = h5g.create(folder, inner)
+        group = h5g.create(self._folder, inner)
         self._attributes(group, entry)
         return ArrayOffsets(*(self._array(group, spec.name, self._types[spec], columns[spec]) for spec in columns))
 

@@ -133,7 +133,7 @@ def test_an_index_that_disagrees_is_found(path: Path) -> None:
     with h5py.File(path, "a") as file:
         file[GROUP]["offsets"][0, 0] += 8
         file[GROUP]["rows"][3] = 299
-    assert findings(path)["index"] == ("b.jpg cam 1/a.jpg", "ü/日本.jpg b.jpg")
+    assert findings(path)["index"] == ("b.jpg - cam 1/a.jpg", "ü/日本.jpg - b.jpg")
 
 
 def findings(path: Path) -> dict[str, tuple[str, ...]]:

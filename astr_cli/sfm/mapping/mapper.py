@@ -11,7 +11,7 @@ from astr_cli.errors import AstrError
 from astr_cli.matching.resources.signals import StopFlag
 from astr_cli.options.mapping import MapOptions
 from astr_cli.sfm.colmap import open_database, read_model
-from astr_cli.sfm.database.contents import is_refined
+from astr_cli.sfm.database.contents import largest_error
 from astr_cli.sfm.database.locked import copy_database
 from astr_cli.sfm.mapping.camera_changes import CameraFigures, camera_figures
 from astr_cli.sfm.mapping.camera_models import ModelChoice
@@ -34,10 +34,6 @@ from astr_cli.sfm.own_files import PLY, is_model, require_own_models
 from astr_cli.sfm.scratch import scratch_folder
 from astr_cli.wording import counted
 
-# Pixels from the reprojection. Refined keypoints are right to 0.1 or so, and those that could not be refined may not
-# drag the others: on rendered courtyards (2.4 and 4 times the matched size) positions are a quarter more exact than
-# with COLMAP's 4. With 1 they are half as far off, but models of real cameras lose a tenth of their points.
-REFINED_LIMIT = 2.0
 TWO = 2  # images of a database that make a two-view model
 
 
@@ -169,7 +165,7 @@ def _prepare(
     settings = settings._replace(
         seed=options.seed,
         options=options.mapper_option,
-        limit=REFINED_LIMIT if is_refined(copy) else None,
+        limit=largest_error(copy),
         two_views=len(names) == TWO,
         priors=options.gps == "prior",
     )
