@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from astr_cli.errors import AstrError
 from astr_cli.matching.resources.signals import StopFlag
@@ -23,7 +23,7 @@ from astr_cli.sfm.mapping.finishing import Finished, Inputs, finish
 from astr_cli.sfm.mapping.georeference import Georeference
 from astr_cli.sfm.mapping.global_mapper import map_globally
 from astr_cli.sfm.mapping.heights import Heights
-from astr_cli.sfm.mapping.intrinsics import calibration
+from astr_cli.sfm.mapping.intrinsics import Calibration, calibration
 from astr_cli.sfm.mapping.model_refinement import ModelRefiner
 from astr_cli.sfm.mapping.place_file import write_place
 from astr_cli.sfm.mapping.point_cloud import write_ply
@@ -107,34 +107,25 @@ def map_database(
     require_own_models(out)
     control = None if options.gcp is None else read_control(options.gcp, options.gcp_check)
     with scratch_folder(out, "mapping") as scratch:
-        copy = scratch / "database.db"
-        copy_database(database, copy)
-        names = _all_names(copy)
-        limit, two = largest_error(copy), len(names) == TWO
-        settings = MapperSettings(options.seed, options.mapper_option, limit=limit, two_views=two, stop=stop, tell=tell)
-        before, source = calibration(copy, options.intrinsics, given), copy
-        if options.gps == "prior":
-            source = scratch / "priors.db"
-            priors = write_priors(copy, source, images, options.gps_accuracy)
-            tell(f"GPS of {counted(priors.photos, 'photo')} in the adjustment, {priors.precise} with a known precision")
-            settings = settings._replace(priors=True)
-        found = _models(source, images, names, scratch, options, before.for_mapping(settings))
+        start = _prepare(database, images, scratch, options, given, MapperSettings(stop=stop, tell=tell))
+        names, settings = start.names, start.settings
+        found = _models(start.source, images, names, scratch, options, start.cameras.for_mapping(settings))
         stop.check()
         # COLMAP counts poses without a single point as a model; it makes them of photos taken from one place.
         models = sorted((model for model in found if model.num_points3D()), key=_size, reverse=True)
         if not models:
             raise MappingError(
-                f"{database}: COLMAP could not build a model from {len(names)} images: {no_model_reason(copy)}"
+                f"{database}: COLMAP could not build a model from {len(names)} images: {no_model_reason(start.copy)}"
             )
         # The global mapper's options are none of the incremental mapper's.
         globally = options.mapper == "global" and len(names) > TWO
         own = settings._replace(options=()) if globally else settings
         inputs = Inputs(
-            database=source,
-            places=copy,
+            database=start.source,
+            places=start.copy,
             images=images,
             scratch=scratch,
-            cameras=before,
+            cameras=start.cameras,
             settings=own,
             refiner=refiner,
             gps=options.gps,
@@ -148,7 +139,43 @@ def map_database(
             _write(each, images, scratch / f"sorted-{number}")
         stop.check()
         _replace_models(out, scratch, len(finished), tell)
-        return _summary(out / "0", names, len(finished), finished[0], copy)
+        return _summary(out / "0", names, len(finished), finished[0], start.copy)
+
+
+class _Start(NamedTuple):
+    """What a mapping begins with."""
+
+    copy: Path
+    """Of the database."""
+    source: Path
+    """What is mapped: the copy, or one with metric positions."""
+    names: list[str]
+    """Of all images."""
+    cameras: Calibration
+    settings: MapperSettings
+
+
+def _prepare(
+    database: Path, images: Path, scratch: Path, options: MapOptions, given: frozenset[str], settings: MapperSettings
+) -> _Start:
+    """settings: with flag and progress only. Raises GpsError: too few positions for --gps prior."""
+    copy = source = scratch / "database.db"
+    copy_database(database, copy)
+    names = _all_names(copy)
+    settings = settings._replace(
+        seed=options.seed,
+        options=options.mapper_option,
+        limit=largest_error(copy),
+        two_views=len(names) == TWO,
+        priors=options.gps == "prior",
+    )
+    if settings.priors:
+        source = scratch / "priors.db"
+        priors = write_priors(copy, source, images, options.gps_accuracy)
+        settings.tell(
+            f"GPS of {counted(priors.photos, 'photo')} in the adjustment, {priors.precise} with a known precision"
+        )
+    return _Start(copy, source, names, calibration(copy, options.intrinsics, given), settings)
 
 
 def _write(finished: Finished, images: Path, folder: Path) -> None:
