@@ -14,12 +14,15 @@ from astr_cli.cli.match_lines import summary_lines
 from astr_cli.cli.match_output import ProgressReport
 from astr_cli.cli.sfm_output import LISTED, dense_lines, import_lines
 from astr_cli.cli.survey_output import (
+    camera_model_text,
     control_table,
     control_text,
     hold_text,
     intrinsics_warnings,
     place_text,
     place_warnings,
+    precision_text,
+    precision_warnings,
 )
 from astr_cli.sfm.mapping.camera_changes import CameraFigures, cameras_astray
 from astr_cli.sfm.mapping.pair_agreement import PairFigures, doubtful_pairs
@@ -73,10 +76,14 @@ def print_reconstruction(summary: ReconstructSummary, report: ProgressReport, as
 def model_lines(model: ModelSummary) -> Iterator[str]:
     """The model: its cameras, its position on the earth, and its photos and points."""
     yield from camera_lines(model.cameras)
+    if model.camera_model is not None:
+        yield camera_model_text(model.camera_model)
     if model.control is not None:
         yield f"{model.folder}: {control_text(model.control, model.heights, model.cameras)}"
     if model.georeference is not None:
         yield f"{model.folder}: {place_text(model.georeference, model.heights, model.cameras)}"
+    if model.precision is not None and model.precision.metres:
+        yield f"{model.folder}: {precision_text(model.precision)}"
     yield (
         f"{model.folder}: {len(model.registered)} of {model.images} photos registered, "
         f"{counted(model.points, 'point')}, mean track length {model.mean_track:.2f}, "
@@ -104,6 +111,8 @@ def model_warnings(model: ModelSummary) -> Iterator[str]:
         yield f"not registered: {len(model.unregistered) - LISTED} more; summary.json gives the reasons"
     yield from camera_warnings(model.cameras)
     yield from intrinsics_warnings(model.cameras)
+    if model.precision is not None:
+        yield from precision_warnings(model.precision)
     if model.control_problem:
         yield f"the control points were not used: {model.control_problem}"
     if model.models > 1:

@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from astr_cli.cli.sfm_output import LISTED
 from astr_cli.sfm.mapping.intrinsics import PLAUSIBLE
+from astr_cli.wording import counted, listed
 
 if TYPE_CHECKING:
     from astr_cli.sfm.mapping.camera_changes import CameraFigures
+    from astr_cli.sfm.mapping.camera_models import ModelChoice
     from astr_cli.sfm.mapping.control_adjustment import Control
     from astr_cli.sfm.mapping.georeference import Georeference
     from astr_cli.sfm.mapping.heights import Heights
+    from astr_cli.sfm.mapping.precision import Precision
 
 
 def hold_text(camera: CameraFigures) -> str:
@@ -50,6 +54,17 @@ def place_text(place: Georeference, heights: Heights | None = None, cameras: Seq
     return f"in metres east, north and up from {where}; {fit}; {_scale(place)}{_heights(heights)}{tilt}{level}"
 
 
+def camera_model_text(choice: ModelChoice) -> str:
+    """The camera model that the photos chose, and the gain."""
+    if not choice.observations:
+        return f"camera model {choice.before}: too few observations to try a richer one"
+    held = f"at {counted(choice.observations, 'observation')} held back"
+    if choice.model == choice.before:
+        return f"camera model {choice.before}: {choice.error:.3f} px {held}; a richer model predicts no better"
+    before = f"{choice.error_before:.3f} px with {choice.before}"
+    return f"camera model {choice.model}: {choice.error:.3f} px {held}, instead of {before}"
+
+
 def control_text(control: Control, heights: Heights | None, cameras: Sequence[CameraFigures]) -> str:
     """The coordinate system, and the residuals of control and check points."""
     offset = " ".join(f"{value:.0f}" for value in control.offset)
@@ -74,6 +89,27 @@ def control_table(control: Control) -> Table:
         pixels = "" if each.pixels is None else f"{each.pixels:.2f}"
         table.add_row(each.name, "check" if each.checks else "control", str(each.marks), *values, pixels)
     return table
+
+
+def precision_text(found: Precision) -> str:
+    """The ground sample distance and the standard deviations of points; in what frame."""
+    east, north, up = found.points
+    frame = "relative to two photos" if found.frame == "two photos" else f"in the frame of {found.frame}"
+    return (
+        f"ground sample distance {found.gsd:.3g} m; points known to {east:.3f} m east, {north:.3f} m north and "
+        f"{up:.3f} m vertically (standard deviations in the median, {frame}, without systematic errors)"
+    )
+
+
+def precision_warnings(found: Precision) -> Iterator[str]:
+    """Photos that are much less precise than the others."""
+    weak = found.weak
+    if weak:
+        named = listed([f"{each.name} ({counted(each.points, 'point')})" for each in weak], LISTED)
+        yield (
+            f"{counted(len(weak), 'photo')} with few points, or three times less precise than the others: {named}; do "
+            "not measure in them"
+        )
 
 
 def _scale(place: Georeference) -> str:

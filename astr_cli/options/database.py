@@ -11,6 +11,9 @@ from astr_cli.options.refinement import TrackRefineOptions
 CameraMode = Literal["auto", "single", "per-folder", "per-image"]
 ImportMode = Literal["create", "append", "replace", "fail"]
 
+AUTO = "AUTO"
+WIDE = 0.35  # a focal length below this share of the width sees more than 110 degrees
+
 CAMERAS, TRACKS, DATABASE = "Cameras", "Tracks", "Database"
 
 
@@ -30,7 +33,9 @@ class CameraOptions(Options):
     model: str = option(
         "SIMPLE_RADIAL",
         name="camera-model",
-        help="Camera model by COLMAP's name, such as OPENCV_FISHEYE.",
+        help="Camera model by COLMAP's name, such as OPENCV_FISHEYE. auto: map with SIMPLE_RADIAL, and adjust the "
+        "finished model with a richer one if that predicts observations better that took no part; a known focal "
+        "length below 0.35 of the width begins with OPENCV_FISHEYE.",
         stored=True,
         panel=CAMERAS,
         parse=str.upper,
@@ -51,6 +56,17 @@ class CameraOptions(Options):
         panel=CAMERAS,
         is_path=is_cameras_path,
     )
+
+    @property
+    def chooses(self) -> bool:
+        """Whether the photos decide on the camera model."""
+        return self.model == AUTO
+
+    def first_model(self, focal: float | None, width: int) -> str:
+        """The model that a camera begins with; focal: in pixels, None: unknown."""
+        if not self.chooses:
+            return self.model
+        return "OPENCV_FISHEYE" if focal is not None and focal < WIDE * width else "SIMPLE_RADIAL"
 
     @property
     def known(self) -> Path | None:

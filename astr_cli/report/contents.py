@@ -44,13 +44,15 @@ def contents(sources: Sources, images: Path | None, tell: Callable[[str], None],
     """Everything that the page shows. Raises AstrError: a file cannot be read."""
     described = describe(sources.mapped) if sources.mapped is not None else Described((), ())
     place = sources.summary["model"]["georeference"] if sources.summary is not None else None
-    model = view_model(sources.model, place is not None and place["upright"]) if sources.model is not None else None
+    control = sources.mapped.control if sources.mapped is not None else None
+    upright = control is not None or (place is not None and place["upright"])
+    model = view_model(sources.model, upright) if sources.model is not None else None
     posed = {photo.name: photo for photo in model.photos} if model is not None else {}
     stored = list_photos(sources, [(photo.name, photo.size) for photo in posed.values()])
     root = find_photos(sources, images, [photo.name for photo in stored])
     faces = read_faces(stored, root, tell)
     pairs = list_pairs(sources)
-    errors = _place_errors(sources, posed, place)
+    errors = _place_errors(sources, posed, place) if control is None else {}  # which has axes of its own
     photos = [
         _photo(photo, faces[photo.name], posed.get(photo.name), errors.get(photo.name), len(stored)) for photo in stored
     ]
@@ -64,7 +66,8 @@ def contents(sources: Sources, images: Path | None, tell: Callable[[str], None],
         ),
         "photos": photos,
         "pairs": _pairs(sources, pairs, [photo.name for photo in stored], faces),
-        "model": None if model is None else _model(model, place),
+        "model": None if model is None else _model(model, place is not None or control is not None),
+        "control": [] if control is None else [each._asdict() for each in control.residuals],
         "lines": described.lines,
         "histograms": list(_histograms(model, pairs)),
         "options": sources.options.read_text(encoding="utf-8", errors="replace") if sources.options else "",
@@ -183,7 +186,7 @@ def _pairs(sources: Sources, pairs: tuple[Pair, ...], names: list[str], faces: M
     }
 
 
-def _model(model: ModelView, place: Mapping[str, Any] | None) -> Values:
+def _model(model: ModelView, metric: bool) -> Values:
     errors = np.clip(np.nan_to_num(model.errors, nan=0.0) / ERROR_UNIT, 0, 254)
     return {
         "points": packed(model.points),
@@ -192,7 +195,7 @@ def _model(model: ModelView, place: Mapping[str, Any] | None) -> Values:
         "errors": packed(np.rint(errors).astype(np.uint8)),
         "box": [[_number(value) for value in corner] for corner in model.box],
         "total": len(model.all_lengths),
-        "unit": "m" if place is not None else "",
+        "unit": "m" if metric else "",
     }
 
 

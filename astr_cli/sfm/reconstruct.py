@@ -191,14 +191,16 @@ def _mapped(
 ) -> tuple[ModelSummary, str]:
     """The model, from now or from an earlier call, and the key that identifies it."""
     by_model = options.refinement if options.refinement.refine == "model" else None
-    key = _mapping_key(database, options.mapping, by_model)
+    choose = options.cameras.chooses
+    key = _mapping_key(database, options.mapping, by_model, choose)
     model = read_model_record(options.out / "summary.json", key, options.sparse / "0")
     if model is not None:
         tell(f"{model.folder}: up to date, not mapped again")
         return model, key
     tell(f"mapping {counted(images, 'image')}")
     refiner = None if by_model is None else _refiner(match_options(options).out, options.photos, by_model, tell)
-    return map_database(database, options.photos, options.sparse, options.mapping, tell, stop, refiner, given), key
+    model = map_database(database, options.photos, options.sparse, options.mapping, tell, stop, refiner, given, choose)
+    return model, key
 
 
 def _refiner(matches: Path, photos: Path, options: RefineOptions, tell: Callable[[str], None]) -> ModelRefiner:
@@ -211,10 +213,10 @@ def _refiner(matches: Path, photos: Path, options: RefineOptions, tell: Callable
     return ModelRefiner(images, PhotoPixels(photos, images, masks), options.refine_rule, os.cpu_count() or 1)
 
 
-def _mapping_key(database: Path, options: MapOptions, by_model: RefineOptions | None) -> str:
+def _mapping_key(database: Path, options: MapOptions, by_model: RefineOptions | None, choose: bool) -> str:
     """Identifies the result of mapping this database with these options; by_model: None without that refinement."""
     control = "" if options.gcp is None else content_hash(options.gcp)
-    text = f"{content_hash(database, HEADER)} {control} {options!r} {by_model!r} {pycolmap.__version__}"
+    text = f"{content_hash(database, HEADER)} {control} {options!r} {by_model!r} {choose} {pycolmap.__version__}"
     return hashlib.sha256(text.encode()).hexdigest()
 
 

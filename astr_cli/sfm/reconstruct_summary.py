@@ -12,11 +12,13 @@ from astr_cli.files import parse_json
 from astr_cli.matching.run.events import MatchSummary
 from astr_cli.sfm.database.importing import ImportSummary
 from astr_cli.sfm.mapping.camera_changes import CameraFigures, Hold
+from astr_cli.sfm.mapping.camera_models import ModelChoice
 from astr_cli.sfm.mapping.control_adjustment import control_of
 from astr_cli.sfm.mapping.georeference import Georeference
 from astr_cli.sfm.mapping.heights import Heights
 from astr_cli.sfm.mapping.mapper import ModelSummary
 from astr_cli.sfm.mapping.pair_agreement import PairFigures, doubtful_pairs
+from astr_cli.sfm.mapping.precision import precision_of
 from astr_cli.sfm.mapping.unregistered import Unregistered
 from astr_cli.sfm.pairs.automatic import Chosen
 
@@ -99,6 +101,8 @@ def model_of(model: Mapping[str, Any], folder: Path) -> ModelSummary:
         georeference=Georeference(**place) if place is not None else None,
         cameras=tuple(CameraFigures(**{**each, "hold": Hold(**each["hold"])}) for each in model["cameras"]),
         unregistered=tuple(Unregistered(**photo) for photo in model["unregistered"]),
+        camera_model=ModelChoice(**model["camera_model"]) if model["camera_model"] is not None else None,
+        precision=precision_of(model["precision"]),
         control=control_of(model["control"]),
         control_problem=str(model["control_problem"]),
         heights=Heights(**model["heights"]) if model["heights"] is not None else None,

@@ -5,6 +5,7 @@ Needs Chromium (Debian's package `chromium`) and playwright (pip install playwri
 
 from __future__ import annotations
 
+import json
 import resource
 import shutil
 from collections.abc import Iterator
@@ -50,7 +51,17 @@ class Tab:
 
     def open(self, path: Path) -> None:
         self.page.goto(path.resolve().as_uri())
-        self.page.wait_for_function("document.querySelector('#places') && window.Plotly && document.title")
+        self.wait_until(
+            "() => Boolean(document.title) && document.querySelectorAll('#photo-table tbody tr').length > 0"
+        )
+
+    def wait_until(self, condition: str) -> None:
+        """Asks again and again. Playwright's own way evaluates text in the page, which the page forbids."""
+        for _ in range(PATIENCE // 100):
+            if self.page.evaluate(condition):
+                return
+            self.page.wait_for_timeout(100)
+        raise AssertionError(f"never true: {condition}")
 
     def need_quiet(self, path: Path) -> None:
         assert self.errors == []
@@ -68,10 +79,7 @@ def browser() -> Iterator[Any]:
         opened.close()
 
 
-def camera_of(page: Any) -> Any:
-    return page.evaluate("JSON.stringify(document.getElementById('view')._fullLayout.scene._scene.getCamera().eye)")
-
-
+EYE = "JSON.stringify(document.getElementById('view')._fullLayout.scene._scene.getCamera().eye)"
 # Where a camera of the model is on the screen.
 PLACE = """number => {
     const view = document.getElementById('view'), scene = view._fullLayout.scene._scene;
@@ -90,23 +98,29 @@ def test_it_answers_to_a_drag_and_to_a_click(browser: Any, made: Path) -> None:
     tab.open(path)
     page = tab.page
     page.wait_for_selector("#chosen-photo canvas")
-    before = camera_of(page)
+    before = page.evaluate(EYE)
     box = page.locator("#view").bounding_box()
     middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(*middle)
     page.mouse.down()
     page.mouse.move(middle[0] + 120, middle[1] + 30, steps=10)
     page.mouse.up()
-    assert camera_of(page) != before
+    tab.wait_until(f"() => {EYE} !== {json.dumps(before)}")
     # Another camera than the one that is shown.
     shown = int(page.locator("#chosen-photo").get_attribute("data-number"))
     other = (shown + 2) % len(NAMES)
     x, y = page.evaluate(PLACE, other)
-    page.mouse.move(x - 3, y - 3)
-    page.mouse.move(x, y, steps=5)
-    page.wait_for_timeout(500)
-    page.mouse.click(x, y)
-    page.wait_for_function(f"document.getElementById('chosen-photo').dataset.number === '{other}'")
+    page.evaluate("() => find('view').on('plotly_hover', event => { window.hovered = event.points[0].customdata; })")
+    for _ in range(100):  # until a frame was drawn with the mouse there
+        page.mouse.move(x - 2, y - 2)
+        page.mouse.move(x, y, steps=3)
+        page.wait_for_timeout(200)
+        if page.evaluate("window.hovered") == other:
+            break
+    page.mouse.down()  # the view looks at the mouse once per frame, and a slow machine draws few of them
+    page.wait_for_timeout(1500)
+    page.mouse.up()
+    tab.wait_until(f"() => document.getElementById('chosen-photo').dataset.number === '{other}'")
     assert page.locator("#chosen-photo .name").inner_text() == page.evaluate("number => photos[number].name", other)
     tab.need_quiet(path)
 

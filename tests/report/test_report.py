@@ -336,3 +336,18 @@ def test_a_gallery_links_to_drawings_only(tmp_path: Path) -> None:
     assert {link.split("/")[0] for link in found} == {"a", "b"}
     (tmp_path / "empty").mkdir()
     assert write_gallery(tmp_path / "empty", "none") is None
+
+
+def test_control_points_are_listed(made: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(made / "out", out)
+    summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    points = [
+        {"name": "<b>1</b>", "checks": False, "marks": 3, "east": 0.01, "north": -0.02, "up": 0.5, "pixels": 1.5},
+        {"name": "2", "checks": True, "marks": 1, "east": None, "north": None, "up": None, "pixels": None},
+    ]
+    summary["model"]["control"] = {"system": "EPSG:32632", "offset": [1.0, 2.0, 3.0], "residuals": points}
+    (out / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+    assert run(["report", str(out), "--images", str(made / "photos"), "--quiet"]) == 0
+    found = data_of(out / "report.html")
+    assert found["control"] == points and found["model"]["unit"] == "m"

@@ -73,7 +73,10 @@ class Flight:
     focal: float = FOCAL
     prior: float = FOCAL  # the focal length before mapping
     known: bool = True  # whether it is more than a guess
+    model: str = "SIMPLE_RADIAL"  # in the database
     distortion: float = 0.0  # the first radial coefficient
+    second: float = 0.0  # the second one of OPENCV
+    tangential: tuple[float, float] = (0.0, 0.0)
     noise: float = 0.5  # pixels
     seed: int = 0
     names: tuple[str, ...] = field(init=False)
@@ -85,17 +88,28 @@ class Flight:
         """(M, 2) exact COLMAP pixels of (M, 3) points, and (M,) whether they are in the photo."""
         rays = (points - self.centres[photo]) @ self.rotations[photo].T
         flat = rays[:, :2] / rays[:, 2:]
-        bent = 1 + self.distortion * (flat**2).sum(1, keepdims=True)
-        pixels = self.focal * flat * bent + np.array(SIZE) / 2
+        pixels = self.focal * self.bend(flat) + np.array(SIZE) / 2
         return pixels, (rays[:, 2] > 1) & ((pixels > 0) & (pixels < SIZE)).all(1)
+
+    def bend(self, flat: np.ndarray) -> np.ndarray:
+        """(M, 2) distorted points of the plane at depth 1."""
+        if self.model == "OPENCV_FISHEYE":
+            radius = np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-9)
+            angle = np.arctan(radius)
+            return flat / radius * angle * (1 + self.distortion * angle**2)
+        square, (x, y) = (flat**2).sum(1), flat.T
+        across, down = self.tangential
+        aside = 2 * across * x * y + down * (square + 2 * x**2), across * (square + 2 * y**2) + 2 * down * x * y
+        return flat * (1 + self.distortion * square + self.second * square**2)[:, None] + np.stack(aside, 1)
 
     def write(self, database: Path) -> Path:
         """A verified database with GPS."""
         random = np.random.default_rng(self.seed)
-        params = [self.prior, SIZE[0] / 2, SIZE[1] / 2, 0.0]
+        simple = self.model == "SIMPLE_RADIAL"
+        params = [*[self.prior] * (1 if simple else 2), SIZE[0] / 2, SIZE[1] / 2, *[0.0] * (1 if simple else 4)]
         numbers: list[np.ndarray] = []
         with quiet(), open_database(database) as opened, pycolmap.DatabaseTransaction(opened):
-            camera = pycolmap.Camera(model="SIMPLE_RADIAL", width=SIZE[0], height=SIZE[1], params=params)
+            camera = pycolmap.Camera(model=self.model, width=SIZE[0], height=SIZE[1], params=params)
             camera.has_prior_focal_length = self.known
             camera.camera_id = opened.write_camera(camera)
             rig = pycolmap.Rig()

@@ -14,7 +14,7 @@ from astr_cli.options.mapping import MapOptions
 from astr_cli.sfm.colmap import pycolmap, read_model
 from astr_cli.sfm.database.importing import import_matches
 from astr_cli.sfm.mapping.alignment import centre_error
-from astr_cli.sfm.mapping.mapper import REFINED_LIMIT, MappingError, camera_centres, map_database
+from astr_cli.sfm.mapping.mapper import MappingError, camera_centres, map_database
 
 
 def error_of(model: Path, truth: dict[str, np.ndarray]) -> float:
@@ -77,10 +77,12 @@ def spoil(database: Path) -> None:
         connection.commit()
 
 
-def note_refined(database: Path, how: str) -> None:
-    """Says that an import refined its keypoints."""
+def note_error(database: Path, pixels: float | None) -> None:
+    """Says, or does not, what an import of refined tracks says."""
     with closing(sqlite3.connect(database)) as connection:
-        connection.execute("UPDATE astr_import SET value = ? WHERE name = 'refine'", (how,))
+        connection.execute("DELETE FROM astr_import WHERE name = 'largest_error'")
+        if pixels is not None:
+            connection.execute("INSERT INTO astr_import (name, value) VALUES ('largest_error', ?)", (str(pixels),))
         connection.commit()
 
 
@@ -98,12 +100,12 @@ def farthest(model: Path) -> float:
 
 def test_refined_keypoints_are_held_to_their_precision(mapped: Path, workplace: Path) -> None:
     spoil(mapped)
-    found = {}
-    for how in ("off", "tracks mixed"):
-        note_refined(mapped, how)
-        map_database(mapped, workplace / "photos", workplace)
-        found[how] = farthest(workplace / "0")
-    assert found["off"] > REFINED_LIMIT >= found["tracks mixed"]
+    note_error(mapped, None)
+    map_database(mapped, workplace / "photos", workplace)
+    assert farthest(workplace / "0") > 2
+    note_error(mapped, 2)
+    map_database(mapped, workplace / "photos", workplace)
+    assert farthest(workplace / "0") <= 2
 
 
 def test_the_global_mapper(mapped: Path, workplace: Path, scene: Any) -> None:

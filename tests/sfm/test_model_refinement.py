@@ -81,7 +81,7 @@ def test_a_model_is_refined_by_its_surfaces(place: Path, wall: Scene, tmp_path: 
     # The matcher's noise is 0.6 pixels on each axis.
     assert found.reprojection_error < 0.5 * plain.compute_mean_reprojection_error()
     assert error_of(tmp_path / "out" / "0", wall.centres) < 0.5 * error_of(place / "0", wall.centres)
-    assert told[0] == "refining 1 model" and "px in the median" in told[-1]
+    assert told[0] == "refining a model" and "px in the median" in told[-1]
     assert (place / "db.db").read_bytes()[HEADER:] == content
     assert files(tmp_path / "out") == ["0"]
 

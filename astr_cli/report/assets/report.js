@@ -146,12 +146,17 @@ function axis(places, k, step) {
   return Float32Array.from({ length: places.length / step }, (_, row) => places[row * step + k]);
 }
 
-function frustums(posed) {
-  const lines = [[], [], []];
-  for (const photo of posed)
-    for (const place of [0, 1, 2, 3].flatMap(k => [photo.centre, photo.corners[k], photo.corners[(k + 1) % 4], null]))
+// Three coordinates of the ends of all lines, and the photo that each belongs to: a click on a line is one on its camera.
+function frustums(numbers) {
+  const lines = [[], [], []], owners = [];
+  for (const number of numbers) {
+    const photo = photos[number];
+    for (const place of [0, 1, 2, 3].flatMap(k => [photo.centre, photo.corners[k], photo.corners[(k + 1) % 4], null])) {
       for (let k = 0; k < 3; k++) lines[k].push(place ? place[k] : null);
-  return lines;
+      owners.push(number);
+    }
+  }
+  return [...lines, owners];
 }
 
 function links() {
@@ -166,11 +171,11 @@ function links() {
 function showModel() {
   if (!data.model) return void (find("model").querySelector(".tools").hidden = true, find("view").hidden = true);
   const places = unpacked(data.model.points, Float32Array), numbers = photos.flatMap((photo, k) => photo.posed ? [k] : []);
-  const posed = numbers.map(number => photos[number]), [x, y, z] = frustums(posed), [lx, ly, lz] = links();
+  const posed = numbers.map(number => photos[number]), [x, y, z, owners] = frustums(numbers), [lx, ly, lz] = links();
   const line = (x, y, z, colour, width, visible) => ({ type: "scatter3d", mode: "lines", x, y, z, visible, hoverinfo: "skip", line: { color: colour, width } });
   const traces = [
     { type: "scatter3d", mode: "markers", x: axis(places, 0, 3), y: axis(places, 1, 3), z: axis(places, 2, 3), hoverinfo: "skip", marker: { size: 2, color: pointColours("photo"), line: { width: 0 } } },
-    line(x, y, z, "#c0392b", 2, true),
+    { ...line(x, y, z, "#c0392b", 2, true), customdata: owners, text: owners.map(number => plotText(photos[number].name)), hoverinfo: "text", hovertemplate: "%{text}<extra></extra>" },
     { type: "scatter3d", mode: "markers", x: posed.map(p => p.centre[0]), y: posed.map(p => p.centre[1]), z: posed.map(p => p.centre[2]), customdata: numbers,
       text: posed.map(p => plotText(p.name)), hovertemplate: "%{text}<extra></extra>", marker: { size: 5, color: "#c0392b", line: { width: 0 } } },
     line(lx, ly, lz, "#1f5fbf", 1, false),
@@ -412,6 +417,18 @@ function showPlaces() {
   find("place-note").textContent = `Median distance on the ground ${away[Math.floor(away.length / 2)].toFixed(2)} m, largest ${away[away.length - 1].toFixed(2)} m, over ${placed.length} photos.`;
 }
 
+function showControl() {
+  find("control").hidden = !data.control.length;
+  const metres = (title, name) => ({ title, value: row => row[name], show: row => fixed(row[name], 3) });
+  table(find("control-table"), [
+    { title: "point", text: true, value: row => row.name },
+    { title: "use", text: true, value: row => row.checks ? "check" : "control" },
+    { title: "photos", value: row => row.marks },
+    metres("east, m", "east"), metres("north, m", "north"), metres("up, m", "up"),
+    { title: "marks, px", value: row => row.pixels, show: row => fixed(row.pixels, 2) },
+  ], data.control, () => {});
+}
+
 function showHead() {
   document.title = find("title").textContent = data.title;
   for (const [label, value] of data.facts) {
@@ -425,7 +442,7 @@ function showHead() {
   const text = find("options").querySelector("pre");
   text.textContent = data.options;
   text.hidden = !data.options;
-  const stages = data.runs.flatMap((run, k) => run.map(stage => ({ ...stage, run: k + 1 }))).reverse();
+  const stages = data.runs.map((run, k) => run.map(stage => ({ ...stage, run: k + 1 }))).reverse().flat();
   if (stages.length) {
     const node = make("table");
     find("stages").append(node);
@@ -457,6 +474,7 @@ function start() {
   showPhotos();
   showHistograms();
   showPlaces();
+  showControl();
   for (const link of document.querySelectorAll("nav a"))
     link.hidden = find(link.hash.slice(1)).hidden;
 }

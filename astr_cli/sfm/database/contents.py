@@ -84,13 +84,15 @@ def read_existing(path: Path) -> Existing:
         raise DatabaseError(f"{path}: {error}; astr wrote nothing: repair the database or make it again") from None
 
 
-def is_refined(path: Path) -> bool:
-    """Whether the keypoints of astr's last import were refined, in a database that is not open elsewhere."""
+def largest_error(path: Path) -> float | None:
+    """How far, in photo pixels, a keypoint may lie from the reprojection of its point, as the import of refined tracks
+    noted it; None: COLMAP's 4. The database is not open elsewhere.
+    """
     with closing(read_only(path)) as connection:
         if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'astr_import'").fetchone():
-            return False
-        note = connection.execute("SELECT value FROM astr_import WHERE name = 'refine'").fetchone()
-    return note is not None and note[0] != "off"
+            return None
+        note = connection.execute("SELECT value FROM astr_import WHERE name = 'largest_error'").fetchone()
+    return None if note is None else float(note[0])
 
 
 class _Wrong(Exception):

@@ -38,7 +38,14 @@ from astr_cli.sfm.database.verification import Verified, count_verified, verify
 from astr_cli.sfm.tracks.build import Tracks, build_tracks
 from astr_cli.sfm.tracks.match_rows import StoredRows
 from astr_cli.sfm.tracks.pair_matches import PairLists, pair_matches
-from astr_cli.sfm.tracks.refinement import KeptSteps, PhotoPixels, Refinement, TrackRefiner, worth_refining
+from astr_cli.sfm.tracks.refinement import (
+    KeptSteps,
+    PhotoPixels,
+    Refinement,
+    TrackRefiner,
+    largest_error,
+    worth_refining,
+)
 from astr_cli.sfm.tracks.statistics import TrackStatistics, statistics_of
 from astr_cli.sfm.tracks.thinning import thin_tracks
 from astr_cli.wording import counted
@@ -228,6 +235,8 @@ class ImportSteps:
             "statistics": statistics.text(),
             "verified": self.verification if self.options.verify else "",
         }
+        if self.identity["refine"] != "off":
+            notes["largest_error"] = f"{largest_error(self.rows.images):.6f}"
         ids = image_ids(part, self.root, self.rows.images)
         write_points(part, ids, keypoints, self.rows.pairs, lists, self.mode == "replace", notes, key)
         return warnings

@@ -31,8 +31,10 @@ class Sharing(NamedTuple):
 
 def check_camera_options(options: CameraOptions) -> None:
     """Raises CameraOptionError for a camera model that COLMAP lacks, or parameters that do not fit it."""
-    if options.model not in MODELS:
-        raise CameraOptionError(f"--camera-model {options.model}: choose one of {', '.join(MODELS)}")
+    if options.model not in MODELS and not options.chooses:
+        raise CameraOptionError(f"--camera-model {options.model}: choose one of auto, {', '.join(MODELS)}")
+    if options.params is not None and options.chooses:
+        raise CameraOptionError("--camera-params needs the model that they belong to; give it with --camera-model")
     if options.params is not None:
         _parsed(options.model, options.params)
 
@@ -115,12 +117,13 @@ def new_cameras(sharing: Sharing, infos: Mapping[str, ImageInfo], options: Camer
         yield NewCamera(camera.model, (camera.width, camera.height), None, camera.params, tuple(names))
     params = None if options.params is None else _parsed(options.model, options.params)
     for names in sharing.others.values():
-        _require_model(options.model)
         photos = [infos[name] for name in names]
         focal = next((info.focal for info in photos if info.focal is not None), None)
         if focal is None and params is None:
             focal = _sensor_focal(photos[0])
-        yield NewCamera(options.model, photos[0].size, focal, params, tuple(names))
+        model = options.first_model(focal, photos[0].width)
+        _require_model(model)
+        yield NewCamera(model, photos[0].size, focal, params, tuple(names))
 
 
 def _sensor_focal(info: ImageInfo) -> float | None:

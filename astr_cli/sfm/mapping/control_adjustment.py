@@ -35,6 +35,14 @@ class ControlResidual(NamedTuple):
     """Root mean square of the marks' distances to the known position, projected."""
 
 
+class Held(NamedTuple):
+    """A model with the control points among its points."""
+
+    model: Any
+    constant: tuple[int, ...]
+    """The numbers of the control points."""
+
+
 class Control(NamedTuple):
     """A model in the coordinate system of control points."""
 
@@ -63,8 +71,10 @@ def control_of(record: Mapping[str, Any] | None) -> Control | None:
     return Control(str(record["system"]), (float(east), float(north), float(up)), residuals)
 
 
-def adjust_to_control(model: Any, control: ControlFile, held: Iterable[int], hold_focals: bool) -> Control:
-    """Moves and adjusts a pycolmap.Reconstruction in place. held, hold_focals: as for `adjust_alone`.
+def adjust_to_control(model: Any, control: ControlFile, held: Iterable[int], hold_focals: bool) -> tuple[Control, Held]:
+    """Moves and adjusts a pycolmap.Reconstruction in place; the result, and a copy of the model with the points.
+
+    held, hold_focals: as for `adjust_alone`.
 
     Raises ControlError: fewer than 3 control points have two marks in the model, or they lie on a line.
     """
@@ -78,9 +88,10 @@ def adjust_to_control(model: Any, control: ControlFile, held: Iterable[int], hol
     if moved is None:
         raise ControlError("--gcp: no similarity fits the control points; check their positions and marks")
     model.transform(moved)
-    _adjust(model, used, known, held, hold_focals)
+    with_points = _adjust(model, used, known, held, hold_focals)
     residuals = tuple(_residual(model, point, np.array(point.position) - offset) for point in control.points)
-    return Control(control.system.name, (float(offset[0]), float(offset[1]), float(offset[2])), residuals)
+    placed = (float(offset[0]), float(offset[1]), float(offset[2]))
+    return Control(control.system.name, placed, residuals), with_points
 
 
 def _require_enough(used: Sequence[ControlPoint], known: NDArray[np.float64]) -> None:
@@ -140,7 +151,7 @@ def _residual(model: Any, point: ControlPoint, known: NDArray[np.float64]) -> Co
 
 def _adjust(
     model: Any, used: Sequence[ControlPoint], known: NDArray[np.float64], held: Iterable[int], hold_focals: bool
-) -> None:
+) -> Held:
     """Bundle adjustment in place with the points held: in a copy that has them, so that the model gets none."""
     copy = copied(model)
     constant = []
@@ -158,3 +169,4 @@ def _adjust(
     for number in model.point3D_ids():
         model.point3D(number).xyz = copy.point3D(number).xyz
     model.update_point_3d_errors()
+    return Held(copy, tuple(constant))

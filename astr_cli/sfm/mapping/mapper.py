@@ -11,9 +11,10 @@ from astr_cli.errors import AstrError
 from astr_cli.matching.resources.signals import StopFlag
 from astr_cli.options.mapping import MapOptions
 from astr_cli.sfm.colmap import open_database, read_model
-from astr_cli.sfm.database.contents import is_refined
+from astr_cli.sfm.database.contents import largest_error
 from astr_cli.sfm.database.locked import copy_database
 from astr_cli.sfm.mapping.camera_changes import CameraFigures, camera_figures
+from astr_cli.sfm.mapping.camera_models import ModelChoice
 from astr_cli.sfm.mapping.colmap_mappers import MapperSettings, incremental_mapping
 from astr_cli.sfm.mapping.colours import colour_points
 from astr_cli.sfm.mapping.control_adjustment import Control
@@ -26,16 +27,13 @@ from astr_cli.sfm.mapping.intrinsics import calibration
 from astr_cli.sfm.mapping.model_refinement import ModelRefiner
 from astr_cli.sfm.mapping.place_file import write_place
 from astr_cli.sfm.mapping.point_cloud import write_ply
+from astr_cli.sfm.mapping.precision import Precision
 from astr_cli.sfm.mapping.priors import write_priors
 from astr_cli.sfm.mapping.unregistered import Unregistered, no_model_reason, unregistered
 from astr_cli.sfm.own_files import PLY, is_model, require_own_models
 from astr_cli.sfm.scratch import scratch_folder
 from astr_cli.wording import counted
 
-# Pixels from the reprojection. Refined keypoints are right to 0.1 or so, and those that could not be refined may not
-# drag the others: on rendered courtyards (2.4 and 4 times the matched size) positions are a quarter more exact than
-# with COLMAP's 4. With 1 they are half as far off, but models of real cameras lose a tenth of their points.
-REFINED_LIMIT = 2.0
 TWO = 2  # images of a database that make a two-view model
 
 
@@ -76,6 +74,10 @@ class ModelSummary:
     """The model's place by control points, in place of `georeference`."""
     control_problem: str = ""
     """Why the control points could not be used."""
+    camera_model: ModelChoice | None = None
+    """What the photos chose; None: they were not asked."""
+    precision: Precision | None = None
+    """Of photos and points; None: not estimated."""
 
 
 def map_database(
@@ -87,6 +89,7 @@ def map_database(
     stop: StopFlag | None = None,
     refiner: ModelRefiner | None = None,
     given: frozenset[str] = frozenset(),
+    choose_cameras: bool = False,
 ) -> ModelSummary:
     """Maps a verified database into `out`/0, `out`/1, ..., largest first; older models of that name are replaced.
 
@@ -95,6 +98,7 @@ def map_database(
     that it opens, gets a copy.
 
     refiner: improves every model on the pixels of the photos. given: the photos whose cameras the user gave.
+    choose_cameras: whether the photos decide on the camera model.
 
     Raises MappingError: COLMAP built no model; ImageError: a photo cannot be read; AstrError: `out` holds a model of
     another program; Interrupted when `stop` is set.
@@ -106,7 +110,7 @@ def map_database(
         copy = scratch / "database.db"
         copy_database(database, copy)
         names = _all_names(copy)
-        limit, two = REFINED_LIMIT if is_refined(copy) else None, len(names) == TWO
+        limit, two = largest_error(copy), len(names) == TWO
         settings = MapperSettings(options.seed, options.mapper_option, limit=limit, two_views=two, stop=stop, tell=tell)
         before, source = calibration(copy, options.intrinsics, given), copy
         if options.gps == "prior":
@@ -126,7 +130,17 @@ def map_database(
         globally = options.mapper == "global" and len(names) > TWO
         own = settings._replace(options=()) if globally else settings
         inputs = Inputs(
-            source, copy, images, scratch, before, own, refiner, options.gps, control, globally and own.priors
+            database=source,
+            places=copy,
+            images=images,
+            scratch=scratch,
+            cameras=before,
+            settings=own,
+            refiner=refiner,
+            gps=options.gps,
+            control=control,
+            choose=choose_cameras,
+            adjust_last=globally and own.priors,
         )
         finished = sorted((finish(model, inputs) for model in models), key=lambda each: _size(each.model), reverse=True)
         for number, each in enumerate(finished):
@@ -203,6 +217,8 @@ def _summary(folder: Path, names: list[str], models: int, finished: Finished, da
         heights=finished.heights,
         control=finished.control,
         control_problem=finished.control_problem,
+        camera_model=finished.camera_model,
+        precision=finished.precision,
     )
 
 

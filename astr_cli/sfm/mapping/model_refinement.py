@@ -25,14 +25,12 @@ from astr_cli.refine.tracks import refine_tracks
 from astr_cli.sfm.database.contents import pair_images
 from astr_cli.sfm.mapping.colmap_mappers import MapperSettings, adjust, copied, triangulate
 from astr_cli.sfm.tracks.match_rows import MatchedImage
-from astr_cli.sfm.tracks.refinement import KeptSteps, photo_pixels, steps_heard
+from astr_cli.sfm.tracks.refinement import KeptSteps, largest_error, photo_pixels, steps_heard
 from astr_cli.wording import counted
 
 CORNER = 0.5  # COLMAP's origin is the corner of the first pixel, astr's its centre
 # Surfaces tell the maps but for the shift; starts at the reprojection are too good for coarse levels, which drift.
 SETTINGS = Settings(unknowns=2, coarse_above=1e9)
-FARTHEST = 1.0  # matched pixels from the reprojection: the matcher is hardly ever worse, where it is right
-LIMIT = 4.0  # pixels from the reprojection: the mapper's own
 THRESHOLDS = (
     "mapper.filter_max_reproj_error",
     "triangulation.complete_max_reproj_error",
@@ -107,8 +105,8 @@ class ModelRefiner:
 
 
 def stricter(settings: MapperSettings, images: Sequence[MatchedImage]) -> MapperSettings:
-    """Settings whose thresholds are FARTHEST, where that is less than the mapper's own; `settings` win."""
-    limit = min(LIMIT, FARTHEST * float(np.median([photo_pixels(each) for each in images])))
+    """Settings whose thresholds follow the precision of refined keypoints; `settings` win."""
+    limit = largest_error(images)
     return settings._replace(options=(*(f"{name}={limit:.6f}" for name in THRESHOLDS), *settings.options))
 
 
