@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from astr_cli.options.cluster import ClusterOptions
 from astr_cli.options.files import PlotOption
 from astr_cli.options.matching import MatchOptions
 from astr_cli.options.output import OutputOptions
 
 
-def command(options: MatchOptions, drawing: PlotOption, output: OutputOptions) -> int:
+def command(options: MatchOptions, drawing: PlotOption, cluster: ClusterOptions, output: OutputOptions) -> int:
     """Match the pairs of a file, and write the matching points and their scores to an HDF5 file.
 
     PAIRS has two image names per line. You can interrupt the run at any time; run the same command again to resume.
@@ -26,6 +27,8 @@ def command(options: MatchOptions, drawing: PlotOption, output: OutputOptions) -
 
     astr match pairs.txt --out matches.h5 --tiles --masks masks/ --rotate auto
 
+    astr match pairs.txt --out matches.h5 --ray auto
+
     Exit codes: 0 = done; 2 = nothing was started; 3 = done, but some pairs failed (the same command tries them again);
     4 = stopped because disk or memory is full, 130 = stopped by a signal (the same command resumes).
     """
@@ -36,7 +39,12 @@ def command(options: MatchOptions, drawing: PlotOption, output: OutputOptions) -
 
     drawings = None if drawing.plots is None else DrawingFolder(drawing.plots)
     with make_report(output.as_json, output.quiet) as report:
-        summary = match_pairs(options, report.event)
+        if cluster.ray is None:
+            summary = match_pairs(options, report.event)
+        else:
+            from astr_cli.matching.run.ray_cluster import match_on_ray
+
+            summary = match_on_ray(options, cluster, report.event)
         if drawing.plots is not None and drawings is not None:
             report.drawn(drawing.plots, draw_pairs(options.out, options.root, drawings))
     report.summary(summary)

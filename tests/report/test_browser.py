@@ -123,6 +123,7 @@ def test_it_answers_to_a_drag_and_to_a_click(browser: Any, made: Path) -> None:
     tab.wait_until(f"() => document.getElementById('chosen-photo').dataset.number === '{other}'")
     assert page.locator("#chosen-photo .name").inner_text() == page.evaluate("number => photos[number].name", other)
     tab.need_quiet(path)
+    assert page.locator(".modebar-btn").count() == 0  # one would send the data to a server of Plotly's
 
 
 @pytest.mark.slow

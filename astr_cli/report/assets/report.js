@@ -5,7 +5,8 @@ const photos = data.photos;
 const VERIFIED = ["#c0392b", "#1f8a4c", "#d99a1c"];  // rejected, verified, not verified yet
 const SCALE = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]];
 const ERROR_UNIT = 0.02, FULL = 65535, MOST_ROWS = 400, MOST_LINKS = 2500, MANY = 200, UNKNOWN = 255;
-const PLAIN = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["toImage", "sendDataToCloud"] };
+// Without the bar of buttons: one of them would send the data to a server of Plotly's.
+const PLAIN = { displayModeBar: false, responsive: true };
 const FONT = { family: "system-ui, Segoe UI, Roboto, Arial, sans-serif", size: 12, color: "#1d2733" };
 
 const find = id => document.getElementById(id);
