@@ -19,9 +19,9 @@ ENVIRONMENT = {**os.environ, "PYTHONUNBUFFERED": "1"}  # threads as here: they a
 # Runs `astr` in a process that kills itself at one exact instant of the final write.
 KILL_INSIDE = """
 import os, signal, sys
-import h5py
+from astr_cli.store.groups import GroupWriter
 calls = 0
-real_replace, real_create = os.replace, h5py.Group.create_dataset
+real_replace, real_create = os.replace, GroupWriter._array
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
 def create(*given, **named):
@@ -37,7 +37,7 @@ def replace(source, target):
     real_replace(source, target)
     if ours and sys.argv[1] == "removing":
         die()
-os.replace, h5py.Group.create_dataset = replace, create
+os.replace, GroupWriter._array = replace, create
 from astr_cli.cli.app import run
 sys.exit(run(sys.argv[2:]))
 """

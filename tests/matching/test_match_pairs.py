@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -14,6 +15,7 @@ from astr_cli.matching.resources.cores import CoreSplit, fitting
 from astr_cli.matching.run.events import Event, Notice, PairDone, Started, Writing
 from astr_cli.matching.run.match import match_pairs
 from astr_cli.store.errors import JournalMismatch, StoreError
+from astr_cli.store.index import GROUP
 from astr_cli.store.matches_file import MatchesFile
 
 
@@ -131,16 +133,22 @@ def test_longer_pairs_file_reuses_and_equals_a_run_of_its_own(scene) -> None:
     assert scene.bytes() == scene.bytes("alone.h5")
 
 
-@pytest.mark.parametrize("first", [15, 11])
-def test_the_pairs_of_an_earlier_output_are_read_once(scene, monkeypatch: pytest.MonkeyPatch, first: int) -> None:
+@pytest.mark.parametrize(("first", "indexed"), [(15, True), (15, False), (11, True), (11, False)])
+def test_the_pairs_of_an_earlier_output_are_listed_once(
+    scene, monkeypatch: pytest.MonkeyPatch, first: int, indexed: bool
+) -> None:
+    """By the index, or by the groups of an older file that has none."""
     scene.write_pairs(scene.pairs[:first])
     match_pairs(scene.options())
     scene.write_pairs(scene.pairs)
+    if not indexed:
+        with h5py.File(scene.options().out, "a") as file:
+            del file[GROUP]
     real = MatchesFile._pair
     read = []
     monkeypatch.setattr(MatchesFile, "_pair", lambda self, *key: read.append(key) or real(self, *key))
     assert match_pairs(scene.options()).reused == first
-    assert len(read) == first
+    assert len(read) == (0 if indexed else first)
 
 
 def test_shorter_pairs_file_is_refused_rather_than_losing_matches(scene) -> None:
