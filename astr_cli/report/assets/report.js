@@ -367,6 +367,7 @@ function showPhotos() {
     ...(data.model ? [
       { title: "points", value: row => row.points },
       { title: "error, px", value: row => row.error, show: row => fixed(row.error, 2) },
+      ...(photos.some(away) ? [{ title: "from GPS, m", value: away, show: row => fixed(away(row), 2) }] : []),
       { title: "focal length, px", value: row => row.focal, show: row => fixed(row.focal, 0) },
     ] : []),
     { title: "before", value: row => row.prior, show: row => row.prior == null ? "" : fixed(row.prior, 0) + (row.known ? "" : " (guess)") },
@@ -407,17 +408,27 @@ function showHistograms() {
   find("figures").hidden = !data.histograms.length;
 }
 
+const away = photo => photo.place && Math.hypot(...photo.place);  // without an altitude, on the ground
+
 function showPlaces() {
   const placed = photos.filter(photo => photo.place);
   find("places").hidden = !placed.length;
   if (!placed.length) return;
+  const distances = placed.map(away).sort((a, b) => a - b), middle = distances[Math.floor(distances.length / 2)];
+  const told = `Median distance ${middle.toFixed(2)} m, largest ${distances[distances.length - 1].toFixed(2)} m, over ${placed.length} photos.`;
+  if (!data.model.upright) {
+    const bars = { type: "bar", x: placed.map((_, k) => k), y: placed.map(away), text: placed.map(photo => plotText(photo.name)), textposition: "none", hovertemplate: "%{text}: %{y:.1f} m<extra></extra>", marker: { color: ACCENT } };
+    find("place-up").hidden = true;
+    Plotly.newPlot("place-map", [bars], layout({ title: { text: "distance, m" } }), PLAIN);
+    find("place-note").textContent = `${told} The positions lie on a line and leave the turn about it open: what is east, north and up is not known.`;
+    return;
+  }
   const text = placed.map(photo => plotText(photo.name));
   const flat = { type: "scatter", mode: "markers", x: placed.map(p => p.place[0]), y: placed.map(p => p.place[1]), text, hovertemplate: "%{text}: %{x:.1f}, %{y:.1f} m<extra></extra>", marker: { color: ACCENT } };
   Plotly.newPlot("place-map", [flat], layout({ title: { text: "east and north, m" }, yaxis: { scaleanchor: "x" } }), PLAIN);
   const up = { type: "bar", x: placed.map((_, k) => k), y: placed.map(p => p.place[2]), text, textposition: "none", hovertemplate: "%{text}: %{y:.1f} m<extra></extra>", marker: { color: ACCENT } };
   Plotly.newPlot("place-up", [up], layout({ title: { text: "up, m" } }), PLAIN);
-  const away = placed.map(p => Math.hypot(p.place[0], p.place[1])).sort((a, b) => a - b);
-  find("place-note").textContent = `Median distance on the ground ${away[Math.floor(away.length / 2)].toFixed(2)} m, largest ${away[away.length - 1].toFixed(2)} m, over ${placed.length} photos.`;
+  find("place-note").textContent = told;
 }
 
 function showControl() {
