@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from astr_cli.cli.app import run
+from astr_cli.images.charts import COLOURS
 from astr_cli.images.drawing import DrawingFolder
 from astr_cli.images.info import read_info
 from astr_cli.images.thumbnail import thumbnail
@@ -104,6 +105,7 @@ def test_names_are_text_and_nothing_is_fetched(made: Path) -> None:
     assert tags.tags.count("script") == 3 and "b" not in tags.tags and "img" not in tags.tags
     assert all(link.startswith("#") for link in tags.fetched)
     assert "default-src 'none'" in text and "unsafe-eval" not in text
+    assert all(f"--{name}: {colour};" in text for name, colour in COLOURS.items())
     assert "displayModeBar: false" in text  # one of plotly's buttons would send the data to a server
     assert "innerHTML" not in (Path(__file__).parents[2] / "astr_cli" / "report" / "assets" / "report.js").read_text()
 

@@ -186,9 +186,9 @@ function showModel() {
   [pointTrace, cameraTraces, linkTrace] = [0, [1, 2], 3];
   const [low, high] = data.model.box, side = Math.max(...high.map((value, k) => value - low[k]));
   const metric = data.model.unit === "m";
-  const bounds = k => ({ range: [low[k], high[k]], showgrid: metric, zeroline: false, showspikes: false, showticklabels: metric, title: { text: metric ? ["east, m", "north, m", "up, m"][k] : "" } });
+  const bounds = k => ({ range: [low[k], high[k]], showgrid: metric, zeroline: false, showspikes: false, showticklabels: metric, title: { text: !metric ? "" : data.model.upright ? ["east, m", "north, m", "up, m"][k] : "m" } });
   const ratio = Object.fromEntries(["x", "y", "z"].map((name, k) => [name, 1.4 * (high[k] - low[k]) / side]));
-  const scene = { xaxis: bounds(0), yaxis: bounds(1), zaxis: bounds(2), aspectmode: "manual", aspectratio: ratio, dragmode: "turntable", camera: firstView(posed) };
+  const scene = { xaxis: bounds(0), yaxis: bounds(1), zaxis: bounds(2), aspectmode: "manual", aspectratio: ratio, dragmode: "turntable", camera: firstView(posed, ratio.z) };
   Plotly.newPlot("view", traces, layout({ scene, showlegend: false, margin: { l: 0, r: 0, t: 0, b: 0 }, hovermode: "closest", uirevision: 1 }), PLAIN);
   find("view").on("plotly_click", event => { const number = event.points[0].customdata; if (number != null) showPhoto(number); });
   find("point-colours").onchange = event => Plotly.restyle("view", { "marker.color": [pointColours(event.target.value)] }, [pointTrace]);
@@ -200,13 +200,14 @@ function showModel() {
   find("model-note").after(...data.lines.map(line => make("p", line, "note")));
 }
 
-// From behind the cameras, and above them.
-function firstView(posed) {
+// From behind the cameras, and above them; from farther away if the model is high.
+function firstView(posed, height) {
   const [low, high] = data.model.box, middle = low.map((value, k) => (value + high[k]) / 2);
   const mean = k => posed.reduce((sum, photo) => sum + photo.centre[k], 0) / Math.max(posed.length, 1);
   const away = [0, 1].map(k => mean(k) - middle[k]), length = Math.hypot(...away) || 1;
   const from = length > 1e-6 ? away.map(value => value / length) : [0, -1];
-  return { up: { x: 0, y: 0, z: 1 }, eye: { x: 1.5 * from[0], y: 1.5 * from[1], z: 0.6 } };
+  const reach = Math.max(1.5, 2 * height);
+  return { up: { x: 0, y: 0, z: 1 }, eye: { x: reach * from[0], y: reach * from[1], z: 0.4 * reach } };
 }
 
 // The pairs
@@ -408,6 +409,7 @@ function showHistograms() {
   find("figures").hidden = !data.histograms.length;
 }
 
+const BY_NAME = { title: { text: "photos by name" }, showticklabels: false };
 const away = photo => photo.place && Math.hypot(...photo.place);  // without an altitude, on the ground
 
 function showPlaces() {
@@ -419,7 +421,7 @@ function showPlaces() {
   if (!data.model.upright) {
     const bars = { type: "bar", x: placed.map((_, k) => k), y: placed.map(away), text: placed.map(photo => plotText(photo.name)), textposition: "none", hovertemplate: "%{text}: %{y:.1f} m<extra></extra>", marker: { color: ACCENT } };
     find("place-up").hidden = true;
-    Plotly.newPlot("place-map", [bars], layout({ title: { text: "distance, m" } }), PLAIN);
+    Plotly.newPlot("place-map", [bars], layout({ title: { text: "distance, m" }, xaxis: BY_NAME }), PLAIN);
     find("place-note").textContent = `${told} The positions lie on a line and leave the turn about it open: what is east, north and up is not known.`;
     return;
   }
@@ -427,7 +429,7 @@ function showPlaces() {
   const flat = { type: "scatter", mode: "markers", x: placed.map(p => p.place[0]), y: placed.map(p => p.place[1]), text, hovertemplate: "%{text}: %{x:.1f}, %{y:.1f} m<extra></extra>", marker: { color: ACCENT } };
   Plotly.newPlot("place-map", [flat], layout({ title: { text: "east and north, m" }, yaxis: { scaleanchor: "x" } }), PLAIN);
   const up = { type: "bar", x: placed.map((_, k) => k), y: placed.map(p => p.place[2]), text, textposition: "none", hovertemplate: "%{text}: %{y:.1f} m<extra></extra>", marker: { color: ACCENT } };
-  Plotly.newPlot("place-up", [up], layout({ title: { text: "up, m" } }), PLAIN);
+  Plotly.newPlot("place-up", [up], layout({ title: { text: "up, m" }, xaxis: BY_NAME }), PLAIN);
   find("place-note").textContent = told;
 }
 
