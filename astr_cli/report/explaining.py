@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -173,6 +174,8 @@ def _chosen(look: Look, fates: NDArray[np.uint8]) -> list[int]:
     height, width = fates.shape
     gray = look.grays[0][: height * CELL, : width * CELL]
     contrast = gray.reshape(height, CELL, width, CELL).std(axis=(1, 3)) + (fates == Fate.MATCHED)
+    # The edge of a mask is no contrast of the photo.
+    contrast[cv2.dilate((fates == Fate.MASKED).astype(np.uint8), np.ones((3, 3))) > 0] = 0
     contrast[:2], contrast[-2:], contrast[:, :2], contrast[:, -2:] = 0, 0, 0, 0
     found = []
     for rows in np.array_split(np.arange(height), CHOSEN):

@@ -213,6 +213,9 @@ def test_masks_are_a_reason(
     assert edge.fate == Fate.MASKED and edge.match is None and edge.fine is not None
     assert beside.fate == Fate.MATCHED and beside.match is not None
     np.testing.assert_allclose(beside.match, explain(found.look, [(200, 100)]).points[0].match, atol=0.5)
+    chosen = [divmod(point.cell, fates.shape[1]) for point in explain(look, []).points]
+    assert all(column > COVERED // 8 for _, column in chosen[1::2]) and len(chosen) == 4
+    assert all(column > COVERED // 8 or fates[row, column] != Fate.MATCHED for row, column in chosen)
     assert numbers_of(masked)["cells"]["masked"] == (masked.fates == Fate.MASKED).sum()
 
 
