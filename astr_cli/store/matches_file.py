@@ -134,8 +134,10 @@ class MatchesFile:
             raise self._damaged(error) from None
         if attributes.get("format") not in READ:
             found = attributes.get("format")
-            kind = f"has format {found}" if found else "was not written by astr match (hloc's own files lack the names)"
-            raise StoreError(f"{self.path}: {kind}; this astr reads {READ[0]} and {READ[1]}; make it with astr match")
+            kind = (
+                f"has format {found!r}" if found else "was not written by astr match (hloc's own files lack the names)"
+            )
+            raise StoreError(f"{self.path}: {kind}; this astr reads {READ[0]} to {READ[-1]}; make it with astr match")
         return attributes
 
     def _read_index(self) -> None:

@@ -13,7 +13,7 @@ import pytest
 from astr_cli.cli.app import run
 from astr_cli.options.database import ImportOptions
 from astr_cli.sfm.colmap import pycolmap, quiet
-from astr_cli.sfm.database import importing as work
+from astr_cli.sfm.database import import_steps as work
 from astr_cli.sfm.database.importing import import_matches
 from astr_cli.sfm.scratch import HOST
 

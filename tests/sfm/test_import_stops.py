@@ -12,7 +12,7 @@ import pytest
 from astr_cli.cli.app import run
 from astr_cli.errors import AstrError
 from astr_cli.options.database import ImportOptions, TrackOptions
-from astr_cli.sfm.database import importing as work
+from astr_cli.sfm.database import import_steps as work
 from astr_cli.sfm.database.importing import import_matches
 
 from .foreign_databases import execute, files, query

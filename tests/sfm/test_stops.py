@@ -22,7 +22,7 @@ from astr_cli.matching.resources.signals import StopFlag
 from astr_cli.options.database import CameraOptions, ImportOptions
 from astr_cli.options.mapping import MapOptions
 from astr_cli.sfm.colmap import verification
-from astr_cli.sfm.database import importing as work
+from astr_cli.sfm.database import import_steps as work
 from astr_cli.sfm.database.importing import import_matches
 from astr_cli.sfm.mapping import global_mapper
 from astr_cli.sfm.mapping.colmap_mappers import MapperSettings, incremental_mapping

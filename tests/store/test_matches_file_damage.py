@@ -43,7 +43,7 @@ def test_files_that_are_not_ours(tmp_path: Path) -> None:
     write_matches(path, OPTIONS, ENTRIES)
     with h5py.File(path, "r+") as file:
         file.attrs["format"] = "astr-matches-99"
-    with pytest.raises(StoreError, match="has format astr-matches-99; this astr reads astr-matches-1"):
+    with pytest.raises(StoreError, match="has format 'astr-matches-99'; this astr reads astr-matches-1"):
         MatchesFile(path)
 
 
