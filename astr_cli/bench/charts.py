@@ -122,4 +122,4 @@ def _draw_stages(axes: Axes, runs: Sequence[PipelineRun]) -> None:
     axes.set(title="Share of the time by stage", xlabel="% of the time", xlim=(0, 100))
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.25), ncols=9)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.25), ncols=len(SERIES) // 2)
