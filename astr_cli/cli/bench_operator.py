@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from astr_cli.options.bench import OperatorOptions
-from astr_cli.options.output import JsonOption
+from astr_cli.options.output import ChartOption, JsonOption
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from astr_cli.bench.records import Machine, Timing
 
 
-def command(options: OperatorOptions, output: JsonOption) -> int:
+def command(options: OperatorOptions, charts: ChartOption, output: JsonOption) -> int:
     """Measure sparse attention and the streaming dual softmax.
 
     For attention, each of astr's backends is compared with masked SDPA, SDPA without a mask (a different function that
@@ -33,20 +33,28 @@ def command(options: OperatorOptions, output: JsonOption) -> int:
 
     OMP_NUM_THREADS=1 astr bench operator --grid 104x104 --lists realistic --skip flex --json
 
+    astr bench operator --grid 60x80 --plots charts/
+
     Exit codes: 0 = done; 2 = nothing was started.
     """
     from dataclasses import asdict
+    from itertools import tee
 
+    from astr_cli.bench.charts import draw_operators
     from astr_cli.bench.operators import bench_operators
     from astr_cli.bench.records import Machine
     from astr_cli.cli import console
+    from astr_cli.images.charts import ChartFolder
 
-    found = bench_operators(options)
+    folder = None if charts.plots is None else ChartFolder(charts.plots)
+    found, drawn = tee(bench_operators(options))
     if output.as_json:
         for item in found:
             console.json_line({"event": "machine" if isinstance(item, Machine) else "timing", **asdict(item)})
     else:
         _print_tables(found)
+    if folder is not None:
+        console.charts(draw_operators(drawn, folder), output.as_json)
     return 0
 
 

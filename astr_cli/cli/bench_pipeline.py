@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from astr_cli.options.bench import PipelineOptions
-from astr_cli.options.output import JsonOption
+from astr_cli.options.output import ChartOption, JsonOption
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 BAR = 40  # characters of the bar for a stage that takes all of the time
 
 
-def command(options: PipelineOptions, output: JsonOption) -> int:
+def command(options: PipelineOptions, charts: ChartOption, output: JsonOption) -> int:
     """Measure the whole of `astr match` on a folder of photos.
 
     The same run also measures the same model on one pair at a time, with the features of both photos computed again
@@ -32,19 +32,27 @@ def command(options: PipelineOptions, output: JsonOption) -> int:
 
     astr bench pipeline photos/ --nearest 5 --device cuda --json
 
+    astr bench pipeline photos/ --plots charts/
+
     Exit codes: 0 = done; 2 = nothing was started.
     """
     from dataclasses import asdict
+    from itertools import tee
 
+    from astr_cli.bench.charts import draw_pipeline
     from astr_cli.bench.pipeline import bench_pipeline
     from astr_cli.cli import console
+    from astr_cli.images.charts import ChartFolder
 
-    found = bench_pipeline(options)
+    folder = None if charts.plots is None else ChartFolder(charts.plots)
+    found, drawn = tee(bench_pipeline(options))
     if output.as_json:
         for item in found:
             console.json_line({"event": _event(item), **asdict(item)})
     else:
         _print(found)
+    if folder is not None:
+        console.charts(draw_pipeline(drawn, folder), output.as_json)
     return 0
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 
 def warn(message: str) -> None:
@@ -28,3 +29,12 @@ def json_line(record: Mapping[str, object]) -> None:
     import json
 
     print(json.dumps(record, ensure_ascii=False), flush=True)
+
+
+def charts(paths: Sequence[Path], as_json: bool) -> None:
+    """Where charts were drawn: one line each on stdout."""
+    for path in paths:
+        if as_json:
+            json_line({"event": "chart", "path": str(path)})
+        else:
+            print(f"{path}: chart")

@@ -19,6 +19,8 @@ def command(options: ExplainOptions, output: JsonOption) -> None:
 
     astr explain a.jpg b.jpg --out look/ --at 640,480 --at 900,310 --json
 
+    astr explain a.jpg b.jpg --out look/ --masks masks/
+
     Exit codes: 0 = written; 2 = a photo cannot be read, or a point lies outside of it.
     """
     from astr_cli.cli import console
@@ -32,5 +34,6 @@ def command(options: ExplainOptions, output: JsonOption) -> None:
     print(
         f"{found.numbers['matches']} matches of {cells['matched']} cells; lost: {cells['not_mutual']} without a mutual "
         f"maximum, {cells['below_threshold']} below the threshold, {cells['border']} too close to the border"
+        + (f", {cells['masked']} masked" if cells["masked"] else "")
     )
     print(f"{found.page}: open it in a browser ({len(found.pictures)} pictures beside it)")

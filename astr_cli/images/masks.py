@@ -30,6 +30,18 @@ def find_masks(folder: Path, names: list[str]) -> dict[str, Path]:
     return found
 
 
+def find_mask_by_path(folder: Path, photo: Path) -> Path | None:
+    """The mask of a photo whose image folder is not known: for sub/a.jpg that of sub/a.jpg, else that of a.jpg.
+
+    Raises ImageError for a missing folder.
+    """
+    if not folder.is_dir():
+        raise ImageError(f"{folder}: no such folder; name the folder of the masks with --masks")
+    parts = [part for part in photo.parts if part not in (photo.anchor, "..")]
+    names = ("/".join(parts[start:]) for start in range(len(parts)))
+    return next((found for name in names if (found := find_mask(folder, name)) is not None), None)
+
+
 def read_mask(path: Path | None, info: ImageInfo) -> NDArray[np.bool_]:
     """(h, w) of the raw photo, True = to be matched: any value but zero; all True without a mask.
 

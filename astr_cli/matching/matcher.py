@@ -14,13 +14,14 @@ from astr_cli.errors import AstrError
 from astr_cli.images.decode import read_gray
 from astr_cli.images.geometry import resize
 from astr_cli.images.info import read_info
-from astr_cli.images.upright import UPRIGHT, turn_pixels
+from astr_cli.images.masks import PackedMask, shrink_mask
+from astr_cli.images.upright import UPRIGHT
 from astr_cli.matching.focus.matcher import FocusMatcher
 from astr_cli.matching.photos.geometry import PhotoGeometry, exif_intrinsics, photo_geometry
 from astr_cli.matching.regions.pyramid import Level
 from astr_cli.matching.resources.compute import match_settings, resolve_compute
 from astr_cli.matching.resources.cores import CoreSplit, JobPool, fitting
-from astr_cli.matching.run.model_runner import PairInput, Runner, defect
+from astr_cli.matching.run.model_runner import PairInput, Runner, defect, off_masks
 from astr_cli.matching.run.refinement import matched_pixel, refined
 from astr_cli.model.checkpoint import load_weights
 from astr_cli.model.watching import Kept
@@ -31,6 +32,7 @@ from astr_cli.refine.settings import Settings
 from astr_cli.resources import weights_path
 from astr_cli.store.types import PairMatches
 
+Mask: TypeAlias = npt.NDArray[np.bool_]
 Photo: TypeAlias = str | PathLike[str] | npt.NDArray[Any]
 
 
@@ -64,9 +66,17 @@ class Look(NamedTuple):
     pair: PairInput
     grays: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
     """(h, w) in [0, 1]: the photos as the network saw them."""
-    matches: PairMatches
-    """In the pixels of the raw photos."""
+    found: PairMatches
+    """In the pixels of the raw photos, before the masks; the rows with `reference` 0 in the order of the coarse
+    matches, then the others in the same order."""
+    stays: npt.NDArray[np.bool_]
+    """Which rows the masks of the raw photos keep."""
     kept: Kept
+
+    @property
+    def matches(self) -> PairMatches:
+        """The matches of the pair."""
+        return self.found.where(self.stays)
 
 
 class Matcher:
@@ -153,22 +163,29 @@ class Matcher:
 
     def _extracted(self, whole0: Level, whole1: Level, view0: PhotoGeometry, view1: PhotoGeometry) -> PairInput:
         """Features of both photos, upright and of any size."""
-        gray0, gray1 = resize(whole0.pixels, view0.matched), resize(whole1.pixels, view1.matched)
-        largest = max(gray0.size, gray1.size)
+        photos = _shrunk(whole0, view0), _shrunk(whole1, view1)
+        largest = max(gray.size for gray, _ in photos)
         with closing(JobPool(fitting(self._split, largest, self._runner.channels))) as jobs:
-            extracted = [jobs.submit(self._runner.extract, gray) for gray in (gray0, gray1)]
+            extracted = [jobs.submit(self._runner.extract, *photo) for photo in photos]
             features0, features1 = (each.result() for each in extracted)
         return PairInput(features0, features1, view0, view1)
 
-    def look(self, image0: Photo, image1: Photo) -> Look:
-        """Matches two photos once, as `match` does without focus and refinement, and keeps what the network did."""
+    def look(self, image0: Photo, image1: Photo, masks: tuple[Mask, Mask] | None = None) -> Look:
+        """Matches two photos once, as `match` does without focus and refinement, and keeps what the network did.
+
+        masks: (h, w) of both raw photos, True = to be matched.
+        """
         raw0, view0 = self._read(image0, None, "image0")
         raw1, view1 = self._read(image1, None, "image1")
-        whole0, whole1 = _upright(raw0, view0), _upright(raw1, view1)
+        mask0, mask1 = masks or (None, None)
+        whole0, whole1 = _upright(raw0, view0, mask0), _upright(raw1, view1, mask1)
         pair = self._extracted(whole0, whole1, view0, view1)
         with self._runner.watched() as kept:
             found = self._runner.match([pair])[0]
-        return Look(pair, (resize(whole0.pixels, view0.matched), resize(whole1.pixels, view1.matched)), found, kept)
+        if masks is not None:
+            pair = pair._replace(mask0=PackedMask.of(masks[0]), mask1=PackedMask.of(masks[1]))
+        grays = _seen(whole0, view0), _seen(whole1, view1)
+        return Look(pair, grays, found, off_masks(found, pair), kept)
 
     def _read(
         self, photo: Photo, intrinsics: npt.ArrayLike | None, name: str
@@ -184,8 +201,21 @@ class Matcher:
         return gray, photo_geometry((gray.shape[1], gray.shape[0]), self._long_side, known, orientation)
 
 
-def _upright(gray: npt.NDArray[np.uint8], view: PhotoGeometry) -> Level:
-    return Level(np.ascontiguousarray(turn_pixels(gray, view.orientation)), None)
+def _upright(gray: npt.NDArray[np.uint8], view: PhotoGeometry, mask: Mask | None = None) -> Level:
+    turned = Level(gray, mask).turned(view.orientation)
+    return Level(np.ascontiguousarray(turned.pixels), None if mask is None else np.ascontiguousarray(turned.mask))
+
+
+def _shrunk(whole: Level, view: PhotoGeometry) -> tuple[npt.NDArray[np.float32], Mask | None]:
+    """A photo and its mask at the matched size."""
+    mask = None if whole.mask is None else shrink_mask(whole.mask, view.matched)
+    return resize(whole.pixels, view.matched), mask
+
+
+def _seen(whole: Level, view: PhotoGeometry) -> npt.NDArray[np.float32]:
+    """What the network saw: black where a mask is."""
+    gray, mask = _shrunk(whole, view)
+    return gray if mask is None else gray * mask
 
 
 def _options(**given: Any) -> MatchingOptions:

@@ -19,12 +19,13 @@ class CoarseMatches(NamedTuple):
 
 
 class Fate(IntEnum):
-    """Why a cell of image0 gave no coarse match; the first reason that holds."""
+    """Why a cell of image0 gave no match; the first reason that holds, a mask before all others."""
 
     MATCHED = 0
     NOT_MUTUAL = 1  # its best partner has a better one
     BELOW_THRESHOLD = 2
     BORDER = 3  # it, or its partner, is too close to the edge
+    MASKED = 4  # no pixel of it is to be matched, or a mask covers the points of its match
 
 
 def coarse_matches(
@@ -55,7 +56,7 @@ def cell_fates(
     threshold: float,
     border: int,
 ) -> Tensor:
-    """The `Fate` of each cell of image0, (N0,) uint8; arguments as those of `coarse_matches`."""
+    """The `Fate` of each cell of image0 but for masks, (N0,) uint8; arguments as those of `coarse_matches`."""
     partner = best0.cells
     inside = off_border(grid0, border, partner.device) & off_border(grid1, border, partner.device)[partner]
     fates = torch.where(inside, Fate.MATCHED, Fate.BORDER).to(torch.uint8)

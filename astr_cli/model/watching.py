@@ -12,7 +12,7 @@ from torch import Tensor
 from astr_cli.model.aggregation import Aggregated, Attend
 from astr_cli.model.astr import Astr, MatchSettings
 from astr_cli.model.backbone import Features
-from astr_cli.model.coarse import CoarseMatches, cell_fates, coarse_matches
+from astr_cli.model.coarse import CoarseMatches, Fate, cell_fates, coarse_matches
 from astr_cli.model.config import AstrConfig
 from astr_cli.model.fine import Refined, Windows
 from astr_cli.ops.matching import BestMatches
@@ -80,8 +80,10 @@ class Kept:
 
     @property
     def fates(self) -> Tensor:
-        """(N0,) the `Fate` of each cell of image0."""
-        return cell_fates(*self.best, *self.grids, self.settings.threshold, self.config.border)
+        """(N0,) the `Fate` of each cell of image0; masks count as far as the model knows them, by cells."""
+        fates = cell_fates(*self.best, *self.grids, self.settings.threshold, self.config.border)
+        mask = self.features[0].mask8
+        return fates if mask is None else fates.masked_fill(~mask.flatten(), Fate.MASKED)
 
     @property
     def coarse(self) -> CoarseMatches:

@@ -40,6 +40,12 @@ class ExplainOptions(Options):
     scaling: Scaling = option(
         "auto", help="Adaptive scaling, auto or off, as of astr match.", stored=False, panel=MATCHING
     )
+    masks: Path | None = option(
+        None,
+        help="Folder of COLMAP-style mask images (NAME.png for the photo NAME). Black areas are ignored.",
+        stored=False,
+        panel=MATCHING,
+    )
     device: str = option("auto", help="Device to compute on: auto, cpu, cuda or cuda:N.", stored=False)
 
     @property

@@ -1,6 +1,7 @@
 """The options for the output of commands."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from astr_cli.options.option import Options, option
 
@@ -17,3 +18,10 @@ class OutputOptions(JsonOption):
     """For commands that also report their progress."""
 
     quiet: bool = option(False, help="Print only warnings, errors and failures.", stored=False, short="q")
+
+
+@dataclass(eq=False, repr=False)
+class ChartOption(Options):
+    """For benchmarks whose results can be drawn."""
+
+    plots: Path | None = option(None, help="Draw charts of the results into this folder.", stored=False)

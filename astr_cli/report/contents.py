@@ -52,7 +52,7 @@ def contents(sources: Sources, images: Path | None, tell: Callable[[str], None],
     root = find_photos(sources, images, [photo.name for photo in stored])
     faces = read_faces(stored, root, tell)
     pairs = list_pairs(sources)
-    errors = _place_errors(sources, posed, place) if control is None else {}  # which has axes of its own
+    errors = _place_errors(sources, model, place) if control is None else {}  # which has axes of its own
     photos = [
         _photo(photo, faces[photo.name], posed.get(photo.name), errors.get(photo.name), len(stored)) for photo in stored
     ]
@@ -66,7 +66,7 @@ def contents(sources: Sources, images: Path | None, tell: Callable[[str], None],
         ),
         "photos": photos,
         "pairs": _pairs(sources, pairs, [photo.name for photo in stored], faces),
-        "model": None if model is None else _model(model, place is not None or control is not None),
+        "model": None if model is None else _model(model, place is not None or control is not None, upright),
         "control": [] if control is None else [each._asdict() for each in control.residuals],
         "lines": described.lines,
         "histograms": list(_histograms(model, pairs)),
@@ -123,13 +123,16 @@ def _photo(
 
 
 def _place_errors(
-    sources: Sources, posed: Mapping[str, PosedPhoto], place: Mapping[str, Any] | None
+    sources: Sources, model: ModelView | None, place: Mapping[str, Any] | None
 ) -> dict[str, NDArray[np.float64]]:
-    """Only an upright model has axes that point east, north and up."""
-    if sources.database is None or place is None or not place["upright"]:
+    """(3,) metres, in the coordinates of the model's file. They are east, north and up if the model is upright; if it
+    is not, only their lengths mean something.
+    """
+    if sources.database is None or model is None or place is None:
         return {}
     origin = (float(place["latitude"]), float(place["longitude"]), float(place["altitude"]))
-    return place_errors(sources.database, {name: photo.centre for name, photo in posed.items()}, origin)
+    centres = {photo.name: model.turn.T @ photo.centre for photo in model.photos}
+    return place_errors(sources.database, centres, origin)
 
 
 def _explain_missing(photos: Sequence[Values], sources: Sources) -> None:
@@ -186,7 +189,7 @@ def _pairs(sources: Sources, pairs: tuple[Pair, ...], names: list[str], faces: M
     }
 
 
-def _model(model: ModelView, metric: bool) -> Values:
+def _model(model: ModelView, metric: bool, upright: bool) -> Values:
     errors = np.clip(np.nan_to_num(model.errors, nan=0.0) / ERROR_UNIT, 0, 254)
     return {
         "points": packed(model.points),
@@ -196,6 +199,7 @@ def _model(model: ModelView, metric: bool) -> Values:
         "box": [[_number(value) for value in corner] for corner in model.box],
         "total": len(model.all_lengths),
         "unit": "m" if metric else "",
+        "upright": upright,
     }
 
 

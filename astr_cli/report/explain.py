@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from astr_cli.errors import AstrError
 from astr_cli.files import check_output_folder, write_whole
-from astr_cli.matching.matcher import Matcher
+from astr_cli.images.info import read_info
+from astr_cli.images.masks import find_mask_by_path, read_mask
+from astr_cli.matching.matcher import Mask, Matcher
 from astr_cli.model.coarse import Fate
 from astr_cli.options.explain import ExplainOptions
 from astr_cli.options.matching import MatchingOptions
@@ -50,7 +52,8 @@ def write_explanation(options: ExplainOptions) -> Explained:
     """
     points = options.points
     _check_folder(options.out)
-    look = Matcher.from_options(take(MatchingOptions, options)).look(options.photo0, options.photo1)
+    masks = _read_masks(options)
+    look = Matcher.from_options(take(MatchingOptions, options)).look(options.photo0, options.photo1, masks)
     found = explain(look, points)
     pictures = _pictures(found)
     try:
@@ -63,6 +66,19 @@ def write_explanation(options: ExplainOptions) -> Explained:
     write_page(options.out / PAGE, page(title, _body(title, found, pictures), "", {}))
     numbers = {"photo0": str(options.photo0), "photo1": str(options.photo1), **numbers_of(found)}
     return Explained(options.out / PAGE, tuple(options.out / each.file for each in pictures), numbers)
+
+
+def _read_masks(options: ExplainOptions) -> tuple[Mask, Mask] | None:
+    """Masks of both raw photos; a photo without one is matched as a whole. None: no folder is given."""
+    if options.masks is None:
+        return None
+    photos = options.photo0, options.photo1
+    first, second = (find_mask_by_path(options.masks, photo) for photo in photos)
+    if first is None and second is None:
+        name = options.photo0.name
+        raise AstrError(f"{options.masks}: holds no mask for these photos; name the mask of {name} {name}.png")
+    infos = [read_info(photo.parent, photo.name) for photo in photos]
+    return read_mask(first, infos[0]), read_mask(second, infos[1])
 
 
 def _check_folder(folder: Path) -> None:
@@ -164,6 +180,7 @@ def _point_text(point: PointLook) -> str:
         Fate.NOT_MUTUAL: "no match: its best partner has a better one",
         Fate.BELOW_THRESHOLD: "no match: the score is below the threshold",
         Fate.BORDER: "no match: it, or its partner, is too close to the border",
+        Fate.MASKED: "no match: it, or what it was matched to, is masked",
     }[point.fate]
     end = "" if point.match is None else f" at {point.match[0]:.1f}, {point.match[1]:.1f} of the second photo"
     return (
@@ -180,7 +197,7 @@ def _body(title: str, found: Explanation, pictures: list[Picture]) -> str:
     """The page's HTML."""
     facts = (
         ("matches", str(len(found.look.matches))),
-        ("cells matched", f"{len(found.ratios)} of {found.fates.size}"),
+        ("cells matched", f"{int((found.fates == Fate.MATCHED).sum())} of {found.fates.size}"),
         ("focal lengths", "known" if found.known else "unknown"),
     )
     told = "".join(f"<div><dt>{label}</dt><dd>{value}</dd></div>" for label, value in facts)

@@ -33,6 +33,7 @@ FATES = {
     Fate.NOT_MUTUAL: ("no mutual maximum", (60, 60, 220)),
     Fate.BELOW_THRESHOLD: ("below the threshold", (40, 160, 240)),
     Fate.BORDER: ("too close to the border", (190, 120, 90)),
+    Fate.MASKED: ("masked", (150, 90, 150)),
 }
 
 Picture = NDArray[np.uint8]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -70,9 +71,9 @@ class PointLook(NamedTuple):
     """Of the final matching matrix."""
     fate: Fate
     fine: FineLook | None
-    """None: the cell has no match."""
+    """None: the cell has no coarse match."""
     match: Floats | None
-    """(2,) the matched point of image1, pixels of the raw photo."""
+    """(2,) the matched point of image1, pixels of the raw photo; None: the cell has no match."""
 
 
 class Explanation(NamedTuple):
@@ -102,14 +103,15 @@ def explain(look: Look, at: Sequence[tuple[float, float]]) -> Explanation:
     kept, (height, width) = look.kept, look.kept.grids[0]
     best, rounds = kept.best, kept.aggregated[0].rounds
     matrices = [*(each.matching.best()[0].log_p[0] for each in rounds), best[0].log_p]
-    fates = kept.fates.cpu().numpy().reshape(height, width)
+    fates = _fates(look).reshape(height, width)
     cells = _cells_of(look, at) if at else _chosen(look, fates)
     plain = _attentions(kept.plain[0], cells, kept.grids[1])
     spots = [_attentions(each, cells, kept.grids[1]) for each in kept.spots]
     coarse = kept.coarse
     ends = [cell_centres(side, kept.grids[k][1]) for k, side in enumerate((coarse.cells0, coarse.cells1))]
     points = tuple(
-        _point(look, cell, plain[k], [each[k] for each in spots], at[k] if at else None) for k, cell in enumerate(cells)
+        _point(look, cell, Fate(int(fates.flat[cell])), plain[k], [each[k] for each in spots], at[k] if at else None)
+        for k, cell in enumerate(cells)
     )
     return Explanation(
         look=look,
@@ -128,6 +130,15 @@ def raw_places(look: Look, side: int, cells: Cells) -> Floats:
     view = (look.pair.view0, look.pair.view1)[side]
     centres = cell_centres(torch.from_numpy(cells), look.kept.grids[side][1]).numpy()
     return view.to_raw(centres).astype(np.float64)
+
+
+def _fates(look: Look) -> NDArray[np.uint8]:
+    """(N0,) `Fate`, with the masks of the raw photos, which are finer than those of the cells."""
+    fates = look.kept.fates.cpu().numpy()
+    cells = look.kept.coarse.cells0.cpu().numpy()
+    if len(cells):
+        fates[cells[~look.stays.reshape(-1, len(cells)).any(axis=0)]] = Fate.MASKED
+    return fates
 
 
 def _floats(tensor: torch.Tensor) -> Floats:
@@ -163,6 +174,8 @@ def _chosen(look: Look, fates: NDArray[np.uint8]) -> list[int]:
     height, width = fates.shape
     gray = look.grays[0][: height * CELL, : width * CELL]
     contrast = gray.reshape(height, CELL, width, CELL).std(axis=(1, 3)) + (fates == Fate.MATCHED)
+    # The edge of a mask is no contrast of the photo.
+    contrast[cv2.dilate((fates == Fate.MASKED).astype(np.uint8), np.ones((3, 3))) > 0] = 0
     contrast[:2], contrast[-2:], contrast[:, :2], contrast[:, -2:] = 0, 0, 0, 0
     found = []
     for rows in np.array_split(np.arange(height), CHOSEN):
@@ -173,7 +186,9 @@ def _chosen(look: Look, fates: NDArray[np.uint8]) -> list[int]:
     return found
 
 
-def _point(look: Look, cell: int, plain: Floats, spots: Sequence[Floats], at: tuple[float, float] | None) -> PointLook:
+def _point(
+    look: Look, cell: int, fate: Fate, plain: Floats, spots: Sequence[Floats], at: tuple[float, float] | None
+) -> PointLook:
     kept = look.kept
     rounds = []
     for attention, each in zip(spots, kept.aggregated[0].rounds, strict=True):
@@ -187,7 +202,6 @@ def _point(look: Look, cell: int, plain: Floats, spots: Sequence[Floats], at: tu
                 float(best.log_p[0, cell].exp()),
             )
         )
-    fate = Fate(int(kept.fates[cell]))
     rows = torch.nonzero(kept.coarse.cells0 == cell)[:, 0].tolist()
     return PointLook(
         at=raw_places(look, 0, np.array([cell]))[0] if at is None else np.array(at, np.float64),
@@ -198,8 +212,14 @@ def _point(look: Look, cell: int, plain: Floats, spots: Sequence[Floats], at: tu
         score=float(kept.best[0].log_p[cell].exp()),
         fate=fate,
         fine=_fine(kept, rows[0]) if rows else None,
-        match=look.matches.keypoints1[rows[0]].astype(np.float64) if rows else None,
+        match=_match(look, rows[0]) if rows else None,
     )
+
+
+def _match(look: Look, row: int) -> Floats | None:
+    """The point of image1 in the first row of a coarse match that the masks keep."""
+    rows = [each for each in range(row, len(look.found), len(look.kept.coarse.scores)) if look.stays[each]]
+    return look.found.keypoints1[rows[0]].astype(np.float64) if rows else None
 
 
 def _fine(kept: Kept, row: int) -> FineLook:

@@ -70,6 +70,8 @@ class ModelView:
     """(N,) of all points; NaN: unknown."""
     box: Floats
     """(2, 3) the smallest and largest coordinates of the cameras and of most points."""
+    turn: Floats
+    """(3, 3) from the model's coordinates to these."""
 
 
 class _Points(NamedTuple):
@@ -110,6 +112,7 @@ def view_model(folder: Path, georeferenced: bool) -> ModelView:
         all_lengths=points.lengths,
         all_errors=points.errors,
         box=_box(places, [place for photo in photos for place in (photo.centre, *photo.corners)]),
+        turn=turn,
     )
 
 

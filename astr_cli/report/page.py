@@ -11,6 +11,7 @@ from typing import Any
 
 from astr_cli.errors import AstrError
 from astr_cli.files import check_output_file, write_whole
+from astr_cli.images.charts import COLOURS, FONTS
 
 MARK = "<!DOCTYPE html><!-- astr page -->"  # how every page of astr begins
 ASSETS = Path(__file__).parent / "assets"
@@ -43,7 +44,7 @@ def page(title: str, body: str, script: str, data: Mapping[str, Any], library: s
             f'<meta http-equiv="Content-Security-Policy" content="{POLICY} {images}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f"<title>{escape(title)}</title>",
-            f"<style>{asset('style.css')}</style>",
+            f"<style>{_variables()}{asset('style.css')}</style>",
             f"</head><body>{body}",
             f'<script type="application/json" id="data">{embedded(data)}</script>',
             f"<script>{library}</script>",
@@ -51,6 +52,12 @@ def page(title: str, body: str, script: str, data: Mapping[str, Any], library: s
             "</body></html>\n",
         ]
     )
+
+
+def _variables() -> str:
+    """The colours and fonts of all charts, for style.css and for the scripts."""
+    fonts = ", ".join(["system-ui", *(f'"{name}"' for name in FONTS), "sans-serif"])
+    return ":root { " + "".join(f"--{name}: {value}; " for name, value in COLOURS.items()) + f"--fonts: {fonts}; }}\n"
 
 
 def asset(name: str) -> str:

@@ -12,6 +12,7 @@ import torch
 
 from astr_cli.errors import AstrError, Interrupted
 from astr_cli.files import check_output_folder
+from astr_cli.images.charts import NoMatplotlib
 from astr_cli.matching.resources.compute import find_device
 from astr_cli.matching.resources.progress import Progress
 from astr_cli.model.config import PRESETS
@@ -197,9 +198,9 @@ class _Curves:
             return
         try:
             draw_curves(self.folder)
-        except ImportError:
+        except NoMatplotlib as error:
             self.missing = True
-            self.echo("cannot draw curves.png without matplotlib; install it with: pip install 'astr-cli[train]'")
+            self.echo(f"no {CURVES}: {error}")
 
 
 class _StopFlag:

@@ -1,13 +1,16 @@
 """curves.png: the progress of a run, drawn from its log.csv and validation.csv."""
 
 import csv
-from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from astr_cli.files import write_whole
+from astr_cli.images.charts import chart, encoded, plain_marks, say_nothing, whole_numbers
 from astr_cli.train.checkpoint import LOG
 from astr_cli.train.validation import FILE
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 CURVES = "curves.png"
 POINTS = 300  # per curve: means over this many stretches of the run
@@ -34,27 +37,32 @@ PANELS = (
 
 
 def draw_curves(folder: Path) -> Path:
-    """Draw folder/curves.png. Raises ImportError if matplotlib is missing."""
-    from matplotlib.figure import Figure  # not pyplot, which keeps figures and looks for a screen
-
-    figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
+    """Draw folder/curves.png. Raises NoMatplotlib if matplotlib is missing."""
     tables = {name: read_table(folder / name) for name in (LOG, FILE)}
-    for panel, axes in zip(PANELS, figure.subplots(3, 2).flat, strict=True):
-        table = tables[panel.file]
-        for column in panel.columns:
-            if column in table:
-                axes.plot(
-                    *thinned(table["step"], table[column]), label=column, marker="." if panel.file == FILE else ""
-                )
-        axes.set(title=panel.title, xlabel="step", yscale="log" if panel.logarithmic else "linear")
-        axes.grid(alpha=0.3)
-        if len(panel.columns) > 1 and axes.lines:
-            axes.legend()
     path = folder / CURVES
-    drawn = BytesIO()
-    figure.savefig(drawn, format="png", dpi=80)
-    write_whole(path, drawn.getvalue())
+    with chart(WIDTH, HEIGHT) as figure:
+        for panel, axes in zip(PANELS, figure.subplots(3, 2).flat, strict=True):
+            _draw(panel, axes, tables[panel.file])
+        write_whole(path, encoded(figure))
     return path
+
+
+def _draw(panel: Panel, axes: "Axes", table: dict[str, list[float]]) -> None:
+    axes.set_title(panel.title)
+    curves = {name: thinned(table["step"], table[name]) for name in panel.columns if name in table}
+    if not any(steps for steps, _ in curves.values()):
+        say_nothing(axes, "no values yet")
+        return
+    for name, points in curves.items():
+        if points[0]:
+            axes.plot(*points, label=name, marker="." if panel.file == FILE else "")
+    axes.set_xlabel("step")
+    whole_numbers(axes.xaxis)
+    if panel.logarithmic:
+        axes.set_yscale("log")
+        plain_marks(axes.yaxis)
+    if len(axes.lines) > 1:
+        axes.legend()
 
 
 def read_table(path: Path) -> dict[str, list[float]]:

@@ -4,14 +4,19 @@ import json
 import subprocess
 import sys
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
 from astr_cli.bench.attention_peers import _masked, _masks_given, _three_steps
+from astr_cli.bench.charts import STEPS, draw_operators
 from astr_cli.bench.measuring import peak_megabytes
 from astr_cli.bench.operators import make_case
+from astr_cli.bench.records import Timing
 from astr_cli.bench.window_centres import WINDOW, random_centres, realistic_centres
 from astr_cli.cli.app import run
+from astr_cli.images.charts import SERIES, ChartFolder
 from astr_cli.ops.lists import spot_mask
 from astr_cli.ops.reference import dense_spot_attention
 
@@ -41,11 +46,32 @@ def test_json_has_every_implementation_and_step(capsys):
     assert all("not support tensors on cpu" in t["skipped"] for t in timings if t["implementation"] == "astr, cuda")
 
 
-def test_the_table_says_what_is_left_out(capsys):
-    assert run([*SMALL, "--lists", "random", "--limit", "0"]) == 0
+def test_the_table_says_what_is_left_out(tmp_path, capsys):
+    assert run([*SMALL, "--lists", "random", "--limit", "0", "--plots", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     assert "attention, 6x7, batch 2, random lists" in printed
     assert "left out: masked SDPA, forward: expected to take at least 0 s per call; raise --limit" in printed
+    charts = {"attention-6x7-batch-2.png", "dual-softmax-6x7-batch-2.png"}  # of the roofline alone
+    assert {path.name for path in tmp_path.iterdir()} == charts
+    assert all(f"{tmp_path / name}: chart" in printed for name in charts)
+
+
+def test_a_bar_for_each_step_that_was_measured(tmp_path):
+    def timing(lists: str, step: str, name: str, milliseconds: float | None) -> Timing:
+        return Timing("attention", "6x7", 2, lists, 9.0, step, name, milliseconds, milliseconds, 1.0, None)
+
+    found = [timing(lists, step, "a", 3.0) for lists in ("realistic", "random") for step in STEPS]
+    whole = draw_operators([*found, timing("random", "forward", "b", None)], ChartFolder(tmp_path / "whole"))
+    assert [path.name for path in whole] == ["attention-6x7-batch-2.png"]
+    few = draw_operators(found[:1], ChartFolder(tmp_path / "few"))
+    accent, other = (int(SERIES[k][1:], 16) for k in range(2))
+    seen = [set(np.unique(colours_of(path)).tolist()) for path in (*whole, *few)]
+    assert {accent, other} <= seen[0] and accent in seen[1]
+
+
+def colours_of(path):
+    blue, green, red = cv2.imread(str(path)).astype(np.int64).transpose(2, 0, 1)
+    return red << 16 | green << 8 | blue
 
 
 @pytest.mark.parametrize(

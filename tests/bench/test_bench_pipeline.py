@@ -11,6 +11,7 @@ from PIL import Image
 
 from astr_cli.bench.pipeline import choose_pairs
 from astr_cli.cli.app import run
+from astr_cli.images.charts import is_chart
 from astr_cli.matching.resources.stopwatch import Stopwatch
 from astr_cli.model.astr import Astr
 from astr_cli.model.checkpoint import save_weights
@@ -54,9 +55,10 @@ def test_json_has_all_runs_and_the_figures_fit_together(arguments: list[str], ca
     assert summary["sharing_allows"] == pytest.approx(1 / (1 - share / 2))
 
 
-def test_tables_say_the_same(arguments: list[str], capsys) -> None:
-    assert run([*arguments, "--nearest", "1"]) == 0
+def test_tables_say_the_same(arguments: list[str], tmp_path: Path, capsys) -> None:
+    assert run([*arguments, "--nearest", "1", "--plots", str(tmp_path / "charts")]) == 0
     out = capsys.readouterr().out
+    assert is_chart(tmp_path / "charts" / "pipeline.png")
     for text in ("astr match: 3 pairs in", "one pair at a time: 3 pairs (from 2 measured)", "times the floor", "█"):
         assert text in out
     assert "features computed 4 times for 4 photos" in out

@@ -14,12 +14,14 @@ from PIL import Image
 from torch.nn import functional as F
 
 from astr_cli.cli.app import run
+from astr_cli.images.masks import find_mask_by_path
 from astr_cli.matching.matcher import Look, Matcher
 from astr_cli.model.coarse import Fate
 from astr_cli.ops.reference import dense_spot_attention
 from astr_cli.report.explain import numbers_of
 from astr_cli.report.explaining import Explanation, explain
 from astr_cli.report.page import MARK
+from astr_cli.store.matches_file import MatchesFile
 
 SIZE = (288, 224)
 TURNED = 6  # EXIF: rotate by 90 degrees clockwise to stand upright
@@ -152,7 +154,7 @@ def test_fates_one_by_one(look: Look, found: Explanation) -> None:
             expected = Fate.MATCHED
         assert found.fates.flat[cell] == expected
     assert (found.fates == Fate.MATCHED).sum() == len(kept.coarse.scores) == len(found.ratios)
-    assert {int(fate) for fate in found.fates.flat} == set(Fate)  # the loop saw every kind
+    assert {int(fate) for fate in found.fates.flat} == set(Fate) - {Fate.MASKED}  # the loop saw every other kind
 
 
 def test_points_that_are_asked_for(look: Look, found: Explanation) -> None:
@@ -163,6 +165,87 @@ def test_points_that_are_asked_for(look: Look, found: Explanation) -> None:
     corner = explain(look, [(-0.5, -0.5), (SIZE[0] - 0.5, SIZE[1] - 0.5)]).points
     assert (corner[0].cell, corner[1].cell) == (0, found.fates.size - 1)
     assert corner[0].fate != Fate.MATCHED and corner[0].match is None and corner[0].fine is None
+
+
+COVERED = 101  # columns of the first photo: twelve cells, and of the next one all but three pixels
+
+
+@pytest.fixture(scope="module")
+def masks(tmp_path_factory: pytest.TempPathFactory) -> tuple[np.ndarray, np.ndarray, Path]:
+    """A mask for the first photo, none for the second, and their folder."""
+    folder = tmp_path_factory.mktemp("masks")
+    keep = np.ones((SIZE[1], SIZE[0]), np.bool_)
+    keep[:, :COVERED] = False
+    Image.fromarray(keep.astype(np.uint8) * 255).save(folder / "a.png.png")
+    return keep, np.ones(SIZE, np.bool_), folder
+
+
+def test_masks_work_as_in_matching(
+    matcher: Matcher, photos: tuple[Path, Path], masks: tuple[np.ndarray, np.ndarray, Path], tmp_path: Path
+) -> None:
+    look = matcher.look(*photos, masks=masks[:2])
+    (tmp_path / "pairs.txt").write_text("a.png b.png\n")
+    command = ["match", str(tmp_path / "pairs.txt"), "--images", str(photos[0].parent), "--device", "cpu", "--quiet"]
+    command += ["--out", str(tmp_path / "m.h5"), "--masks", str(masks[2]), "--long-side", "288"]
+    assert run(command) == 0
+    with MatchesFile(tmp_path / "m.h5") as file:
+        stored = file.read("a.png", "b.png")
+    assert len(stored) > 100 and not look.stays.all()
+    for name in ("keypoints0", "keypoints1", "scores", "reference"):
+        assert np.array_equal(getattr(stored, name), getattr(look.matches, name))
+
+
+def test_masks_are_a_reason(
+    matcher: Matcher, found: Explanation, photos: tuple[Path, Path], masks: tuple[np.ndarray, np.ndarray, Path]
+) -> None:
+    look = matcher.look(*photos, masks=masks[:2])
+    fates = explain(look, [(200, 100)]).fates
+    assert (fates[:, : COVERED // 8] == Fate.MASKED).all()
+    half = np.flatnonzero(fates[:, COVERED // 8] == Fate.MASKED)  # the model matched them: only the raw mask tells
+    assert 0 < len(half) < len(fates)
+    masked = explain(look, [(50, 100), (99, 8 * int(half[0]) + 4), (200, 100)])
+    assert np.array_equal(masked.fates, fates)
+    assert not (masked.fates[:, COVERED // 8 + 1 :] == Fate.MASKED).any()
+    centres = masked.look.matches.keypoints0[masked.look.matches.reference == 0]
+    assert (masked.fates == Fate.MATCHED).sum() >= len(centres) > 50
+    whole, edge, beside = masked.points
+    assert (whole.fate, whole.match, whole.fine) == (Fate.MASKED, None, None)
+    assert edge.fate == Fate.MASKED and edge.match is None and edge.fine is not None
+    assert beside.fate == Fate.MATCHED and beside.match is not None
+    np.testing.assert_allclose(beside.match, explain(found.look, [(200, 100)]).points[0].match, atol=0.5)
+    chosen = [divmod(point.cell, fates.shape[1]) for point in explain(look, []).points]
+    assert all(column > COVERED // 8 for _, column in chosen[1::2]) and len(chosen) == 4
+    assert all(column > COVERED // 8 or fates[row, column] != Fate.MATCHED for row, column in chosen)
+    assert numbers_of(masked)["cells"]["masked"] == (masked.fates == Fate.MASKED).sum()
+
+
+def test_masks_of_the_command(
+    photos: tuple[Path, Path], masks: tuple[np.ndarray, np.ndarray, Path], tmp_path: Path, capsys: Any
+) -> None:
+    command = ["explain", *map(str, photos), "--out", str(tmp_path / "o"), "--long-side", "288", "--device", "cpu"]
+    assert run([*command, "--at", "50,100", "--masks", str(masks[2])]) == 0
+    assert "masked" in capsys.readouterr().out
+    assert "is masked" in (tmp_path / "o" / "index.html").read_text(encoding="utf-8")
+    (tmp_path / "none").mkdir()
+    Image.new("L", (9, 9), 255).save(tmp_path / "b.png.png")
+    for folder, message in (
+        (tmp_path / "none", "holds no mask for these photos; name the mask of a.png a.png.png"),
+        (tmp_path / "gone", "no such folder; name the folder of the masks with --masks"),
+        (tmp_path, "is 9x9, but the stored pixels of b.png are 224x288"),
+    ):
+        assert run([*command, "--masks", str(folder)]) == 2
+        assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("stored", ["sub/a.jpg.png", "a.jpg.png", "a.png", "top/sub/a.png"])
+def test_a_mask_is_found_by_the_end_of_the_path(tmp_path: Path, stored: str) -> None:
+    (tmp_path / stored).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / stored).touch()
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "a.jpg.png").touch()
+    for photo in (Path("/top/sub/a.jpg"), Path("../top/sub/a.jpg")):
+        assert find_mask_by_path(tmp_path, photo) == tmp_path / stored
+    assert find_mask_by_path(tmp_path, Path("c.jpg")) is None
 
 
 def test_the_command(photos: tuple[Path, Path], tmp_path: Path, capsys: Any) -> None:

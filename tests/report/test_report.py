@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from astr_cli.cli.app import run
+from astr_cli.images.charts import COLOURS
 from astr_cli.images.drawing import DrawingFolder
 from astr_cli.images.info import read_info
 from astr_cli.images.thumbnail import thumbnail
@@ -104,6 +105,7 @@ def test_names_are_text_and_nothing_is_fetched(made: Path) -> None:
     assert tags.tags.count("script") == 3 and "b" not in tags.tags and "img" not in tags.tags
     assert all(link.startswith("#") for link in tags.fetched)
     assert "default-src 'none'" in text and "unsafe-eval" not in text
+    assert all(f"--{name}: {colour};" in text for name, colour in COLOURS.items())
     assert "displayModeBar: false" in text  # one of plotly's buttons would send the data to a server
     assert "innerHTML" not in (Path(__file__).parents[2] / "astr_cli" / "report" / "assets" / "report.js").read_text()
 
@@ -288,6 +290,32 @@ def test_place_errors_are_from_the_place_to_the_camera(made: Path, tmp_path: Pat
     np.testing.assert_allclose(found[NAMES[0]], shifts[NAMES[0]], atol=1e-3)
     np.testing.assert_allclose(found[NAMES[1]][:2], shifts[NAMES[1]][:2], atol=1e-3)
     assert np.isnan(found[NAMES[1]][2]) and set(found) == set(shifts)
+
+
+@pytest.mark.parametrize("upright", [True, False])
+def test_gps_residuals_are_in_the_coordinates_of_the_file(made: Path, tmp_path: Path, upright: bool) -> None:
+    """The page turns a model that is not upright to draw it; its residuals stay as they are."""
+    out = tmp_path / "out"
+    shutil.copytree(made / "out", out)
+    summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    known = {"latitude": 0.0, "longitude": 0.0, "altitude": 0.0, "photos": 5, "within": 5, "median_error": 1.0}
+    summary["model"]["georeference"] = {**known, "on_a_line": not upright, "upright": upright}
+    (out / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+    images = pycolmap.Reconstruction(str(out / "sparse" / "0")).images.values()
+    shift = np.array([3.0, -4.0, 12.0])
+    with pycolmap.Database.open(str(out / "database.db")) as opened:
+        for image in images:
+            prior = pycolmap.PosePrior(
+                corr_data_id=image.data_id,
+                position=image.projection_center() - shift,
+                coordinate_system=pycolmap.PosePriorCoordinateSystem.CARTESIAN,
+            )
+            opened.write_pose_prior(prior)
+    write_report(out, out / "report.html")
+    data = data_of(out / "report.html")
+    assert data["model"]["upright"] == upright and data["model"]["unit"] == "m"
+    for photo in data["photos"]:
+        np.testing.assert_allclose(photo["place"], shift, atol=1e-3)
 
 
 def test_reconstruct_stands_where_the_report_fails(made: Path, tmp_path: Path, capsys: Any) -> None:

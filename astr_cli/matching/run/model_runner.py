@@ -170,11 +170,16 @@ def _to_original(raw: RawMatches, pair: PairInput) -> PairMatches:
         scores=raw.scores.float().cpu().numpy(),
         reference=raw.reference.cpu().numpy(),
     )
-    if pair.mask0 is None or pair.mask1 is None:
-        return matches
-    # The mask of the model's cells is a coarse one.
-    keep = pair.mask0.passes(matches.keypoints0) & pair.mask1.passes(matches.keypoints1)
-    return matches.where(keep)
+    return matches if pair.mask0 is None and pair.mask1 is None else matches.where(off_masks(matches, pair))
+
+
+def off_masks(matches: PairMatches, pair: PairInput) -> npt.NDArray[np.bool_]:
+    """(M,) whether the masks of the raw photos keep both points; the mask of the model's cells is a coarse one."""
+    keep = np.ones(len(matches), np.bool_)
+    for mask, points in ((pair.mask0, matches.keypoints0), (pair.mask1, matches.keypoints1)):
+        if mask is not None:
+            keep &= mask.passes(points)
+    return keep
 
 
 def defect(matches: PairMatches, view0: PhotoGeometry, view1: PhotoGeometry) -> str | None:

@@ -2,12 +2,14 @@
 "use strict";
 const data = JSON.parse(document.getElementById("data").textContent);
 const photos = data.photos;
-const VERIFIED = ["#c0392b", "#1f8a4c", "#d99a1c"];  // rejected, verified, not verified yet
+const [BAD, GOOD, OPEN, DOUBT, ACCENT, INK, SOFT, PAPER, FONTS] = ["bad", "good", "open", "doubt", "accent", "ink", "soft", "paper", "fonts"]
+  .map(name => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim());
+const VERIFIED = [BAD, GOOD, OPEN];  // rejected, verified, not verified yet
 const SCALE = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]];
 const ERROR_UNIT = 0.02, FULL = 65535, MOST_ROWS = 400, MOST_LINKS = 2500, MANY = 200, UNKNOWN = 255;
 // Without the bar of buttons: one of them would send the data to a server of Plotly's.
 const PLAIN = { displayModeBar: false, responsive: true };
-const FONT = { family: "system-ui, Segoe UI, Roboto, Arial, sans-serif", size: 12, color: "#1d2733" };
+const FONT = { family: FONTS, size: 12, color: INK };
 
 const find = id => document.getElementById(id);
 const shown = value => value == null ? "" : String(value);
@@ -36,7 +38,7 @@ const lengthColour = length => colourAt(Math.log2(Math.max(length, 2) / 2) / 4);
 const errorColour = error => error === UNKNOWN ? "#888" : colourAt(error * ERROR_UNIT / 2);  // 0 to 2 px
 
 function layout(more) {
-  return Object.assign({ margin: { l: 50, r: 14, t: 30, b: 42 }, font: FONT, paper_bgcolor: "#fff", plot_bgcolor: "#fff" }, more);
+  return Object.assign({ margin: { l: 50, r: 14, t: 30, b: 42 }, font: FONT, paper_bgcolor: PAPER, plot_bgcolor: PAPER }, more);
 }
 
 // Pictures of photos
@@ -60,7 +62,7 @@ function paint(pen, image, photo, x, y, width, height) {
   if (image) return pen.drawImage(image, x, y, width, height);
   pen.fillStyle = "#e7ebef";
   pen.fillRect(x, y, width, height);
-  pen.fillStyle = "#66717f";
+  pen.fillStyle = SOFT;
   pen.textAlign = "center";
   pen.font = "13px sans-serif";
   pen.fillText(photo.problem || "no photo", x + width / 2, y + height / 2, width - 10);
@@ -176,17 +178,17 @@ function showModel() {
   const line = (x, y, z, colour, width, visible) => ({ type: "scatter3d", mode: "lines", x, y, z, visible, hoverinfo: "skip", line: { color: colour, width } });
   const traces = [
     { type: "scatter3d", mode: "markers", x: axis(places, 0, 3), y: axis(places, 1, 3), z: axis(places, 2, 3), hoverinfo: "skip", marker: { size: 2, color: pointColours("photo"), line: { width: 0 } } },
-    { ...line(x, y, z, "#c0392b", 2, true), customdata: owners, text: owners.map(number => plotText(photos[number].name)), hoverinfo: "text", hovertemplate: "%{text}<extra></extra>" },
+    { ...line(x, y, z, BAD, 2, true), customdata: owners, text: owners.map(number => plotText(photos[number].name)), hoverinfo: "text", hovertemplate: "%{text}<extra></extra>" },
     { type: "scatter3d", mode: "markers", x: posed.map(p => p.centre[0]), y: posed.map(p => p.centre[1]), z: posed.map(p => p.centre[2]), customdata: numbers,
-      text: posed.map(p => plotText(p.name)), hovertemplate: "%{text}<extra></extra>", marker: { size: 5, color: "#c0392b", line: { width: 0 } } },
-    line(lx, ly, lz, "#1f5fbf", 1, false),
+      text: posed.map(p => plotText(p.name)), hovertemplate: "%{text}<extra></extra>", marker: { size: 5, color: BAD, line: { width: 0 } } },
+    line(lx, ly, lz, ACCENT, 1, false),
   ];
   [pointTrace, cameraTraces, linkTrace] = [0, [1, 2], 3];
   const [low, high] = data.model.box, side = Math.max(...high.map((value, k) => value - low[k]));
   const metric = data.model.unit === "m";
-  const bounds = k => ({ range: [low[k], high[k]], showgrid: metric, zeroline: false, showspikes: false, showticklabels: metric, title: { text: metric ? ["east, m", "north, m", "up, m"][k] : "" } });
+  const bounds = k => ({ range: [low[k], high[k]], showgrid: metric, zeroline: false, showspikes: false, showticklabels: metric, title: { text: !metric ? "" : data.model.upright ? ["east, m", "north, m", "up, m"][k] : "m" } });
   const ratio = Object.fromEntries(["x", "y", "z"].map((name, k) => [name, 1.4 * (high[k] - low[k]) / side]));
-  const scene = { xaxis: bounds(0), yaxis: bounds(1), zaxis: bounds(2), aspectmode: "manual", aspectratio: ratio, dragmode: "turntable", camera: firstView(posed) };
+  const scene = { xaxis: bounds(0), yaxis: bounds(1), zaxis: bounds(2), aspectmode: "manual", aspectratio: ratio, dragmode: "turntable", camera: firstView(posed, ratio.z) };
   Plotly.newPlot("view", traces, layout({ scene, showlegend: false, margin: { l: 0, r: 0, t: 0, b: 0 }, hovermode: "closest", uirevision: 1 }), PLAIN);
   find("view").on("plotly_click", event => { const number = event.points[0].customdata; if (number != null) showPhoto(number); });
   find("point-colours").onchange = event => Plotly.restyle("view", { "marker.color": [pointColours(event.target.value)] }, [pointTrace]);
@@ -198,13 +200,14 @@ function showModel() {
   find("model-note").after(...data.lines.map(line => make("p", line, "note")));
 }
 
-// From behind the cameras, and above them.
-function firstView(posed) {
+// From behind the cameras, and above them; from farther away if the model is high.
+function firstView(posed, height) {
   const [low, high] = data.model.box, middle = low.map((value, k) => (value + high[k]) / 2);
   const mean = k => posed.reduce((sum, photo) => sum + photo.centre[k], 0) / Math.max(posed.length, 1);
   const away = [0, 1].map(k => mean(k) - middle[k]), length = Math.hypot(...away) || 1;
   const from = length > 1e-6 ? away.map(value => value / length) : [0, -1];
-  return { up: { x: 0, y: 0, z: 1 }, eye: { x: 1.5 * from[0], y: 1.5 * from[1], z: 0.6 } };
+  const reach = Math.max(1.5, 2 * height);
+  return { up: { x: 0, y: 0, z: 1 }, eye: { x: reach * from[0], y: reach * from[1], z: 0.4 * reach } };
 }
 
 // The pairs
@@ -220,7 +223,7 @@ const pairs = (() => {
 const verifiedYet = pairs.some(pair => pair.inliers >= 0);
 const strength = pair => pair.inliers >= 0 ? pair.inliers : pair.matches;
 const against = pair => pair.agreeing < 0.5;
-const pairColour = pair => pair.inliers < 0 ? VERIFIED[2] : pair.inliers === 0 ? VERIFIED[0] : against(pair) ? "#8e44ad" : VERIFIED[1];
+const pairColour = pair => pair.inliers < 0 ? VERIFIED[2] : pair.inliers === 0 ? VERIFIED[0] : against(pair) ? DOUBT : VERIFIED[1];
 
 const FIGURES = {
   matches: pair => Math.log10(1 + pair.matches),
@@ -256,10 +259,10 @@ function showGraph() {
     x.push(at[pair.first][0], at[pair.second][0], null);
     y.push(at[pair.first][1], at[pair.second][1], null);
   }
-  const names = { [VERIFIED[0]]: "not verified", [VERIFIED[1]]: "verified", [VERIFIED[2]]: "not verified yet", "#8e44ad": "against the model" };
+  const names = { [VERIFIED[0]]: "not verified", [VERIFIED[1]]: "verified", [VERIFIED[2]]: "not verified yet", [DOUBT]: "against the model" };
   const traces = [...groups].map(([color, [x, y]]) => ({ type: "scatter", mode: "lines", x, y, name: names[color], hoverinfo: "skip", opacity: pairs.length > 300 ? 0.35 : 0.8, line: { color, width: 1 } }));
   traces.push({ type: "scatter", mode: photos.length <= 40 ? "markers+text" : "markers", x: at.map(p => p[0]), y: at.map(p => p[1]), text: photos.map(photo => plotText(shortened(photo.name))), textposition: "top center", textfont: { size: 10 },
-    hovertext: photos.map(photo => plotText(photo.name)), hoverinfo: "text", showlegend: false, marker: { size: 8, color: photos.map(photo => !data.model || photo.posed ? "#1d2733" : "#c0392b") } });
+    hovertext: photos.map(photo => plotText(photo.name)), hoverinfo: "text", showlegend: false, marker: { size: 8, color: photos.map(photo => !data.model || photo.posed ? INK : BAD) } });
   const bare = { visible: false, range: [-1.25, 1.25] };
   const node = find("graph");
   Plotly.newPlot(node, traces, layout({ title: { text: "match graph" }, xaxis: bare, yaxis: { ...bare, scaleanchor: "x" }, legend: { orientation: "h", y: 0 }, margin: { l: 10, r: 10, t: 30, b: 10 }, hovermode: "closest" }), PLAIN);
@@ -365,6 +368,7 @@ function showPhotos() {
     ...(data.model ? [
       { title: "points", value: row => row.points },
       { title: "error, px", value: row => row.error, show: row => fixed(row.error, 2) },
+      ...(photos.some(away) ? [{ title: "from GPS, m", value: away, show: row => fixed(away(row), 2) }] : []),
       { title: "focal length, px", value: row => row.focal, show: row => fixed(row.focal, 0) },
     ] : []),
     { title: "before", value: row => row.prior, show: row => row.prior == null ? "" : fixed(row.prior, 0) + (row.known ? "" : " (guess)") },
@@ -398,24 +402,35 @@ function showHistograms() {
   data.histograms.forEach((figure, number) => {
     const node = nodes[number], edges = figure.edges;
     const x = figure.counts.map((_, k) => (edges[k] + edges[k + 1]) / 2);
-    const trace = { type: "bar", x, y: figure.counts, width: edges.slice(1).map((edge, k) => edge - edges[k]), marker: { color: "#1f5fbf" } };
+    const trace = { type: "bar", x, y: figure.counts, width: edges.slice(1).map((edge, k) => edge - edges[k]), marker: { color: ACCENT } };
     const middle = figure.median == null ? "" : `, median ${Number(figure.median.toPrecision(3))}`;
     Plotly.newPlot(node, [trace], layout({ title: { text: figure.title + middle }, xaxis: { title: { text: figure.across } }, yaxis: { title: { text: figure.up } }, bargap: 0.05 }), PLAIN);
   });
   find("figures").hidden = !data.histograms.length;
 }
 
+const BY_NAME = { title: { text: "photos by name" }, showticklabels: false };
+const away = photo => photo.place && Math.hypot(...photo.place);  // without an altitude, on the ground
+
 function showPlaces() {
   const placed = photos.filter(photo => photo.place);
   find("places").hidden = !placed.length;
   if (!placed.length) return;
+  const distances = placed.map(away).sort((a, b) => a - b), middle = distances[Math.floor(distances.length / 2)];
+  const told = `Median distance ${middle.toFixed(2)} m, largest ${distances[distances.length - 1].toFixed(2)} m, over ${placed.length} photos.`;
+  if (!data.model.upright) {
+    const bars = { type: "bar", x: placed.map((_, k) => k), y: placed.map(away), text: placed.map(photo => plotText(photo.name)), textposition: "none", hovertemplate: "%{text}: %{y:.1f} m<extra></extra>", marker: { color: ACCENT } };
+    find("place-up").hidden = true;
+    Plotly.newPlot("place-map", [bars], layout({ title: { text: "distance, m" }, xaxis: BY_NAME }), PLAIN);
+    find("place-note").textContent = `${told} The positions lie on a line and leave the turn about it open: what is east, north and up is not known.`;
+    return;
+  }
   const text = placed.map(photo => plotText(photo.name));
-  const flat = { type: "scatter", mode: "markers", x: placed.map(p => p.place[0]), y: placed.map(p => p.place[1]), text, hovertemplate: "%{text}: %{x:.1f}, %{y:.1f} m<extra></extra>", marker: { color: "#1f5fbf" } };
+  const flat = { type: "scatter", mode: "markers", x: placed.map(p => p.place[0]), y: placed.map(p => p.place[1]), text, hovertemplate: "%{text}: %{x:.1f}, %{y:.1f} m<extra></extra>", marker: { color: ACCENT } };
   Plotly.newPlot("place-map", [flat], layout({ title: { text: "east and north, m" }, yaxis: { scaleanchor: "x" } }), PLAIN);
-  const up = { type: "bar", x: placed.map((_, k) => k), y: placed.map(p => p.place[2]), text, textposition: "none", hovertemplate: "%{text}: %{y:.1f} m<extra></extra>", marker: { color: "#1f5fbf" } };
-  Plotly.newPlot("place-up", [up], layout({ title: { text: "up, m" } }), PLAIN);
-  const away = placed.map(p => Math.hypot(p.place[0], p.place[1])).sort((a, b) => a - b);
-  find("place-note").textContent = `Median distance on the ground ${away[Math.floor(away.length / 2)].toFixed(2)} m, largest ${away[away.length - 1].toFixed(2)} m, over ${placed.length} photos.`;
+  const up = { type: "bar", x: placed.map((_, k) => k), y: placed.map(p => p.place[2]), text, textposition: "none", hovertemplate: "%{text}: %{y:.1f} m<extra></extra>", marker: { color: ACCENT } };
+  Plotly.newPlot("place-up", [up], layout({ title: { text: "up, m" }, xaxis: BY_NAME }), PLAIN);
+  find("place-note").textContent = told;
 }
 
 function showControl() {
