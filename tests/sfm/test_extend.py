@@ -3,55 +3,27 @@
 import itertools
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
 
 from astr_cli.cli.app import run
-from astr_cli.matching.run.events import MatchSummary
-from astr_cli.options.matching import MatchOptions
 from astr_cli.pairs.reading import read_pairs
 from astr_cli.sfm import reconstruct as reconstruct_module
-from astr_cli.sfm.colmap import read_model
 from astr_cli.sfm.database.contents import read_existing
 from astr_cli.sfm.database.keypoints import read_points
 from astr_cli.sfm.extension import extend as module
-from astr_cli.sfm.mapping.alignment import centre_error
-from astr_cli.sfm.mapping.mapper import camera_centres
 from astr_cli.store.matches_file import MatchesFile
-from astr_cli.store.types import MatchEntry, PairMatches
-from astr_cli.store.writer import write_matches
 
 from .conftest import Scene, arc, make_scene
+from .extending import Place, error_of, poses, stand_in
 
 NAMES = tuple(f"{letter}.png" for letter in "abcdef")
 FIRST = 4  # photos of the first run
 MADE = ["database.db", "matches.h5", "options.toml", "pairs.txt", "sparse", "summary.json", "times.json"]
 COMMAND = ["--camera-mode", "single", "--long-side", "320", "--no-report"]
-
-
-class Place(NamedTuple):
-    """A scene, its folder, and the pairs of each call of the matching step."""
-
-    scene: Scene
-    folder: Path
-    calls: list[list[tuple[str, str]]]
-
-    @property
-    def out(self) -> str:
-        return str(self.folder / "out")
-
-    @property
-    def photos(self) -> str:
-        return str(self.folder / "photos")
-
-    def add(self, *names: str) -> None:
-        (self.folder / "photos").mkdir(exist_ok=True)
-        for name in names:
-            shutil.copy(self.folder / "all" / name, self.folder / "photos" / name)
 
 
 @pytest.fixture(scope="session")
@@ -64,35 +36,6 @@ def six() -> Scene:
         coarse=200,
         outliers=0.05,
     )
-
-
-def stand_in(scene: Scene, calls: list[list[tuple[str, str]]]) -> Callable[[MatchOptions, Any], MatchSummary]:
-    """A matching step that writes what the simulator finds for the listed pairs; none for photos of no scene."""
-
-    def match(options: MatchOptions, listener: Any) -> MatchSummary:
-        pairs = [(pair.name0, pair.name1) for pair in read_pairs(options.pairs).pairs]
-        calls.append(pairs)
-        known = dict(zip(scene.pairs, zip(scene.matches, strict=True), strict=True))
-        entries = []
-        for a, b in sorted(pairs):
-            numbers = [NAMES.index(name) if name in NAMES else -1 for name in (a, b)]
-            found = known[numbers[0], numbers[1]][0] if min(numbers) >= 0 else nonsense()
-            entries.append(entry_of(a, b, found))
-        images = "../photos" if options.out.parent.name == "out" else "../../photos"
-        write_matches(options.out, [("images", images), ("long_side", "320")], entries)
-        return MatchSummary(options.out, len(pairs), len(pairs), 0, (), 1, 6, 0, 0, 1.0)
-
-    return match
-
-
-def entry_of(a: str, b: str, found: PairMatches) -> MatchEntry:
-    return MatchEntry(a, b, (512, 384), (512, 384), found, (320, 256), (320, 256))
-
-
-def nonsense() -> PairMatches:
-    random = np.random.default_rng(0)
-    points = (random.random((2, 300, 2)) * (500, 370)).astype(np.float32)
-    return PairMatches(points[0], points[1], np.ones(300, np.float32), np.zeros(300, np.uint8))
 
 
 @pytest.fixture(scope="session")
@@ -115,16 +58,6 @@ def place(six: Scene, finished: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     for each in (reconstruct_module, module):
         monkeypatch.setattr(each, "match_pairs", stand_in(six, made.calls))
     return made
-
-
-def poses(folder: Path) -> dict[str, np.ndarray]:
-    model = read_model(folder / "sparse" / "0")
-    return {model.image(number).name: model.image(number).cam_from_world().matrix() for number in model.reg_image_ids()}
-
-
-def error_of(folder: Path, scene: Scene) -> float:
-    centres = camera_centres(folder / "sparse" / "0")
-    return centre_error(np.array(list(centres.values())), np.array([scene.centres[name] for name in centres]))
 
 
 def test_what_was_there_stays_and_only_new_pairs_are_matched(place: Place, capfd: Any) -> None:

@@ -20,7 +20,7 @@ from astr_cli.sfm.database.keypoints import extend_points
 from astr_cli.sfm.database.verification import verify
 from astr_cli.sfm.extension.folder import Reconstruction
 from astr_cli.sfm.extension.new_photos import Photos
-from astr_cli.sfm.extension.snapping import renumbered, snap
+from astr_cli.sfm.extension.snapping import placed, renumbered, snap
 from astr_cli.sfm.tracks.build import Tracks, build_tracks
 from astr_cli.sfm.tracks.match_rows import StoredRows
 from astr_cli.sfm.tracks.pair_matches import pair_matches
@@ -56,9 +56,11 @@ def additions(start: Start, matches: Path) -> Additions:
     with closing(StoredRows(join_files((matches,)), wanted.min_score, wanted.max_sigma)) as rows:
         tracks = build_tracks(rows, wanted.merge_radius)
         start.stop.check()
-        if start.existing.notes.get("refine", "off") != "off":
-            tracks = _refined(start, rows, tracks, matches)
         snapped = snap(tracks, rows.images, start.points, wanted.merge_radius)
+        if start.existing.notes.get("refine", "off") != "off":
+            tracks = placed(tracks, rows.images, start.points, snapped)
+            tracks = _refined(start, rows, tracks, snapped.existing, matches)
+            snapped = snap(tracks, rows.images, start.points, 0)
         names, found = [image.name for image in rows.images], {}
         for (a, b), part in zip(rows.pairs, pair_matches(tracks, rows), strict=True):
             ends = [slice(*tracks.offsets[image : image + 2]) for image in (a, b)]
@@ -66,8 +68,8 @@ def additions(start: Start, matches: Path) -> Additions:
         return Additions(dict(zip(names, snapped.added, strict=True)), found)
 
 
-def _refined(start: Start, rows: StoredRows, tracks: Tracks, matches: Path) -> Tracks:
-    """The tracks aligned on the original pixels, as those of the reconstruction were."""
+def _refined(start: Start, rows: StoredRows, tracks: Tracks, fixed: NDArray[np.bool_], matches: Path) -> Tracks:
+    """The tracks aligned on the original pixels, as those of the reconstruction were, but for `fixed` keypoints."""
     options = start.done.options
     masks, warning = find_matched_masks(matches, rows.attributes)
     if warning is not None:
@@ -75,7 +77,7 @@ def _refined(start: Start, rows: StoredRows, tracks: Tracks, matches: Path) -> T
     pixels = PhotoPixels(options.photos, rows.images, masks)
     kept = KeptSteps(matches.with_name("refinement"), content_hash(matches))
     refiner = TrackRefiner(rows.images, pixels, options.refinement.refine_rule, os.cpu_count() or 1)
-    return refiner.refine(tracks, kept, start.tell, start.stop).tracks
+    return refiner.refine(tracks, kept, start.tell, start.stop, fixed).tracks
 
 
 def extend_database(start: Start, added: Additions, made: Path, key: str) -> list[str]:

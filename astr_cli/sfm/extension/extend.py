@@ -26,7 +26,7 @@ from astr_cli.sfm.extension.growing import check_model
 from astr_cli.sfm.extension.models import Extended, extend_models
 from astr_cli.sfm.extension.new_photos import NewPairs, find_photos, new_pairs
 from astr_cli.sfm.extension.record import extended_text
-from astr_cli.sfm.extension.state import move_in, set_ready, work_folder
+from astr_cli.sfm.extension.state import clear, move_in, set_ready, work_folder
 from astr_cli.sfm.mapping.unregistered import Unregistered
 from astr_cli.sfm.pairs.automatic import HEAD
 from astr_cli.sfm.reconstruct import LOCK
@@ -72,12 +72,14 @@ def extend(options: ExtendOptions, listener: Listener, tell: Callable[[str], Non
     except OSError as error:
         raise AstrError(f"{options.out}: cannot be written ({error.strerror}); allow writing there") from None
     try:
-        move_in(options.out, run.sparse)
+        if move_in(options.out, run.sparse):
+            tell(f"{options.out}: an extension that was stopped at its end is complete now")
         done = read_reconstruction(run)
         check_target(done.database, replace_ours=True)
         existing = read_existing(done.database)
         photos = find_photos(run, options.new_photos, existing.images)
         if not photos.new:
+            clear(options.out)
             return ExtendSummary(options.out, (), 0, None, None)
         start = Start(done, photos, existing, read_points(done.database), tell, stop)
         return _steps(options, start, listener)

@@ -44,7 +44,7 @@ def extend_models(start: Start, added: Additions, model: Any, database: Path, sp
         holds = {camera.number: camera.hold for camera in done.model.cameras}
         settings = MapperSettings(
             seed=run.mapping.seed,
-            options=() if run.mapping.mapper == "global" else run.mapping.mapper_option,
+            options=run.mapping.mapper_option if run.mapping.mapper == "incremental" else (),
             held=frozenset(number for number, hold in holds.items() if hold.held != "nothing"),
             limit=largest_error(copy),
             stop=start.stop,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ class Snapped(NamedTuple):
     numbers: NDArray[np.int64]  # (O,) of each keypoint of the tracks in its image
     distance: NDArray[np.float64]  # (O,) matched pixels to the existing keypoint; 0 for a new one
     added: tuple[NDArray[np.float32], ...]  # per image (K, 2) pixels, after the existing ones
+    existing: NDArray[np.bool_]  # (O,) which became an existing one
 
 
 def snap(
@@ -36,7 +38,21 @@ def snap(
         for number, (image, scale) in enumerate(zip(images, scales(images), strict=True))
     ]
     numbers, distances, added = zip(*parts, strict=True)
-    return Snapped(np.concatenate(numbers), np.concatenate(distances), added)
+    held = np.array([len(existing.get(image.name, ())) for image in images])
+    found = np.concatenate(numbers)
+    return Snapped(found, np.concatenate(distances), added, found < held[tracks.image])
+
+
+def placed(
+    tracks: Tracks, images: Sequence[MatchedImage], existing: Mapping[str, NDArray[np.float32]], snapped: Snapped
+) -> Tracks:
+    """The tracks with each keypoint that became an existing one in the place of that."""
+    keypoints = tracks.keypoints.copy()
+    for number, image in enumerate(images):
+        rows = np.flatnonzero(snapped.existing & (tracks.image == number))
+        if len(rows):
+            keypoints[rows] = existing[image.name][snapped.numbers[rows]]
+    return replace(tracks, keypoints=keypoints)
 
 
 def _snap_image(

@@ -43,15 +43,16 @@ def set_ready(out: Path, made: Path) -> None:
     made.rename(ready)
 
 
-def move_in(out: Path, sparse: Path) -> None:
-    """Puts a new state that is ready into its place, if there is one, and removes the work folder then.
+def move_in(out: Path, sparse: Path) -> bool:
+    """Puts a new state that is ready into its place and removes the work folder; returns whether it did.
 
     Raises DatabaseError: another program has the database open.
     """
     work, ready = out / WORK, out / WORK / READY
     if work.is_symlink() or not (ready / BASE).is_file():
-        return
-    if (out / SUMMARY).is_file() and content_hash(out / SUMMARY) == (ready / BASE).read_text():
+        return False
+    current = (out / SUMMARY).is_file() and content_hash(out / SUMMARY) == (ready / BASE).read_text()
+    if current:  # else it is of a folder that astr reconstruct has changed since
         database = out / "database.db"
         if (ready / database.name).exists():
             with unused(database, stamp_of(database)):
@@ -60,6 +61,13 @@ def move_in(out: Path, sparse: Path) -> None:
             _swap(folder, sparse / folder.name, work / f"old-{folder.name}")
         (ready / SUMMARY).replace(out / SUMMARY)
     shutil.rmtree(work)
+    return current
+
+
+def clear(out: Path) -> None:
+    """Removes what stopped runs left, where there is nothing to extend."""
+    if not (out / WORK).is_symlink():
+        shutil.rmtree(out / WORK, ignore_errors=True)
 
 
 def _move_files(ready: Path, out: Path) -> None:
