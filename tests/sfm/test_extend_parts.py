@@ -16,7 +16,7 @@ from astr_cli.options.pairs import PairChoice
 from astr_cli.options.reconstruct import ReconstructOptions
 from astr_cli.sfm.colmap import pycolmap
 from astr_cli.sfm.extension.growing import check_model, lengthened
-from astr_cli.sfm.extension.snapping import renumbered, snap
+from astr_cli.sfm.extension.snapping import UNKNOWN, Existing, renumbered, snap
 from astr_cli.sfm.tracks.build import Tracks
 from astr_cli.sfm.tracks.match_rows import MatchedImage
 
@@ -29,13 +29,17 @@ def tracks_of(points: np.ndarray, offsets: list[int]) -> Tracks:
     return Tracks(image, track, *columns, empty, np.zeros(1, np.int64))
 
 
+def known(xy: np.ndarray, *points: int) -> Existing:
+    return Existing(xy, np.array(points or [UNKNOWN] * len(xy), np.int64))
+
+
 @given(st.integers(0, 2**32), st.integers(0, 40), st.integers(0, 40), st.floats(0.3, 3))
 def test_snapping_is_that_of_its_plain_twin(seed: int, old: int, new: int, radius: float) -> None:
     random = np.random.default_rng(seed)
     images = (MatchedImage("a", (200, 100), (100, 50)), MatchedImage("b", (50, 50), (50, 50)))
     existing = (random.random((old, 2)) * 60).astype(np.float32)
     points = (random.random((new + 3, 2)) * 60).astype(np.float32)
-    found = snap(tracks_of(points, [0, new, new + 3]), images, {"a": existing}, radius)
+    found = snap(tracks_of(points, [0, new, new + 3]), images, {"a": known(existing)}, radius)
     added = []
     for number, point in zip(found.numbers[:new], points[:new], strict=True):
         away = np.linalg.norm((existing.astype(float) - point) / 2, axis=1)
@@ -48,11 +52,23 @@ def test_snapping_is_that_of_its_plain_twin(seed: int, old: int, new: int, radiu
     assert found.numbers[new:].tolist() == [0, 1, 2] and np.array_equal(found.added[1], points[new:])
 
 
+def test_a_track_becomes_keypoints_of_one_point() -> None:
+    """It is nearest to point 8 in one photo, but near to point 7 in two; in the fourth it is near one of none."""
+    images = tuple(MatchedImage(name, (50, 50), (50, 50)) for name in "abcd")
+    tracks = tracks_of(np.full((4, 2), 10.0), [0, 1, 2, 3, 4])
+    tracks.track[:] = 0
+    beside, here = np.array([(10.5, 10), (10.1, 10)], np.float32), np.array([(10, 10)], np.float32)
+    existing = {"a": known(beside, 7, 8), "b": known(beside[:1], 7), "c": known(here, 9), "d": known(here)}
+    found = snap(tracks, images, existing, 1.0)
+    assert found.numbers.tolist() == [0, 0, 1, 0]
+    assert found.existing.tolist() == [True, True, False, True]
+
+
 def test_a_keypoint_is_matched_once_in_a_pair() -> None:
     """Two points of the photo become one keypoint: the nearer one is matched."""
     images = (MatchedImage("a", (50, 50), (50, 50)), MatchedImage("b", (50, 50), (50, 50)))
     points = np.array([(10.4, 10), (10.1, 10), (30, 30), (1, 1), (2, 2), (3, 3)])
-    snapped = snap(tracks_of(points, [0, 3, 6]), images, {"a": np.array([(10, 10)], np.float32)}, 1.0)
+    snapped = snap(tracks_of(points, [0, 3, 6]), images, {"a": known(np.array([(10, 10)], np.float32))}, 1.0)
     rows = np.array([(0, 0), (1, 1), (2, 2)], np.uint32)
     found = renumbered(rows, (slice(0, 3), slice(3, 6)), snapped)
     assert sorted(found.tolist()) == [[0, 1], [1, 2]]

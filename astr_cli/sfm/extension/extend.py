@@ -105,7 +105,7 @@ def _steps(options: ExtendOptions, start: Start, listener: Listener) -> ExtendSu
     made = work / "made"
     shutil.rmtree(made, ignore_errors=True)
     (made / "sparse").mkdir(parents=True)
-    added = additions(start, matches)
+    added = additions(start, model, matches)
     warnings = extend_database(start, added, work / "database.db", content_hash(matches))
     start.stop.check()
     extended = extend_models(start, added, model, work / "database.db", made / "sparse", options.readjust)
