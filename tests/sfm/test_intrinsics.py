@@ -14,7 +14,7 @@ from astr_cli.options.database import CameraOptions, ImportOptions
 from astr_cli.options.mapping import MapOptions
 from astr_cli.sfm.colmap import pycolmap, read_model
 from astr_cli.sfm.database.importing import import_matches
-from astr_cli.sfm.mapping.intrinsics import calibration, is_flat, on_a_line, why_degenerate
+from astr_cli.sfm.mapping.intrinsics import bend, calibration, is_flat, on_a_line, why_degenerate
 from astr_cli.sfm.mapping.mapper import ModelSummary, map_database
 
 from .flights import FOCAL, Flight, fly
@@ -130,3 +130,17 @@ def test_degenerate_sets_of_photos(tmp_path: Path) -> None:
     assert is_flat(np.vstack([flat, [0, 0, 500.0]])) and not is_flat(flat * [1, 1, 100])
     reasons = {kind: why_degenerate(read_model(mapped(fly(kind), tmp_path).folder), 1) for kind in ("grid", "orbit")}
     assert "in one direction" in reasons["grid"] and not reasons["orbit"]
+
+
+@pytest.mark.parametrize(
+    ("model", "params", "expected"),
+    [
+        ("PINHOLE", (1000, 1000, 500, 400), 0.0),
+        ("SIMPLE_RADIAL", (1000, 500, 400, 0.1), 0.041 / 1.041),  # r = 0.64: the corner is seen at r (1 + 0.1 r^2)
+        ("SIMPLE_RADIAL", (500, 500, 400, 0.5), 0.0),  # wide
+        ("SIMPLE_RADIAL", (1000, 500, 400, -1.0), np.inf),  # no ray leads there
+    ],
+)
+def test_how_far_distortion_moves_the_corner(model: str, params: tuple[float, ...], expected: float) -> None:
+    camera = pycolmap.Camera(model=model, width=1000, height=800, params=params)
+    assert bend(camera) == pytest.approx(expected, abs=3e-3)

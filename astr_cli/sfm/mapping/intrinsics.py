@@ -29,6 +29,7 @@ NEARLY = 30.0  # the same for flat ground
 FLAT = 0.02  # points less thick than this, by their extent, are flat ground
 WIDE = 0.6  # of the width; lenses with a shorter focal length bend too much to map without distortion
 LARGER = 1.05  # times the reprojection error without distortion: a distortion that adds more is wrong
+BENT = 0.08  # of its distance from the middle: lenses move the corner of a photo by 5% at most, unless they are wide
 KEPT = 0.9  # of the observations without distortion: a distortion that loses more is wrong, if it fits no better
 CONTRADICTED = 1.5  # times the reprojection error: photos that fit a focal length this much worse contradict it
 
@@ -121,7 +122,8 @@ def _held(model: Any, database: Path, before: Calibration, settings: MapperSetti
         each.update_point_3d_errors()
     seen = held.compute_num_observations() / max(model.compute_num_observations(), 1)
     error = held.compute_mean_reprojection_error() / max(model.compute_mean_reprojection_error(), 1e-9)
-    if not as_mapped or (error <= LARGER and (seen >= KEPT or error <= KEPT)):
+    bent = max((bend(held.camera(number)) for number in before.held("focal") & set(held.cameras)), default=0.0)
+    if not as_mapped or (bent <= BENT and error <= LARGER and (seen >= KEPT or error <= KEPT)):
         return held, before
     reason = "adjusting its distortion spoils the model"
     holds = {
@@ -129,6 +131,18 @@ def _held(model: Any, database: Path, before: Calibration, settings: MapperSetti
         for number, hold in before.holds.items()
     }
     return model, replace(before, holds=holds)
+
+
+def bend(camera: Any) -> float:
+    """By which part of its distance from the middle the distortion of a pycolmap.Camera moves a photo's corner; 0 for a
+    wide-angle lens, whose distortion may be large.
+    """
+    if camera.mean_focal_length() < WIDE * camera.width:
+        return 0.0
+    corner = np.zeros(2)
+    straight = (corner - [camera.principal_point_x, camera.principal_point_y]) / camera.mean_focal_length()
+    seen = camera.cam_from_img(corner)
+    return float("inf") if seen is None else abs(float(np.linalg.norm(seen) / np.linalg.norm(straight)) - 1)
 
 
 def _with_priors(model: Any, before: Calibration) -> Any:
