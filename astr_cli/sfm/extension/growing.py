@@ -51,7 +51,7 @@ def continued(model: Any, database: Path, images: Path, scratch: Path, settings:
     start = scratch / "start"
     start.mkdir()
     model.write(start)
-    held = settings._replace(held=frozenset(model.cameras))
+    held = settings._replace(held=settings.held | frozenset(model.cameras), hold_focals=False)
     found = continue_mapping(database, images, scratch, start, held, model.num_reg_images(), total)
     return found if found is not None else model
 

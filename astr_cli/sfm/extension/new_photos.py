@@ -10,6 +10,8 @@ from astr_cli.errors import AstrError
 from astr_cli.images.catalogue import catalogue, find_images
 from astr_cli.images.info import ImageInfo
 from astr_cli.options.reconstruct import ReconstructOptions
+from astr_cli.sfm.database.cameras import given_photos
+from astr_cli.sfm.database.sharing import share_cameras
 from astr_cli.sfm.pairs.automatic import Source, choose_pairs
 from astr_cli.sfm.reconstruct import made_folders
 
@@ -19,6 +21,8 @@ class Photos(NamedTuple):
 
     held: dict[str, ImageInfo]
     new: dict[str, ImageInfo]
+    given: frozenset[str]
+    """Those whose cameras the user gave."""
 
 
 class NewPairs(NamedTuple):
@@ -31,7 +35,8 @@ class NewPairs(NamedTuple):
 def find_photos(options: ReconstructOptions, folder: Path, held: Collection[str]) -> Photos:
     """The photos in `folder` that are not `held`.
 
-    Raises AstrError: the folder is not that of the other photos nor inside it; a photo is missing or bad.
+    Raises AstrError: the folder is not that of the other photos nor inside it; a photo is missing or bad, or cannot
+    have a camera by the options.
     """
     root = options.photos
     if not folder.is_dir():
@@ -52,7 +57,8 @@ def find_photos(options: ReconstructOptions, folder: Path, held: Collection[str]
         raise AstrError(f"{old.complaint()}; put back the photos of the model")
     if new.errors and not options.skip_bad:
         raise AstrError(f"{new.complaint()}; repair or remove the bad photos in {folder}")
-    return Photos(dict(old.infos), dict(new.infos))
+    sharing = share_cameras({**old.infos, **new.infos}, options.cameras)
+    return Photos(dict(old.infos), dict(new.infos), given_photos(sharing, options.cameras))
 
 
 def new_pairs(
