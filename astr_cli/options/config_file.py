@@ -6,10 +6,13 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import Any, TypeVar, get_args
 
 from astr_cli.errors import AstrError
-from astr_cli.options.option import Declared, declared, is_path, values_of
+from astr_cli.options.option import Declared, build, declared, is_path, values_of
+
+T = TypeVar("T")
 
 
 def read_config(path: Path, command: str, known: Sequence[Declared]) -> dict[str, Any]:
@@ -38,6 +41,18 @@ def read_config(path: Path, command: str, known: Sequence[Declared]) -> dict[str
             raise AstrError(f"--config {path}: astr {command} has no option '{name}'; did you mean '{near}'?")
         values[each.key] = _checked(path, each, value)
     return values
+
+
+def stored_options(path: Path, command: str, kind: type[T]) -> T:
+    """The options of a command from a file that `config_text` made. Raises AstrError as `read_config` does, or for a
+    value of a wrong type or an option that is missing.
+    """
+    known = declared(kind)
+    values = read_config(path, command, known)
+    missing = [each.name for each in known if each.required and each.key not in values]
+    if missing:
+        raise AstrError(f"{path}: lacks the option '{missing[0]}'; run astr {command} again")
+    return build(kind, {each.key: _typed(path, each, values[each.key]) for each in known if each.key in values})
 
 
 def config_text(options: Any, folder: Path, head: str) -> str:
@@ -70,6 +85,20 @@ def _checked_item(path: Path, each: Declared, value: Any) -> Any:
         # Normalised, so that the path is the same as on the command line.
         return os.path.normpath(path.parent / value)
     return value if isinstance(value, bool) else str(value)
+
+
+def _typed(path: Path, each: Declared, value: Any) -> Any:
+    """The value in the form that a class of options has, from that of the command line."""
+    if isinstance(value, list):
+        return tuple(_typed(path, each, item) for item in value)
+    if each.option.parse is not None:
+        return each.option.parse(value)
+    kinds = {kind for kind in get_args(each.type) or (each.type,) if kind not in (NoneType, Ellipsis)}
+    made = next((kind for kind in (bool, int, float, Path) if kind in kinds), None)
+    try:
+        return value if made in (None, bool) else made(value)
+    except ValueError:
+        raise AstrError(f"{path}: '{each.name}' takes a number, not {value!r}") from None
 
 
 def _plain(each: Declared, value: Any, folder: Path) -> Any:

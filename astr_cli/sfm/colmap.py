@@ -134,6 +134,8 @@ class NewCamera(NamedTuple):
     params: tuple[float, ...] | None
     """All known parameters, in place of the focal length."""
     names: tuple[str, ...]
+    number: int | None = None
+    """Of a camera that the database holds already, and that these photos share; None: a new one."""
 
 
 def add_images(
@@ -157,7 +159,10 @@ def add_images(
 
 
 def _write_camera(database: Any, new: NewCamera) -> Any:
-    """A new pycolmap.Rig of one camera."""
+    """The pycolmap.Rig of one camera, a new one unless the database has it."""
+    if new.number is not None:
+        sensor = pycolmap.sensor_t(pycolmap.SensorType.CAMERA, new.number)
+        return database.read_rig_with_sensor(sensor)
     focal = new.focal or GUESSED_FOCAL * max(new.size)
     camera = pycolmap.Camera.create_from_model_id(0, getattr(pycolmap.CameraModelId, new.model), focal, *new.size)
     if new.params is not None:

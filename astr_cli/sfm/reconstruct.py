@@ -233,7 +233,7 @@ class _Photos(NamedTuple):
 
 def _photos(options: ReconstructOptions) -> _Photos:
     photos = options.photos
-    made = _made_folders(options)
+    made = made_folders(options)
     names = [name for name in find_images(photos) if not made & set((photos / name).resolve().parents)]
     found = catalogue(photos, names)
     if found.errors and not options.skip_bad:
@@ -260,7 +260,7 @@ def _check_cameras(options: ReconstructOptions, infos: Mapping[str, ImageInfo]) 
     return given_photos(sharing, options.cameras)
 
 
-def _made_folders(options: ReconstructOptions) -> set[Path]:
+def made_folders(options: ReconstructOptions) -> set[Path]:
     """Folders whose images are no photos: OUT; for photos in OUT, the folders that astr and COLMAP make in it; plots,
     and masks in a folder of their own.
     """

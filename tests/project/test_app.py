@@ -14,7 +14,7 @@ from astr_cli.cli import app as app_module
 from astr_cli.cli.app import app, run
 from astr_cli.errors import AstrError, Interrupted, Stopped
 
-COMMANDS = ["match", "plan", "merge", "colmap-import", "reconstruct", "report", "explain", "localize"]
+COMMANDS = ["match", "plan", "merge", "colmap-import", "reconstruct", "report", "explain", "localize", "extend"]
 COMMANDS += ["check", "export", "frames", "eval", "train", "doctor"]
 
 

@@ -21,22 +21,47 @@ from astr_cli.wording import counted
 COLMAP_READS = frozenset({"JPEG", "MPO", "PNG", "TIFF", "BMP", "PPM"})  # by Pillow's names
 
 
-def import_images(database: Path, infos: Mapping[str, ImageInfo], options: CameraOptions) -> list[str]:
+class HeldPhoto(NamedTuple):
+    """A photo that a database holds."""
+
+    info: ImageInfo
+    camera: int
+
+
+def import_images(
+    database: Path,
+    infos: Mapping[str, ImageInfo],
+    options: CameraOptions,
+    held: Mapping[str, HeldPhoto] | None = None,
+) -> list[str]:
     """Writes cameras, rigs, frames, images and pose priors of new photos; returns warnings, one line each.
 
-    infos: what astr read of the photos. COLMAP reads none of them: it knows fewer formats.
+    infos: what astr read of the photos. COLMAP reads none of them: it knows fewer formats. held: photos of the
+    database with which new ones may share a camera.
 
     Raises CamerasError: the known cameras are unusable; CameraOptionError: photos cannot share a camera.
     """
-    sharing = share_cameras(infos, options)
+    held = held or {}
+    together = {**{name: photo.info for name, photo in held.items()}, **infos}
+    sharing = share_cameras(together, options)
     places = {
         name: (place.latitude, place.longitude, math.nan if place.altitude is None else place.altitude)
         for name, info in infos.items()
         if (place := info.place) is not None
     }
-    colmap.add_images(database, list(infos), list(new_cameras(sharing, infos, options)), places)
+    cameras = _of_new(new_cameras(sharing, together, options), held)
+    colmap.add_images(database, list(infos), list(cameras), places)
     _complete_frames(database)
     return [*sharing.warnings, *_format_notes(infos.values())]
+
+
+def _of_new(cameras: Iterable[colmap.NewCamera], held: Mapping[str, HeldPhoto]) -> Iterator[colmap.NewCamera]:
+    """The cameras of new photos: that of the first photo of the database that shares it, or a new one."""
+    for camera in cameras:
+        new = tuple(name for name in camera.names if name not in held)
+        number = next((held[name].camera for name in camera.names if name in held), None)
+        if new:
+            yield camera._replace(names=new, number=number)
 
 
 def given_photos(sharing: Sharing, options: CameraOptions) -> frozenset[str]:

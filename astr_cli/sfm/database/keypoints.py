@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from astr_cli.sfm.database.atomic import mark_resumable
+from astr_cli.sfm.database.atomic import mark_resumable, read_only
 from astr_cli.sfm.database.contents import COLUMNS, pair_id, pair_images
 
 TABLES = """
@@ -62,6 +62,43 @@ def write_points(
         if key:
             mark_resumable(connection, key)
         connection.execute("COMMIT")
+
+
+def extend_points(
+    database: Path,
+    keypoints: Mapping[int, NDArray[np.float32]],
+    matches: Mapping[tuple[int, int], NDArray[np.uint32]],
+    key: str,
+) -> None:
+    """Adds keypoints by image id and the matches of new pairs of ids to those of the last import; coordinates and key
+    as for `write_points`. Matches count existing keypoints too.
+
+    Raises ValueError for a match to a missing keypoint; then nothing is written.
+    """
+    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        for statement in TABLES.split(";"):
+            connection.execute(statement)
+        connection.execute("BEGIN IMMEDIATE")
+        for number, points in keypoints.items():
+            _append_keypoints(connection, number, points)
+        rows = dict(connection.execute("SELECT image_id, rows FROM keypoints"))
+        for (id0, id1), found in matches.items():
+            check_matches(found, rows[id0], rows[id1])
+            _append_matches(connection, id0, id1, found, {id0: 0, id1: 0})
+        mark_resumable(connection, key)
+        connection.execute("COMMIT")
+
+
+def read_points(database: Path) -> dict[str, NDArray[np.float32]]:
+    """The keypoints (K, 2) of all images that have some, by name, in ORIGINAL pixels with (0, 0) the first pixel's
+    centre, of a checked database that is not open elsewhere.
+    """
+    query = "SELECT name, keypoints.rows, cols, data FROM keypoints JOIN images USING (image_id) WHERE keypoints.rows"
+    with closing(read_only(database)) as connection:
+        return {
+            name: np.frombuffer(data, "<f4").reshape(rows, columns)[:, :2] - np.float32(0.5)
+            for name, rows, columns, data in connection.execute(query)
+        }
 
 
 def check_matches(matches: NDArray[np.uint32], rows0: int, rows1: int) -> None:
@@ -142,7 +179,11 @@ def _append_keypoints(connection: sqlite3.Connection, number: int, points: NDArr
         (number, rows + len(points), columns, data + new.tobytes()),
     )
     _pad_descriptors(connection, number, rows, len(points))
-    connection.execute("INSERT INTO astr_keypoints VALUES (?, ?, ?)", (number, rows, len(points)))
+    connection.execute(
+        "INSERT INTO astr_keypoints VALUES (?, ?, ?) "
+        "ON CONFLICT (image_id) DO UPDATE SET rows = astr_keypoints.rows + excluded.rows",
+        (number, rows, len(points)),
+    )
     return int(rows)
 
 

@@ -68,6 +68,30 @@ def incremental_mapping(database: Path, images: Path, out: Path, settings: Mappe
     return list(found.values())
 
 
+def continue_mapping(
+    database: Path, images: Path, out: Path, start: Path, settings: MapperSettings, registered: int, total: int
+) -> Any | None:
+    """The model of the folder `start`, which has `registered` photos, with further ones of the `total` of its database;
+    None: COLMAP returns no model. Frames with a pose keep it.
+    """
+    options = _pipeline(settings)
+    options.fix_existing_frames, options.multiple_models = True, False
+    progress = Progress(settings.tell, "mapping", total, "photo", registered, even=False)
+
+    def added() -> None:
+        nonlocal registered
+        registered += 1
+
+    with quiet(errors=False):
+        found = cancellable(
+            settings.flag,
+            pycolmap.incremental_mapping,
+            *(database, images, out, options, str(start), lambda: None, added),
+            waiting=lambda: progress.at(registered),
+        )
+    return max(found.values(), key=lambda model: model.num_reg_images(), default=None)
+
+
 def global_options(settings: MapperSettings) -> pycolmap.GlobalPipelineOptions:
     """The options of the global mapper. Raises AstrError: it has no such option, or a wrong value."""
     options = pycolmap.GlobalPipelineOptions()

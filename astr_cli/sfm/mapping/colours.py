@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,17 +17,18 @@ LEAST = (2000, 2000)  # pixels, (width, height): a larger JPEG is made smaller w
 CORNER = 0.5  # COLMAP counts from the corner of the first pixel
 
 
-def colour_points(model: Any, photos: Path) -> None:
+def colour_points(model: Any, photos: Path, only: Collection[str] | None = None) -> None:
     """Gives each point of a pycolmap.Reconstruction the mean colour of its observations, in place.
 
-    photos: their folder. Photos that are missing or cannot be read do not count; without any, a point stays black.
+    photos: their folder. Photos that are missing or cannot be read do not count; without any, a point keeps its colour,
+    which is black at first. only: photos to look at, by name; None: all.
     """
     ids = np.array(sorted(model.point3D_ids()), np.int64)
     total, count = np.zeros((len(ids), 3)), np.zeros(len(ids))
     for number in sorted(model.reg_image_ids()):
         image = model.image(number)
         seen = image.get_observation_points2D()
-        if not len(seen):
+        if not len(seen) or (only is not None and image.name not in only):
             continue
         with suppress(ImageError):
             found = read_colour(photos / image.name, LEAST)
@@ -36,8 +38,9 @@ def colour_points(model: Any, photos: Path) -> None:
             np.add.at(total, rows, colours)
             np.add.at(count, rows, 1)
     mean = np.rint(total / np.maximum(count, 1)[:, None]).astype(np.uint8)
-    for number, colour in zip(ids.tolist(), mean, strict=True):
-        model.point3D(number).color = colour
+    for number, colour, seen in zip(ids.tolist(), mean, count, strict=True):
+        if seen:
+            model.point3D(number).color = colour
 
 
 def colours_at(pixels: NDArray[np.uint8], points: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -131,10 +131,12 @@ class TrackRefiner:
         kept: KeptSteps,
         tell: Callable[[str], None] = lambda line: None,
         stop: StopFlag | None = None,
+        fixed: NDArray[np.bool_] | None = None,
     ) -> Refinement:
         """Moves keypoints to where the original pixels agree, and drops those that `rule` does not keep.
 
-        `tell` gets a line at the start and regularly. Raises ImageError: a photo cannot be read; Interrupted when
+        fixed: (O,) keypoints that stay where they are and are never dropped; those of a track with one are aligned to
+        it. `tell` gets a line at the start and regularly. Raises ImageError: a photo cannot be read; Interrupted when
         `stop` is set.
         """
         tell(f"refining {counted(len(tracks.image), 'keypoint')} on the original pixels")
@@ -143,11 +145,16 @@ class TrackRefiner:
         xy = tracks.keypoints.astype(np.float64)
         seen = Observations(tracks.image, tracks.track, xy, pixel[tracks.image], sizes)
         plan = plan_from_neighbours(seen, self.settings.half)
+        fixed = np.zeros(len(xy), bool) if fixed is None else fixed
+        if fixed.any():
+            reference = plan.reference.copy()
+            reference[tracks.track[fixed]] = np.flatnonzero(fixed)
+            plan = plan_from_neighbours(seen, self.settings.half, reference)
         heard = steps_heard(tell, stop or StopFlag())
         found = refine_tracks(seen, plan, self.pixels, self.settings, kept, self.threads, heard)
-        stays = kept_by(self.rule, seen, found)
-        moved = replace(tracks, keypoints=found.xy.astype(np.float32))
-        return Refinement(only_keypoints(moved, stays), summary(found, stays))
+        stays = kept_by(self.rule, seen, found) | fixed
+        moved = np.where(fixed[:, None], tracks.keypoints, found.xy.astype(np.float32))
+        return Refinement(only_keypoints(replace(tracks, keypoints=moved), stays), summary(found, stays))
 
 
 def steps_heard(tell: Callable[[str], None], stop: StopFlag) -> Callable[[int, int], None]:

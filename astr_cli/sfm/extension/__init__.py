@@ -1,0 +1,1 @@
+"""More photos in a finished reconstruction: existing poses, points and numbers stay."""

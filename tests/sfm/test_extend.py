@@ -1,0 +1,168 @@
+"""`astr extend`: new photos in a finished reconstruction; what was there stays, and only new pairs are matched."""
+
+import itertools
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from astr_cli.cli.app import run
+from astr_cli.pairs.reading import read_pairs
+from astr_cli.sfm import reconstruct as reconstruct_module
+from astr_cli.sfm.database.contents import read_existing
+from astr_cli.sfm.database.keypoints import read_points
+from astr_cli.sfm.extension import extend as module
+from astr_cli.store.matches_file import MatchesFile
+
+from .conftest import Scene, arc, make_scene
+from .extending import Place, error_of, poses, stand_in
+
+NAMES = tuple(f"{letter}.png" for letter in "abcdef")
+FIRST = 4  # photos of the first run
+MADE = ["database.db", "matches.h5", "options.toml", "pairs.txt", "sparse", "summary.json", "times.json"]
+COMMAND = ["--camera-mode", "single", "--long-side", "320", "--no-report"]
+
+
+@pytest.fixture(scope="session")
+def six() -> Scene:
+    return make_scene(
+        NAMES,
+        arc(6, (512, 384), 480),
+        list(itertools.combinations(range(6), 2)),
+        *(320, 9.0),
+        coarse=200,
+        outliers=0.05,
+    )
+
+
+@pytest.fixture(scope="session")
+def finished(six: Scene, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with all/, photos/ with the first of them, and out/, their reconstruction."""
+    folder = tmp_path_factory.mktemp("finished")
+    six.write_photos(folder / "all")
+    made = Place(six, folder, [])
+    made.add(*NAMES[:FIRST])
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(reconstruct_module, "match_pairs", stand_in(six, made.calls))
+        assert run(["reconstruct", made.photos, "--out", made.out, *COMMAND]) == 0
+    return folder
+
+
+@pytest.fixture
+def place(six: Scene, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """A finished reconstruction of the first photos."""
+    made = Place(six, Path(shutil.copytree(finished, tmp_path / "place")), [])
+    for each in (reconstruct_module, module):
+        monkeypatch.setattr(each, "match_pairs", stand_in(six, made.calls))
+    return made
+
+
+def test_what_was_there_stays_and_only_new_pairs_are_matched(place: Place, capfd: Any) -> None:
+    """In two steps, and as good as all photos together."""
+    out = place.folder / "out"
+    before, stood = read_points(out / "database.db"), poses(out)
+    verified = read_existing(out / "database.db").geometries
+    place.add("e.png")
+    assert run(["extend", place.out, place.photos]) == 0
+    assert "1 of 1 new photo registered by 4 new pairs" in capfd.readouterr().out
+    place.add("f.png")
+    assert run(["extend", place.out, place.photos]) == 0
+    assert [len(pairs) for pairs in place.calls] == [4, 5]
+    assert all("f.png" in pair for pair in place.calls[-1])
+    after, stands = read_points(out / "database.db"), poses(out)
+    for name, points in before.items():
+        assert len(points) >= 200 and np.array_equal(after[name][: len(points)], points)
+        assert np.allclose(stands[name], stood[name], atol=1e-9)
+    assert len(after) == len(stands) == 6
+    held = read_existing(out / "database.db")
+    assert verified <= held.geometries and held.pairs == held.geometries and len(held.pairs) == 15
+    assert len({image.camera for image in held.images.values()}) == 1
+    with MatchesFile(out / "matches.h5") as file:
+        assert len(file.pairs()) == 15 and file.attributes["images"] == "../photos"
+    assert len(read_pairs(out / "pairs.txt").pairs) == 15
+    assert sorted(path.name for path in out.iterdir()) == sorted(MADE)
+    capfd.readouterr()
+    assert run(["extend", place.out, place.photos]) == 0
+    assert "nothing to do" in capfd.readouterr().out
+    error = error_of(out, place.scene)
+    shutil.rmtree(out)
+    assert run(["reconstruct", place.photos, "--out", place.out, *COMMAND]) == 0
+    assert error <= 1.3 * error_of(out, place.scene)
+
+
+def test_a_photo_of_another_scene_is_left_out_and_readjust_adjusts_all(place: Place, capfd: Any) -> None:
+    out = place.folder / "out"
+    before = poses(out)
+    place.add("e.png")
+    shutil.copy(place.folder / "all" / "f.png", place.folder / "photos" / "other.png")
+    assert run(["extend", place.out, place.photos, "--readjust"]) == 3
+    said = capfd.readouterr()
+    assert "other.png: not registered: none of its pairs passed verification" in said.err
+    assert "1 of 2 new photos registered by 9 new pairs" in said.out
+    after = poses(out)
+    assert set(after) == {*before, "e.png"}
+    moved = max(np.abs(after[name] - before[name]).max() for name in before)
+    assert 1e-9 < moved < 0.05
+    assert error_of(out, place.scene) < 0.01
+    record = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    assert record["model"]["missing"] == ["other.png"] and record["pairs"]["pairs"] == 15
+
+
+def test_a_kill_leaves_the_old_state_or_is_finished_by_the_next_run(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> None:
+    out = place.folder / "out"
+    before = contents(out)
+    place.add("e.png")
+
+    def stop(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "extend_models", stop)
+        assert run(["extend", place.out, place.photos]) == 130
+    assert {name: content for name, content in contents(out).items() if not name.startswith(".")} == before
+    real = module.move_in
+    with monkeypatch.context() as patched:  # the first call, at the start, has nothing to move
+        patched.setattr(module, "move_in", lambda *folders: stop() if len(place.calls) > 1 else real(*folders))
+        assert run(["extend", place.out, place.photos]) == 130
+    assert {name: content for name, content in contents(out).items() if not name.startswith(".")} == before
+    # Killed between two moves: whatever is moved already, the next run does the rest.
+    (out / ".extend" / "ready" / "pairs.txt").replace(out / "pairs.txt")
+    (out / "sparse" / "0").rename(out / ".extend" / "old-0")
+    capfd.readouterr()
+    assert run(["extend", place.out, place.photos]) == 0
+    assert "nothing to do" in capfd.readouterr().out
+    assert len(place.calls) == 2 and len(poses(out)) == 5
+    assert not (out / ".extend").exists()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """All files but COLMAP's counter in the head of a database."""
+    files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {name: content[100:] if name.endswith(".db") else content for name, content in files.items()}
+
+
+def test_what_cannot_be_extended_is_refused_in_a_line(place: Place, capfd: Any) -> None:
+    out = place.folder / "out"
+    assert refused(place.photos, place.photos, capfd).endswith("name its --out\n")
+    assert "outside of" in refused(place.out, str(place.folder / "all"), capfd)
+    assert "no such folder" in refused(place.out, str(place.folder / "none"), capfd)
+    (place.folder / "photos" / "a.png").rename(place.folder / "a.png")
+    place.add("e.png")
+    assert "put back the photos of the model" in refused(place.out, place.photos, capfd)
+    place.add("a.png")
+    shutil.rmtree(out / "sparse" / "0")
+    assert f"is not finished ({out / 'sparse' / '0'} is missing)" in refused(place.out, place.photos, capfd)
+    assert not (out / ".extend").exists() and not place.calls
+
+
+def refused(out: str, photos: str, capfd: Any) -> str:
+    """The one line of a refusal."""
+    capfd.readouterr()
+    assert run(["extend", out, photos]) == 2
+    (line,) = capfd.readouterr().err.splitlines(keepends=True)
+    return str(line)
