@@ -37,6 +37,7 @@ SERIES = tuple(COLOURS[name] for name in ("accent", "open", "good", "bad", "doub
     "#2aa3b8",
     "#8a5a3c",
     "#c96a9b",
+    "#7f9a2e",
 )
 FONTS = ("Segoe UI", "Roboto", "Helvetica Neue", "Arial")
 DPI = 100
