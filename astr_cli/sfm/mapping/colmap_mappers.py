@@ -43,29 +43,8 @@ class MapperSettings(NamedTuple):
 
 
 def incremental_mapping(database: Path, images: Path, out: Path, settings: MapperSettings, total: int = 0) -> list[Any]:
-    """The models (pycolmap.Reconstruction) of a database with `total` images by the incremental mapper.
-
-    Its callbacks tell only that two images, or another one, got a pose; for a further model the count begins again.
-    """
-    options = _pipeline(settings)
-    progress, registered = Progress(settings.tell, "mapping", total, "photo", even=False), 0
-
-    def begun() -> None:
-        nonlocal registered
-        registered = 2
-
-    def added() -> None:
-        nonlocal registered
-        registered += 1
-
-    with quiet(errors=False):
-        found = cancellable(
-            settings.flag,
-            pycolmap.incremental_mapping,
-            *(database, images, out, options, "", begun, added),
-            waiting=lambda: progress.at(registered),
-        )
-    return list(found.values())
+    """The models (pycolmap.Reconstruction) of a database with `total` images by the incremental mapper."""
+    return _incrementally((database, images, out), _pipeline(settings), settings, total)
 
 
 def continue_mapping(
@@ -76,7 +55,28 @@ def continue_mapping(
     """
     options = _pipeline(settings)
     options.fix_existing_frames, options.multiple_models = True, False
-    progress = Progress(settings.tell, "mapping", total, "photo", registered, even=False)
+    found = _incrementally((database, images, out), options, settings, total, str(start), registered)
+    return max(found, key=lambda model: model.num_reg_images(), default=None)
+
+
+def _incrementally(
+    paths: tuple[Path, Path, Path],
+    options: pycolmap.IncrementalPipelineOptions,
+    settings: MapperSettings,
+    total: int,
+    start: str = "",
+    known: int = 0,
+) -> list[Any]:
+    """paths: database, photos, folder for models. start: the model to continue, with `known` photos; empty: none.
+
+    COLMAP's callbacks tell only that two images, or another one, got a pose; for a further model the count begins
+    again.
+    """
+    progress, registered = Progress(settings.tell, "mapping", total, "photo", known, even=False), known
+
+    def begun() -> None:
+        nonlocal registered
+        registered = known or 2
 
     def added() -> None:
         nonlocal registered
@@ -86,10 +86,10 @@ def continue_mapping(
         found = cancellable(
             settings.flag,
             pycolmap.incremental_mapping,
-            *(database, images, out, options, str(start), lambda: None, added),
+            *(*paths, options, start, begun, added),
             waiting=lambda: progress.at(registered),
         )
-    return max(found.values(), key=lambda model: model.num_reg_images(), default=None)
+    return list(found.values())
 
 
 def global_options(settings: MapperSettings) -> pycolmap.GlobalPipelineOptions:
