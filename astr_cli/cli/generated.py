@@ -1,7 +1,8 @@
 """The command line, generated from the declared options: the function that Typer gets for each command.
 
 A command is a function whose parameters are classes of options (`astr_cli.options`); Typer sees a function with one
-parameter per option.
+parameter per option. That function is made for the command that runs only: with the options of all commands,
+`astr --help` would cost a third more.
 """
 
 from __future__ import annotations
@@ -57,9 +58,38 @@ def refuse_former_flags(known: Iterable[Declared], args: Sequence[str]) -> None:
             raise OptionError(messages[given])
 
 
+class ListedCommand(TyperCommand):
+    """A command in the list of commands: name and help. Once it is called, it becomes a command with options."""
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """The context of the command with options."""
+        return self.whole().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the command with options, which made the context: where a program has this command alone."""
+        return ctx.command.invoke(ctx)
+
+    def whole(self) -> Any:
+        """The command with options."""
+        app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=self.rich_markup_mode)
+        app.command(self.name, cls=AstrCommand, help=self.help)(generated(command_of(self.callback)))
+        return typer.main.get_command(app)
+
+
 def add_command(app: typer.Typer, name: str, command: Callable[..., int | None], help: str | None = None) -> None:
     """Registers `command`, whose parameters are classes of options, under `name`; help: None = its docstring."""
-    app.command(name, cls=AstrCommand, help=help)(generated(command))
+
+    def listed() -> None: ...
+
+    listed.__doc__ = command.__doc__
+    listed.command = command  # type: ignore[attr-defined]
+    app.command(name, cls=ListedCommand, help=help)(listed)
+
+
+def command_of(callback: Any) -> Callable[..., int | None]:
+    """What `add_command` registered."""
+    found: Callable[..., int | None] = callback.command
+    return found
 
 
 def generated(command: Callable[..., int | None]) -> Callable[..., int | None]:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import typer
 
-from astr_cli.cli.generated import help_order
+from astr_cli.cli.generated import command_of, generated, help_order
 from astr_cli.options.option import Declared, choices_of
 
 HEAD = """# Options
@@ -41,8 +41,9 @@ def commands(app: typer.Typer, above: str = "astr") -> Iterator[Command]:
     """The commands of a program and of its groups."""
     for each in app.registered_commands:
         callback: Any = each.callback
+        declared = generated(command_of(callback)).declared  # type: ignore[attr-defined]
         paragraph = inspect.cleandoc(each.help or callback.__doc__ or "").split("\n\n")[0]
-        yield Command(f"{above} {each.name}", " ".join(paragraph.split()), callback.declared)
+        yield Command(f"{above} {each.name}", " ".join(paragraph.split()), declared)
     for group in app.registered_groups:
         if group.typer_instance is not None:
             yield from commands(group.typer_instance, f"{above} {group.name}")
