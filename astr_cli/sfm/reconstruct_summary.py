@@ -19,7 +19,7 @@ from astr_cli.sfm.mapping.heights import Heights
 from astr_cli.sfm.mapping.mapper import ModelSummary
 from astr_cli.sfm.mapping.pair_agreement import PairFigures, doubtful_pairs
 from astr_cli.sfm.mapping.precision import precision_of
-from astr_cli.sfm.mapping.unregistered import Unregistered
+from astr_cli.sfm.mapping.unregistered import Join, Unregistered
 from astr_cli.sfm.pairs.automatic import Chosen
 
 FORMAT = 1
@@ -103,6 +103,10 @@ def model_of(model: Mapping[str, Any], folder: Path) -> ModelSummary:
         unregistered=tuple(Unregistered(**photo) for photo in model["unregistered"]),
         camera_model=ModelChoice(**model["camera_model"]) if model["camera_model"] is not None else None,
         precision=precision_of(model["precision"]),
+        joins=tuple(
+            Join(each["model"], each["photos"], tuple((a, b, int(n)) for a, b, n in each["pairs"]))
+            for each in model.get("joins", ())
+        ),
         control=control_of(model["control"]),
         control_problem=str(model["control_problem"]),
         heights=Heights(**model["heights"]) if model["heights"] is not None else None,

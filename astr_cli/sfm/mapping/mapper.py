@@ -29,7 +29,7 @@ from astr_cli.sfm.mapping.place_file import write_place
 from astr_cli.sfm.mapping.point_cloud import write_ply
 from astr_cli.sfm.mapping.precision import Precision
 from astr_cli.sfm.mapping.priors import write_priors
-from astr_cli.sfm.mapping.unregistered import Unregistered, no_model_reason, unregistered
+from astr_cli.sfm.mapping.unregistered import Join, Unregistered, joins, no_model_reason, unregistered
 from astr_cli.sfm.own_files import PLY, is_model, require_own_models
 from astr_cli.sfm.scratch import scratch_folder
 from astr_cli.wording import counted
@@ -78,6 +78,8 @@ class ModelSummary:
     """What the photos chose; None: they were not asked."""
     precision: Precision | None = None
     """Of photos and points; None: not estimated."""
+    joins: tuple[Join, ...] = ()
+    """For the further models: which pairs might join them to the largest one."""
 
 
 def map_database(
@@ -140,7 +142,7 @@ def map_database(
             _write(each, images, scratch / f"sorted-{number}")
         stop.check()
         _replace_models(out, scratch, len(finished), tell)
-        return _summary(out / "0", names, len(finished), finished[0], start.copy)
+        return _summary(out / "0", names, finished, start.copy)
 
 
 class _Start(NamedTuple):
@@ -228,9 +230,11 @@ def _free(folder: Path) -> Path:
     return folder
 
 
-def _summary(folder: Path, names: list[str], models: int, finished: Finished, database: Path) -> ModelSummary:
+def _summary(folder: Path, names: list[str], models: list[Finished], database: Path) -> ModelSummary:
+    """models: the largest first."""
+    finished = models[0]
     best, cameras = finished.model, finished.cameras
-    registered = {best.image(number).name for number in best.reg_image_ids()}
+    registered = _registered(best)
     missing = tuple(name for name in names if name not in registered)
     return ModelSummary(
         folder=folder,
@@ -240,7 +244,7 @@ def _summary(folder: Path, names: list[str], models: int, finished: Finished, da
         points=best.num_points3D(),
         mean_track=best.compute_mean_track_length(),
         reprojection_error=best.compute_mean_reprojection_error(),
-        models=models,
+        models=len(models),
         georeference=finished.place,
         cameras=camera_figures(best, cameras.cameras, cameras.holds),
         unregistered=unregistered(database, missing),
@@ -249,7 +253,12 @@ def _summary(folder: Path, names: list[str], models: int, finished: Finished, da
         control_problem=finished.control_problem,
         camera_model=finished.camera_model,
         precision=finished.precision,
+        joins=joins(database, [_registered(each.model) for each in models]),
     )
+
+
+def _registered(model: Any) -> frozenset[str]:
+    return frozenset(model.image(number).name for number in model.reg_image_ids())
 
 
 def camera_centres(model: Path) -> dict[str, tuple[float, float, float]]:
