@@ -68,7 +68,7 @@ def _join(number: int, largest: frozenset[str], model: frozenset[str], pairs: Se
     only = model - largest  # models may share photos
     between = [pair for pair in pairs if len(pair.names & only) == 1 and len(pair.names & largest) == 1]
     between.sort(key=lambda pair: (-pair.inliers, -pair.matches, sorted(pair.names)))
-    best = [(*pair.names & largest, *pair.names & only, pair.inliers) for pair in between[:BEST]]
+    best = [(min(pair.names & largest), min(pair.names & only), pair.inliers) for pair in between[:BEST]]
     return Join(number, len(model), tuple(best))
 
 
