@@ -1,6 +1,6 @@
 """The choice of the kind of scene for a batch, and the batch. All random numbers come from the given generator."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +15,7 @@ from astr_cli.scenes.photometric import photometric
 from astr_cli.scenes.planes import render_planes
 from astr_cli.scenes.relief import render_relief
 from astr_cli.scenes.rooms import render_rooms
+from astr_cli.train.colmap_model import load_models
 from astr_cli.train.frames import RecordedSet
 from astr_cli.train.megadepth import load_megadepth
 from astr_cli.train.photos import PhotoSet
@@ -25,7 +26,7 @@ PHOTOS_OF_A_STAGE = 4  # photos in each room or street
 Render = Callable[[Tensor, tuple[int, int], torch.Generator, float, bool], ScenePair]
 ONE_PHOTO: dict[str, Render] = {"planes": render_planes, "relief": render_relief}
 MANY_PHOTOS: dict[str, Render] = {"rooms": render_rooms, "facades": render_facades}
-Recordings = Mapping[str, RecordedSet]  # by kind: rgbd, megadepth
+Recordings = Mapping[str, RecordedSet]  # by kind: rgbd, megadepth, model
 # Kinds whose depth is exact enough for the fine stage.
 SUBPIXEL = frozenset(ONE_PHOTO) | frozenset(MANY_PHOTOS) | {"megadepth"}
 
@@ -40,6 +41,7 @@ class SceneShares:
     facades: float = 0.25
     rgbd: float = 0.05  # only if sequences are given; few, because they show two rooms with labels off by a pixel
     megadepth: float = 0.15  # only if a folder is given; NOTE a guess, not measured
+    model: float = 0.3  # only if a folder is given; NOTE a guess, not measured
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,14 @@ class SceneMix:
     full_light: float = 0.0  # share of batches with all photometric changes at full strength
 
 
+class RecordingFolders(NamedTuple):
+    """Where recordings are, by kind."""
+
+    rgbd: Path | None = None
+    megadepth: Path | None = None
+    model: Path | None = None
+
+
 class Mixed(NamedTuple):
     """A batch and its kind."""
 
@@ -62,14 +72,12 @@ class Mixed(NamedTuple):
     scene: ScenePair
 
 
-def load_recordings(rgbd: Path | None, megadepth: Path | None) -> Recordings:
+def load_recordings(folders: RecordingFolders) -> Recordings:
     """The recordings in the given folders. Raises AstrError."""
-    found: dict[str, RecordedSet] = {}
-    if rgbd is not None:
-        found["rgbd"] = load_rgbd(rgbd)
-    if megadepth is not None:
-        found["megadepth"] = load_megadepth(megadepth)
-    return found
+    loaders: Mapping[str, Callable[[Path], RecordedSet]]
+    loaders = {"rgbd": load_rgbd, "megadepth": load_megadepth, "model": load_models}
+    given = {kind: folder for kind, folder in folders._asdict().items() if folder is not None}
+    return {kind: loaders[kind](folder) for kind, folder in given.items()}
 
 
 def mixed_scene(
@@ -78,7 +86,7 @@ def mixed_scene(
     """A batch of one kind drawn by the shares; each view has its own photometric changes. Raises AstrError."""
     draw, share, rare, bright = torch.rand(4, generator=generator).tolist()
     given = recordings or {}
-    kind = kind_of(draw, mix.shares, "rgbd" in given, "megadepth" in given)
+    kind = kind_of(draw, mix.shares, given.keys())
     hard = rare < mix.hard
     difficulty = mix.difficulty * (0.5 + 0.5 * share if hard else share)
     scene = scene_of(kind, photos, given, mix, generator, device, difficulty, hard)
@@ -87,9 +95,12 @@ def mixed_scene(
     return Mixed(kind, scene._replace(image0=image0, image1=image1))
 
 
-def kind_of(draw: float, shares: SceneShares, with_rgbd: bool, with_megadepth: bool = False) -> str:
-    """The kind for the random number `draw` from [0, 1). Raises AstrError if no share is positive."""
-    absent = {name for name, given in (("rgbd", with_rgbd), ("megadepth", with_megadepth)) if not given}
+def kind_of(draw: float, shares: SceneShares, given: Iterable[str] = ()) -> str:
+    """The kind for the random number `draw` from [0, 1), with the `given` kinds of recordings.
+
+    Raises AstrError if no share is positive.
+    """
+    absent = set(RecordingFolders._fields) - set(given)
     weights = {name: float(weight) for name, weight in vars(shares).items() if name not in absent}
     total = sum(weights.values())
     if total <= 0 or min(weights.values()) < 0:
