@@ -84,7 +84,7 @@ def load_photos_of_model(model: Path, images: Path) -> list[Photo]:
     from astr_cli.sfm.colmap import pycolmap, read_model  # the trainer runs where pycolmap is missing
 
     found: Any = read_model(model)
-    distorted = sorted({camera.model.name for camera in found.cameras.values()} - {"PINHOLE", "SIMPLE_PINHOLE"})
+    distorted = sorted({camera.model.name for camera in found.cameras.values() if not camera.is_undistorted()})
     if distorted:
         raise AstrError(
             f"{model}: has {counted(len(distorted), 'camera model')} with distortion ({', '.join(distorted)}); make it "

@@ -45,7 +45,7 @@ def write_model(folder: Path, scene: Plane, model: str = "PINHOLE") -> None:
     sparse.mkdir(parents=True)
     (folder / "images").mkdir()
     numbers = (
-        f"{FOCAL} {FOCAL} {WIDTH / 2} {HEIGHT / 2}" if model == "PINHOLE" else f"{FOCAL} {WIDTH / 2} {HEIGHT / 2} 0"
+        f"{FOCAL} {FOCAL} {WIDTH / 2} {HEIGHT / 2}" if model == "PINHOLE" else f"{FOCAL} {WIDTH / 2} {HEIGHT / 2} 0.1"
     )
     (sparse / "cameras.txt").write_text(f"1 {model} {WIDTH} {HEIGHT} {numbers}\n")
     projected = [scene.project(view) for view in range(len(scene.positions))]
