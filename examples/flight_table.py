@@ -1,5 +1,5 @@
 """The accuracy of rendered flights at check points, by the use of GPS and control points. Run as
-    python examples/flight_table.py FOLDER [--kind grid --kind line --kind orbit] [--long-side 640] [--neighbours 6]
+    python examples/flight_table.py FOLDER [--kind grid --kind line --kind orbit] [--long-side 640] [--max-matches 300]
 
 Renders flights 50 m above a relief of 10 m into FOLDER (1600 x 1200 pixels of 2.5 cm, GPS of 2 m), matches each once,
 and maps it with GPS aligned, with GPS in the adjustment, and with five control points (2 cm, half a pixel) as well; the
@@ -61,12 +61,16 @@ def check_errors(model: ModelSummary, points: tuple[ControlPoint, ...]) -> np.nd
         raise ValueError(f"{model.folder}: is not in metres")
     made, gps = read_model(model.folder), pycolmap.GPSTransform()
     found = np.array([triangulated(made, point) for point in points])
+    if place.grid is not None:  # back to the plane that touches the earth
+        angle = np.radians(place.grid.turn)
+        cos, sin = np.cos(angle), np.sin(angle)
+        found = found @ np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]]) / place.grid.scale
     earth = gps.enu_to_ellipsoid(found, place.latitude, place.longitude, place.altitude)
     known = np.array([point.position for point in points]) - UTM
     return np.asarray(gps.ellipsoid_to_enu(earth, *ORIGIN) - known)
 
 
-def rows(folder: Path, flight: Flight, kind: Kind, long_side: int | None, neighbours: int) -> Iterator[Row]:
+def rows(folder: Path, flight: Flight, kind: Kind, matching: MatchingOptions, neighbours: int) -> Iterator[Row]:
     """Matches a flight once and maps it in six ways."""
     photos = write_flight(flight, folder / "photos")
     control = flight.write_control(folder / "gcp.txt")
@@ -76,7 +80,7 @@ def rows(folder: Path, flight: Flight, kind: Kind, long_side: int | None, neighb
         options = ReconstructOptions(
             photos=photos,
             out=folder / "out",
-            matching=MatchingOptions(long_side=long_side),
+            matching=matching,
             choice=PairChoice(pairs="spatial", spatial=SpatialOptions(neighbours=neighbours)),
             mapping=MapOptions(intrinsics=cast(Any, intrinsics), **PLACES[places], **more),
         )
@@ -90,11 +94,11 @@ def rows(folder: Path, flight: Flight, kind: Kind, long_side: int | None, neighb
         yield Row(kind, places, intrinsics, model.cameras[0].focal, plane, height, weak)
 
 
-def main(folder: Path, kinds: list[Kind], long_side: int | None, neighbours: int) -> None:
+def main(folder: Path, kinds: list[Kind], matching: MatchingOptions, neighbours: int) -> None:
     """Prints the table row by row."""
     print(f"| {' | '.join(HEADINGS)} |\n|{'---|' * len(HEADINGS)}", flush=True)
     for kind in kinds:
-        for row in rows(folder / kind, fly(kind), kind, long_side, neighbours):
+        for row in rows(folder / kind, fly(kind), kind, matching, neighbours):
             print(row, flush=True)
 
 
@@ -103,6 +107,8 @@ if __name__ == "__main__":
     parser.add_argument("folder", type=Path)
     parser.add_argument("--kind", action="append", choices=KINDS)
     parser.add_argument("--long-side", type=int)
+    parser.add_argument("--max-matches", type=int, help="per pair: mapping is faster with fewer")
     parser.add_argument("--neighbours", type=int, default=6)
     arguments = parser.parse_args()
-    main(arguments.folder, arguments.kind or list(KINDS), arguments.long_side, arguments.neighbours)
+    matching = MatchingOptions(long_side=arguments.long_side, max_matches=arguments.max_matches)
+    main(arguments.folder, arguments.kind or list(KINDS), matching, arguments.neighbours)
