@@ -51,6 +51,7 @@ def make_scene(
         config.rooms_share,
         config.facades_share,
         config.rgbd_share,
+        config.lifted_share,
         config.megadepth_share,
         config.model_share,
     )
