@@ -55,7 +55,7 @@ def make_scene(
         config.megadepth_share,
         config.model_share,
     )
-    strength = config.difficulty, config.light, config.hard_share, config.full_light_share
+    strength = config.difficulty, config.light, config.hard_share, config.floating_share, config.full_light_share
     mix = SceneMix(*batch_size(config, step), shares, *strength)
     return mixed_scene(photos, recordings, mix, step_generator(config, step, 0, rank), device)
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from astr_cli.errors import AstrError
 from astr_cli.scenes.facades import render_facades
+from astr_cli.scenes.floating import add_floating
 from astr_cli.scenes.geometry import ScenePair
 from astr_cli.scenes.lifted import Sheets, render_lifted
 from astr_cli.scenes.photometric import photometric
@@ -56,6 +57,7 @@ class SceneMix:
     difficulty: float = 1.0  # of the views; drawn from 0 to this for each batch
     light: float = 0.6  # strength of photometric changes; drawn from 0 to this for each image
     hard: float = 0.0  # share of batches with scale ratios from 2 to 4 and steep planes, at half the difficulty or more
+    floating: float = 0.0  # share of the rendered batches with objects that float before the scene
     full_light: float = 0.0  # share of batches with all photometric changes at full strength
 
 
@@ -92,6 +94,9 @@ def mixed_scene(
     hard = rare < mix.hard
     difficulty = mix.difficulty * (0.5 + 0.5 * share if hard else share)
     scene = scene_of(kind, photos, given, mix, generator, device, difficulty, hard)
+    # Drawn only if asked for: the batches of older runs stay the same.
+    if mix.floating and kind not in RecordingFolders._fields and torch.rand(1, generator=generator) < mix.floating:
+        scene = add_floating(scene, photos.crops(mix.batch, mix.side // 2, generator).to(device), generator)
     light = 1.0 if bright < mix.full_light else mix.light
     image0, image1 = (photometric(image, generator, light) for image in (scene.image0, scene.image1))
     return Mixed(kind, scene._replace(image0=image0, image1=image1))
