@@ -18,10 +18,10 @@ from scipy.ndimage import gaussian_filter
 from astr_cli.scenes.texturing import Pyramid, build_pyramid, sample
 from astr_cli.sfm.colmap import pycolmap
 
-__all__ = ["CHECKS", "ORIGIN", "UTM", "Flight", "Kind", "fly", "write_flight"]
+__all__ = ["CHECKS", "Flight", "Kind", "check_errors", "fly", "write_flight"]
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests" / "sfm"))
-from flights import CHECKS, HEIGHT, ORIGIN, RELIEF, SIZE, UTM, Flight, Kind, fly, ground
+from flights import CHECKS, HEIGHT, ORIGIN, RELIEF, SIZE, Flight, Kind, check_errors, fly, ground
 
 SIDE = 128.0  # metres of the ground that the texture covers before it repeats
 TEXELS = 4096
