@@ -59,7 +59,8 @@ def _lines(found: Adapted) -> list[str]:
         f"{_percents(after.auc5, after.auc10, after.auc20)}  "
         f"(AUC@10 {100 * decision.auc.mean:+.1f} \u00b1 {100 * decision.auc.standard_error:.1f})",
         f"  precision         {_percents(before.precision)} -> {_percents(after.precision)}",
-        f"  correct matches   {before.matches * before.precision:.0f} -> {after.matches * after.precision:.0f} per pair  "
+        f"  correct matches   {before.matches * before.precision:.0f} -> "
+        f"{after.matches * after.precision:.0f} per pair  "
         f"({100 * decision.correct.mean:+.0f} \u00b1 {100 * decision.correct.standard_error:.0f}%)",
         f"{found.out}: {verdict}",
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +19,8 @@ STAGES = {"ops": BOTTOM - {"options"}}
 STAGES |= {part: {"ops"} | BOTTOM for part in ("model", "store", "images", "pairs", "scenes")}
 STAGES["refine"] = BOTTOM
 STAGES["matching"] = set(STAGES)
-for upper, lower in (("sfm", "matching"), ("evaluate", "sfm"), ("train", "evaluate"), ("adapt", "train"), ("cli", "adapt")):
+TOWER = ("matching", "sfm", "evaluate", "train", "adapt", "cli")
+for lower, upper in pairwise(TOWER):
     STAGES[upper] = STAGES[lower] | {lower}
 STAGES["bench"], STAGES["doctor"] = STAGES["train"], STAGES["sfm"]
 STAGES["report"] = STAGES["evaluate"]

@@ -41,7 +41,7 @@ class Inputs:
     choose: bool
     """Whether the photos decide on the camera model."""
     adjust_last: bool
-    """Whether GPS did not take part in mapping, but has to in a last adjustment."""
+    """Whether a last adjustment of the whole is needed: GPS did not take part in mapping, or groups were merged."""
 
 
 class Finished(NamedTuple):
@@ -72,7 +72,7 @@ def finish(model: Any, inputs: Inputs) -> Finished:
 def _placed(model: Any, cameras: Calibration, inputs: Inputs) -> Finished:
     settings = inputs.settings
     if inputs.adjust_last:
-        settings.tell("bundle adjustment with GPS, which the global mapper does not take")
+        settings.tell("bundle adjustment of the whole model")
         adjust(model, inputs.database, cameras.settings(settings))
     if inputs.refiner is not None:
         settings.tell("refining a model")

@@ -15,13 +15,13 @@ from astr_cli.sfm.database.contents import largest_error
 from astr_cli.sfm.database.locked import copy_database
 from astr_cli.sfm.mapping.camera_changes import CameraFigures, camera_figures
 from astr_cli.sfm.mapping.camera_models import ModelChoice
-from astr_cli.sfm.mapping.colmap_mappers import MapperSettings, incremental_mapping
+from astr_cli.sfm.mapping.colmap_mappers import MapperSettings, incremental_mapping, incremental_settings
 from astr_cli.sfm.mapping.colours import colour_points
 from astr_cli.sfm.mapping.control_adjustment import Control
 from astr_cli.sfm.mapping.control_points import read_control
 from astr_cli.sfm.mapping.finishing import Finished, Inputs, finish
 from astr_cli.sfm.mapping.georeference import Georeference
-from astr_cli.sfm.mapping.global_mapper import map_globally
+from astr_cli.sfm.mapping.global_mapper import map_globally, map_in_groups
 from astr_cli.sfm.mapping.heights import Heights
 from astr_cli.sfm.mapping.intrinsics import Calibration, calibration
 from astr_cli.sfm.mapping.model_refinement import ModelRefiner
@@ -119,7 +119,7 @@ def map_database(
             )
         # The global mapper's options are none of the incremental mapper's.
         globally = options.mapper == "global" and len(names) > TWO
-        own = settings._replace(options=()) if globally else settings
+        own = settings._replace(options=()) if globally else incremental_settings(settings)
         inputs = Inputs(
             database=start.source,
             places=start.copy,
@@ -131,7 +131,8 @@ def map_database(
             gps=options.gps,
             control=control,
             choose=choose_cameras,
-            adjust_last=globally and own.priors,
+            # The hierarchical mapper does not adjust what it merged.
+            adjust_last=(globally and own.priors) or (options.mapper == "hierarchical" and len(names) > TWO),
         )
         finished = sorted((finish(model, inputs) for model in models), key=lambda each: _size(each.model), reverse=True)
         for number, each in enumerate(finished):
@@ -191,8 +192,10 @@ def _write(finished: Finished, images: Path, folder: Path) -> None:
 def _models(
     database: Path, images: Path, names: list[str], scratch: Path, options: MapOptions, settings: MapperSettings
 ) -> list[Any]:
-    if options.mapper == "incremental" or len(names) == TWO:  # the global mapper takes three
+    if options.mapper == "incremental" or len(names) == TWO:  # the others take three
         return incremental_mapping(database, images, scratch, settings, len(names))
+    if options.mapper == "hierarchical":
+        return map_in_groups(database, images, scratch, settings)
     return map_globally(database, images, scratch, settings)
 
 
