@@ -106,7 +106,7 @@ def utm_of(latitude: float, longitude: float) -> tuple[float, float]:
 def test_a_model_by_gps_is_in_utm(tmp_path: Path) -> None:
     """With pyproj: easting, northing and height of the photos, after the offset is added."""
     pytest.importorskip("pyproj")
-    flight = fly("orbit", gps=0.01, points=150)
+    flight = fly("orbit", gps=0.01, points=400)
     model = map_database(flight.write(tmp_path / "db.db"), tmp_path, tmp_path)
     place, written = model.georeference, json.loads((model.folder / "georeference.json").read_text(encoding="utf-8"))
     assert place is not None and place.grid is not None
@@ -122,7 +122,7 @@ def test_a_model_by_gps_is_in_utm(tmp_path: Path) -> None:
 
 def test_without_pyproj_a_model_keeps_the_plane(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyproj", None)
-    flight = fly("orbit", gps=0.01, points=150)
+    flight = fly("orbit", gps=0.01, points=400)
     model = map_database(flight.write(tmp_path / "db.db"), tmp_path, tmp_path)
     place = model.georeference
     assert place is not None and place.grid is None and utm_grid(46.5, 8.0, 0.0) is None
