@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from astr_cli.cli import (
+    adapt,
     bench_operator,
     bench_pipeline,
     bench_sfm,
@@ -64,6 +65,7 @@ for _name, _module in (
     ("frames", frames),
     ("eval", eval),
     ("train", train),
+    ("adapt", adapt),
     ("doctor", doctor),
 ):
     add_command(app, _name, _module.command, getattr(_module, "HELP", None))

@@ -34,10 +34,13 @@ def command(options: TrainOptions) -> None:
 
         write_validation(options.photos, options.write_validation, typer.echo, options.validation_pairs)
         return
+    from astr_cli.train.scene_mix import RecordingFolders
+
+    recordings = RecordingFolders(options.rgbd, options.megadepth, options.model)
     if options.contact_sheet is not None:
         from astr_cli.train.contact_sheet import write_contact_sheets
 
-        write_contact_sheets(options.photos, options.contact_sheet, options.rgbd, typer.echo, options.megadepth)
+        write_contact_sheets(options.photos, options.contact_sheet, recordings, typer.echo)
         return
     from astr_cli.resources import weights_path
     from astr_cli.train.command import TrainRequest, train
@@ -46,7 +49,6 @@ def command(options: TrainOptions) -> None:
     given = [(name, value) for name in RECIPE if (value := getattr(options, name)) is not None]
     request = TrainRequest(
         photos=options.photos,
-        rgbd=options.rgbd,
         out=options.out,
         resume=options.resume,
         init=None if options.init is None else weights_path(options.init),
@@ -54,7 +56,7 @@ def command(options: TrainOptions) -> None:
         minutes=options.minutes,
         every=options.every,
         device=options.device,
-        megadepth=options.megadepth,
+        recordings=recordings,
         workers=options.workers,
     )
     train(request, typer.echo)

@@ -20,6 +20,13 @@ class TrainOptions(Options):
     megadepth: Path | None = option(
         None, help="Folder of MegaDepth in LoFTR's layout to train on in addition.", stored=False, panel=DATA
     )
+    model: Path | None = option(
+        None,
+        help="Folder with images/ and sparse/ of a COLMAP model with pinhole cameras (astr export --format "
+        "undistorted) to train on in addition; it may contain several.",
+        stored=False,
+        panel=DATA,
+    )
     out: Path | None = option(
         None, help="Folder of a new run, for checkpoints, log.csv and exported weights.", stored=False, panel=RUN
     )

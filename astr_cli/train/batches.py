@@ -4,7 +4,6 @@ import os
 import random
 from dataclasses import dataclass
 from multiprocessing.util import Finalize
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -13,7 +12,16 @@ from torch.utils.data import DataLoader, Dataset
 
 from astr_cli.train.config import TrainConfig
 from astr_cli.train.photos import PhotoSet, SharedPhotos
-from astr_cli.train.scene_mix import SUBPIXEL, Mixed, Recordings, SceneMix, SceneShares, load_recordings, mixed_scene
+from astr_cli.train.scene_mix import (
+    SUBPIXEL,
+    Mixed,
+    RecordingFolders,
+    Recordings,
+    SceneMix,
+    SceneShares,
+    load_recordings,
+    mixed_scene,
+)
 from astr_cli.train.supervision import Supervision, supervise
 
 
@@ -43,9 +51,11 @@ def make_scene(
         config.rooms_share,
         config.facades_share,
         config.rgbd_share,
+        config.lifted_share,
         config.megadepth_share,
+        config.model_share,
     )
-    strength = config.difficulty, config.light, config.hard_share, config.full_light_share
+    strength = config.difficulty, config.light, config.hard_share, config.floating_share, config.full_light_share
     mix = SceneMix(*batch_size(config, step), shares, *strength)
     return mixed_scene(photos, recordings, mix, step_generator(config, step, 0, rank), device)
 
@@ -76,8 +86,7 @@ class BatchSet(Dataset[TrainingBatch]):
     """The batches by step; a copy goes to each process that renders them."""
 
     photos: SharedPhotos
-    rgbd: Path | None
-    megadepth: Path | None
+    folders: RecordingFolders
     config: TrainConfig
     device: torch.device  # where the scenes are rendered
     rank: int
@@ -87,7 +96,7 @@ class BatchSet(Dataset[TrainingBatch]):
 
     def __getitem__(self, step: int) -> TrainingBatch:
         if self.recordings is None:
-            self.recordings = load_recordings(self.rgbd, self.megadepth)
+            self.recordings = load_recordings(self.folders)
         batch = make_batch(self.photos.unpacked(), self.recordings, self.config, step, self.device, self.rank)
         # GPU memory would have to outlive its process; host memory can be shared.
         return batch.to(torch.device("cpu"))

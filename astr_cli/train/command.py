@@ -24,7 +24,7 @@ from astr_cli.train.curves import CURVES, draw_curves
 from astr_cli.train.loop import StepReport, TrainState, run
 from astr_cli.train.parallel import process_rank, run_processes
 from astr_cli.train.photos import SharedPhotos, held_out_photos, load_photos
-from astr_cli.train.scene_mix import load_recordings
+from astr_cli.train.scene_mix import RecordingFolders, load_recordings
 from astr_cli.train.validation import FILE, append_validation, validate
 
 PRINT_EVERY = 25  # steps
@@ -36,7 +36,7 @@ class TrainRequest:
     """The command line of `astr train`."""
 
     photos: Path
-    rgbd: Path | None
+    recordings: RecordingFolders
     out: Path | None
     resume: Path | None
     init: Path | None
@@ -44,7 +44,6 @@ class TrainRequest:
     minutes: float | None
     every: int
     device: str
-    megadepth: Path | None = None
     workers: int | None = None  # processes that render batches; None: the default of the device
 
 
@@ -71,7 +70,7 @@ def _train_process(request: TrainRequest, folder: Path, config: TrainConfig, ech
     device = find_device(request.device)
     state = load_state(request, config, device)
     photos = SharedPhotos.of(load_photos(request.photos, validation=False))
-    load_recordings(request.rgbd, request.megadepth)  # reports faulty recordings before the training starts
+    load_recordings(request.recordings)  # reports faulty recordings before the training starts
     first = process_rank() == 0
     held_out = held_out_photos(request.photos) if first else None
     if first:
@@ -101,7 +100,7 @@ def _train_process(request: TrainRequest, folder: Path, config: TrainConfig, ech
             curves.draw()
             echo(f"validation: {found.text()}")
 
-    batches = BatchSet(photos, request.rgbd, request.megadepth, config, device, process_rank())
+    batches = BatchSet(photos, request.recordings, config, device, process_rank())
     if config.autocast:  # the products in float32 have bf16 factors
         torch.set_float32_matmul_precision("high" if device.type == "cuda" else "medium")
     workers = workers_for(device) if request.workers is None else request.workers
@@ -142,10 +141,15 @@ def _config_to_resume(request: TrainRequest, folder: Path) -> TrainConfig:
             f"{folder}: --resume needs the same options as before, but they differ: "
             f"{stored.differences(wanted)}; use --init for a new run from its weights"
         )
-    if request.megadepth is not None and stored.megadepth_share == 0:
+    if request.recordings.megadepth is not None and stored.megadepth_share == 0:
         raise AstrError(
             f"{folder}: the run does not train on MegaDepth (megadepth_share=0); resume without --megadepth, or use "
             "--init for a new run from its weights"
+        )
+    if request.recordings.model is not None and stored.model_share == 0:
+        raise AstrError(
+            f"{folder}: the run does not train on models (model_share=0); resume without --model, or use --init for a "
+            "new run from its weights"
         )
     return stored
 

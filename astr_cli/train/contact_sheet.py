@@ -16,7 +16,15 @@ from astr_cli.scenes.geometry import ScenePair
 from astr_cli.scenes.overlap import overlap
 from astr_cli.scenes.photometric import photometric
 from astr_cli.train.photos import PhotoSet, load_photos
-from astr_cli.train.scene_mix import MANY_PHOTOS, ONE_PHOTO, Recordings, SceneMix, load_recordings, scene_of
+from astr_cli.train.scene_mix import (
+    MANY_PHOTOS,
+    ONE_PHOTO,
+    RecordingFolders,
+    Recordings,
+    SceneMix,
+    load_recordings,
+    scene_of,
+)
 from astr_cli.train.supervision import Supervision, centres, supervise
 
 Canvas = npt.NDArray[np.uint8]
@@ -28,18 +36,19 @@ SEED = 20
 CAPTION = 16
 
 
-def write_contact_sheets(
-    photos: Path, target: Path, rgbd: Path | None, echo: Callable[[str], None], megadepth: Path | None = None
-) -> None:
+def write_contact_sheets(photos: Path, target: Path, folders: RecordingFolders, echo: Callable[[str], None]) -> None:
     """Draw target/KIND.png for every kind: both views, both depths, some true matches. Raises AstrError."""
     check_output_folder(target, "--contact-sheet")
     photo_set = load_photos(photos, validation=False)
-    recordings = load_recordings(rgbd, megadepth)
+    recordings = load_recordings(folders)
     try:
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise AstrError(f"{target}: cannot be created ({error.strerror}); choose another --contact-sheet") from None
-    paths = {kind: target / f"{kind}.png" for kind in (*ONE_PHOTO, *MANY_PHOTOS, *recordings)}
+    paths = {
+        kind: target / f"{kind}.png"
+        for kind in (*ONE_PHOTO, *MANY_PHOTOS, *recordings, *(["lifted"] if "rgbd" in recordings else []))
+    }
     for path in paths.values():
         if os.path.lexists(path):
             raise AstrError(f"{path}: already exists; remove it, or choose another --contact-sheet")

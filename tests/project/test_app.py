@@ -15,7 +15,7 @@ from astr_cli.cli.app import app, run
 from astr_cli.errors import AstrError, Interrupted, Stopped
 
 COMMANDS = ["match", "plan", "merge", "colmap-import", "reconstruct", "report", "explain", "localize", "extend"]
-COMMANDS += ["check", "export", "frames", "eval", "train", "doctor"]
+COMMANDS += ["check", "export", "frames", "eval", "train", "adapt", "doctor"]
 
 
 def raise_in_app(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +19,8 @@ STAGES = {"ops": BOTTOM - {"options"}}
 STAGES |= {part: {"ops"} | BOTTOM for part in ("model", "store", "images", "pairs", "scenes")}
 STAGES["refine"] = BOTTOM
 STAGES["matching"] = set(STAGES)
-for upper, lower in (("sfm", "matching"), ("evaluate", "sfm"), ("train", "evaluate"), ("cli", "train")):
+TOWER = ("matching", "sfm", "evaluate", "train", "adapt", "cli")
+for lower, upper in pairwise(TOWER):
     STAGES[upper] = STAGES[lower] | {lower}
 STAGES["bench"], STAGES["doctor"] = STAGES["train"], STAGES["sfm"]
 STAGES["report"] = STAGES["evaluate"]
@@ -43,6 +45,7 @@ ALLOWED = {
     "sfm": LIBRARIES - {"typer", "rich", "torch", "cv2"},
     "evaluate": LIBRARIES - {"pycolmap", "typer", "rich"},
     "train": LIBRARIES - {"pycolmap", "typer", "rich"},
+    "adapt": {"numpy", "shutil", "hashlib"},
     "report": {"numpy", "torch", "cv2"},
     "bench": {"torch", "numpy"},
     "doctor": {"torch", "h5py"},

@@ -60,6 +60,22 @@ def test_an_export_is_read_back(
         assert run([*command, "--images", str(folder / "photos"), "--overwrite"]) == 0
 
 
+def test_a_distortion_of_zero_becomes_a_pinhole_camera(project: Path, tmp_path: Path) -> None:
+    """COLMAP keeps the model of such cameras, but splatting takes nothing except pinhole cameras."""
+    model = read_model(project / "sparse" / "0")
+    for camera in model.cameras.values():
+        camera.params = [*camera.params[:-1], 0.0]
+    (tmp_path / "model").mkdir()
+    model.write(tmp_path / "model")
+    command = ["export", str(tmp_path / "model"), "--format", "undistorted", "--out", str(tmp_path / "out")]
+    assert run([*command, "--images", str(project / "photos")]) == 0
+    made = read_model(tmp_path / "out" / "sparse" / "0")
+    for number, camera in made.cameras.items():
+        before = model.camera(number)
+        assert camera.model == pycolmap.CameraModelId.PINHOLE
+        assert np.array_equal(camera.calibration_matrix(), before.calibration_matrix())
+
+
 def check_transforms(out: Path, made: pycolmap.Reconstruction) -> None:
     """As nerfstudio documents it: OpenGL's axes, camera to world, files relative to the folder."""
     record = json.loads((out / "transforms.json").read_text(encoding="utf-8"))

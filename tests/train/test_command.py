@@ -17,6 +17,7 @@ from astr_cli.scenes.textures import procedural_textures
 from astr_cli.train.checkpoint import CHECKPOINT, FORMAT, resume_run, save_run, start_run
 from astr_cli.train.command import TrainRequest, train
 from astr_cli.train.config import TrainConfig
+from astr_cli.train.scene_mix import RecordingFolders
 
 CPU = torch.device("cpu")
 
@@ -44,7 +45,7 @@ def finished(tmp_path: Path) -> Path:
 
 
 def request(photos: Path, resume: Path) -> TrainRequest:
-    return TrainRequest(photos, None, None, resume, None, (), None, 10, "cpu")
+    return TrainRequest(photos, RecordingFolders(), None, resume, None, (), None, 10, "cpu")
 
 
 def test_a_run_of_any_preset_is_resumed(photos: Path, finished: Path, capfd: pytest.CaptureFixture[str]) -> None:

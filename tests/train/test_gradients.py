@@ -21,6 +21,7 @@ from astr_cli.train.gradients import FINE, gather_gradients, trained_parameters
 from astr_cli.train.loop import TrainState, learning_rate, run, train_step
 from astr_cli.train.losses import FULL, mean_of_pairs
 from astr_cli.train.photos import PhotoSet
+from astr_cli.train.scene_mix import RecordingFolders
 from astr_cli.train.supervision import Supervision
 
 CPU = torch.device("cpu")
@@ -222,7 +223,9 @@ def test_without_a_decay_the_rate_falls_from_the_start() -> None:
 
 def test_the_end_of_a_constant_rate_can_be_moved(trained: Path, tmp_path: Path) -> None:
     """Not that of a cosine, whose past steps would have been others."""
-    request = TrainRequest(tmp_path, None, None, tmp_path, None, (("steps", 70), ("decay", 30)), None, 10, "cpu")
+    request = TrainRequest(
+        tmp_path, RecordingFolders(), None, tmp_path, None, (("steps", 70), ("decay", 30)), None, 10, "cpu"
+    )
     constant = dataclasses.replace(FROZEN, decay=10)
     save_run(tmp_path, start_run(constant, CPU, trained), constant)
     assert check_request(request)[1] == dataclasses.replace(constant, steps=70, decay=30)

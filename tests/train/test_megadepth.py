@@ -23,7 +23,7 @@ from astr_cli.train.contact_sheet import contact_sheet
 from astr_cli.train.frames import Crop, cut
 from astr_cli.train.megadepth import MegadepthSet, _read_frame, load_megadepth
 from astr_cli.train.photos import PhotoSet
-from astr_cli.train.scene_mix import SUBPIXEL, SceneMix, SceneShares, kind_of, mixed_scene
+from astr_cli.train.scene_mix import SUBPIXEL, RecordingFolders, SceneMix, SceneShares, kind_of, mixed_scene
 from astr_cli.train.supervision import centres, supervise
 
 from .megadepth_folder import (
@@ -45,7 +45,7 @@ from .megadepth_folder import (
 )
 
 CPU = torch.device("cpu")
-ONLY = SceneShares(planes=0, relief=0, rooms=0, facades=0, rgbd=0, megadepth=1)
+ONLY = SceneShares(planes=0, relief=0, rooms=0, facades=0, rgbd=0, megadepth=1, model=0)
 PHOTOS = PhotoSet((np.zeros((64, 64), np.uint8),))
 
 
@@ -188,9 +188,9 @@ def test_the_mix_trains_all_stages_on_them(root: Path) -> None:
 
 
 def test_it_comes_as_often_as_its_share_says() -> None:
-    shares = SceneShares(planes=1, relief=0, rooms=2, facades=3, rgbd=4, megadepth=10)
+    shares = SceneShares(planes=1, relief=0, rooms=2, facades=3, rgbd=4, megadepth=10, model=0)
     draws = torch.rand(4000, generator=torch.Generator().manual_seed(0)).tolist()
-    kinds = [kind_of(draw, shares, True, True) for draw in draws]
+    kinds = [kind_of(draw, shares, ("rgbd", "megadepth")) for draw in draws]
     for name, weight in vars(shares).items():
         assert kinds.count(name) / len(draws) == pytest.approx(weight / 20, abs=0.03)
 
@@ -199,9 +199,9 @@ def test_it_comes_as_often_as_its_share_says() -> None:
 def test_without_a_folder_its_share_changes_no_draw(draw: float, share: float, with_rgbd: bool) -> None:
     shares = dataclasses.replace(SceneShares(), megadepth=share)
     without = dataclasses.replace(SceneShares(), megadepth=0.0)
-    assert (
-        kind_of(draw, shares, with_rgbd) == kind_of(draw, without, with_rgbd) == kind_of(draw, without, with_rgbd, True)
-    )
+    others = ["rgbd"] * with_rgbd
+    assert kind_of(draw, shares, others) == kind_of(draw, without, others)
+    assert kind_of(draw, shares, others) == kind_of(draw, without, [*others, "megadepth"])
 
 
 def test_a_run_that_began_without_it_keeps_its_mix(tmp_path: Path) -> None:
@@ -211,7 +211,7 @@ def test_a_run_that_began_without_it_keeps_its_mix(tmp_path: Path) -> None:
     assert (config.megadepth_share, config.rgbd_share, config.planes_share) == (0.0, 0.3, TrainConfig.planes_share)
     assert TrainConfig.from_json(TrainConfig().to_json()) == TrainConfig()
     save_run(tmp_path, start_run(config, CPU), config)
-    request = TrainRequest(tmp_path, None, None, tmp_path, None, (), None, 10, "cpu")
+    request = TrainRequest(tmp_path, RecordingFolders(), None, tmp_path, None, (), None, 10, "cpu")
     assert check_request(request) == (tmp_path, config)
     with pytest.raises(AstrError, match="resume without --megadepth, or use --init"):
-        check_request(dataclasses.replace(request, megadepth=tmp_path))
+        check_request(dataclasses.replace(request, recordings=RecordingFolders(megadepth=tmp_path)))

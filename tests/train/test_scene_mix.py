@@ -12,7 +12,16 @@ from astr_cli.errors import AstrError
 from astr_cli.scenes.textures import procedural_textures
 from astr_cli.train.contact_sheet import write_contact_sheets
 from astr_cli.train.photos import PhotoSet
-from astr_cli.train.scene_mix import MANY_PHOTOS, ONE_PHOTO, SUBPIXEL, SceneMix, SceneShares, kind_of, mixed_scene
+from astr_cli.train.scene_mix import (
+    MANY_PHOTOS,
+    ONE_PHOTO,
+    SUBPIXEL,
+    RecordingFolders,
+    SceneMix,
+    SceneShares,
+    kind_of,
+    mixed_scene,
+)
 from astr_cli.train.supervision import supervise
 
 CPU = torch.device("cpu")
@@ -42,15 +51,15 @@ def test_every_kind_gives_supervised_batches_drawn_from_the_generator_alone(phot
 
 
 def test_kinds_come_as_often_as_their_shares_say() -> None:
-    shares = SceneShares(planes=1, relief=0, rooms=2, facades=3, rgbd=4)
+    shares = SceneShares(planes=1, relief=0, rooms=2, facades=3, rgbd=4, megadepth=0, model=0)
     draws = torch.rand(4000, generator=torch.Generator().manual_seed(0)).tolist()
-    with_rgbd = [kind_of(draw, shares, True) for draw in draws]
-    without = [kind_of(draw, shares, False) for draw in draws]
+    with_rgbd = [kind_of(draw, shares, ["rgbd"]) for draw in draws]
+    without = [kind_of(draw, shares) for draw in draws]
     for name, weight in vars(shares).items():
         assert with_rgbd.count(name) / len(draws) == pytest.approx(weight / 10, abs=0.03)
         expected = 0 if name == "rgbd" else weight / 6
         assert without.count(name) / len(draws) == pytest.approx(expected, abs=0.03)
-    assert kind_of(np.nextafter(1.0, 0.0), dataclasses.replace(NONE, relief=0.1, facades=0.2), False) == "facades"
+    assert kind_of(np.nextafter(1.0, 0.0), dataclasses.replace(NONE, relief=0.1, facades=0.2)) == "facades"
 
 
 @pytest.mark.parametrize("shares", [NONE, SceneShares(planes=-0.1), dataclasses.replace(NONE, rgbd=1.0)])
@@ -65,10 +74,10 @@ def test_contact_sheets_show_every_kind(photos: PhotoSet, tmp_path: Path) -> Non
     for index, photo in enumerate(photos.photos):
         cv2.imwrite(str(folder / f"p{index}.png"), photo)
     said: list[str] = []
-    write_contact_sheets(folder, tmp_path / "sheets", None, said.append)
+    write_contact_sheets(folder, tmp_path / "sheets", RecordingFolders(), said.append)
     assert [Path(line).stem for line in said] == KINDS
     for line in said:
         sheet = cv2.imread(line)
         assert sheet is not None and sheet.shape[0] > 1000 and sheet.std() > 20
     with pytest.raises(AstrError, match="--contact-sheet"):
-        write_contact_sheets(folder, folder / "p0.png", None, said.append)
+        write_contact_sheets(folder, folder / "p0.png", RecordingFolders(), said.append)

@@ -27,6 +27,7 @@ from astr_cli.train.config import TrainConfig, parse_change
 from astr_cli.train.curves import draw_curves, read_table, thinned
 from astr_cli.train.loop import fresh_state, learning_rate, train_step
 from astr_cli.train.photos import PhotoSet, SharedPhotos, held_out, load_photos
+from astr_cli.train.scene_mix import RecordingFolders
 from astr_cli.train.supervision import centres, sample_depth, supervise
 from astr_cli.train.validation import Validation, append_validation, validation_pair
 
@@ -104,7 +105,7 @@ def test_exact_resume(photos, tmp_path):
 
 def test_batches_made_ahead_are_the_same(photos):
     """By other processes, in order, and whatever step they begin at; of one thread each, so here too."""
-    batches = BatchSet(SharedPhotos.of(photos), None, None, SMALL, CPU, rank=0)
+    batches = BatchSet(SharedPhotos.of(photos), RecordingFolders(), SMALL, CPU, rank=0)
     ahead = list(load_batches(batches, range(3, 7), workers=2))
     assert len(ahead) == 4
     threads = torch.get_num_threads()
@@ -131,7 +132,9 @@ def test_some_batches_are_of_larger_images(photos):
 
 def test_processes_left_early_end_quietly(photos):
     """As at --minutes: the batches that are still being made are of no use."""
-    ahead = iter(load_batches(BatchSet(SharedPhotos.of(photos), None, None, SMALL, CPU, rank=0), range(50), workers=2))
+    ahead = iter(
+        load_batches(BatchSet(SharedPhotos.of(photos), RecordingFolders(), SMALL, CPU, rank=0), range(50), workers=2)
+    )
     next(ahead)
     processes = multiprocessing.active_children()
     del ahead
@@ -220,7 +223,7 @@ def test_photos_never_change_sides():
 
 
 def test_usage_errors(tmp_path):
-    request = TrainRequest(tmp_path, None, None, None, None, (), None, 10, "cpu")
+    request = TrainRequest(tmp_path, RecordingFolders(), None, None, None, (), None, 10, "cpu")
     with pytest.raises(AstrError, match="--out RUN_DIR, or of an existing one"):
         train(request, print)
     with pytest.raises(AstrError, match="multiple of 32"):

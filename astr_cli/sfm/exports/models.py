@@ -20,6 +20,7 @@ from astr_cli.sfm.colmap import cancellable, pycolmap, quiet, read_model
 from astr_cli.sfm.mapping.point_cloud import write_ply
 
 OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])  # from COLMAP's camera axes (y down, z ahead) to x right, y up, z back
+PINHOLES = ("PINHOLE", "SIMPLE_PINHOLE")
 SCRIPTS = ("run-colmap-geometric.sh", "run-colmap-photometric.sh")  # COLMAP's, which name its own folders
 
 
@@ -60,9 +61,22 @@ def write_openmvs(model: Path, photos: Path, folder: Path, stop: StopFlag) -> No
     for name in SCRIPTS:
         (folder / name).unlink(missing_ok=True)
     made = {path.relative_to(folder / "images").as_posix() for path in (folder / "images").rglob("*")}
-    for image in read_model(folder / "sparse").images.values():
+    written = read_model(folder / "sparse")
+    for image in written.images.values():
         if image.name not in made:
             raise AstrError(f"{photos / image.name}: COLMAP cannot read this photo; convert it to JPEG or PNG")
+    _name_pinholes(written)
+    written.write(folder / "sparse")
+
+
+def _name_pinholes(model: Any) -> None:
+    """Makes cameras without distortion pinhole cameras: COLMAP leaves their model, and splatting refuses it."""
+    for camera in model.cameras.values():
+        if camera.is_undistorted() and camera.model.name not in PINHOLES:
+            lengths = (camera.focal_length_x, camera.focal_length_y)
+            centre = (camera.principal_point_x, camera.principal_point_y)
+            camera.model = pycolmap.CameraModelId.PINHOLE
+            camera.params = [*lengths, *centre]
 
 
 def write_nerfstudio(model: Path, photos: Path, folder: Path, stop: StopFlag) -> None:

@@ -1,0 +1,1 @@
+"""`astr adapt`: weights trained further on the photos of one place."""
