@@ -99,7 +99,10 @@ if __name__ == "__main__":
     parser.add_argument("--kind", action="append", choices=KINDS)
     parser.add_argument("--long-side", type=int)
     parser.add_argument("--max-matches", type=int, help="per pair: mapping is faster with fewer")
+    parser.add_argument("--rotate", default="auto", help="as for astr match: strips are flown in opposite directions")
     parser.add_argument("--neighbours", type=int, default=6)
     arguments = parser.parse_args()
-    matching = MatchingOptions(long_side=arguments.long_side, max_matches=arguments.max_matches)
+    matching = MatchingOptions(
+        long_side=arguments.long_side, max_matches=arguments.max_matches, rotate=arguments.rotate
+    )
     main(arguments.folder, arguments.kind or list(KINDS), matching, arguments.neighbours)
