@@ -135,4 +135,4 @@ def write_street(folder: Path, count: int, following: int) -> dict[str, Floats]:
 
 
 if __name__ == "__main__":
-    write_street(Path(sys.argv[1]), 24, 6)
+    write_street(Path(sys.argv[1]), 20, 6)
