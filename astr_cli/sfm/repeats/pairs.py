@@ -14,6 +14,7 @@ from astr_cli.store.camera_models import MODELS, Camera
 
 PAIR_BASE = 2147483647  # pair_id = lower image id * this + higher image id
 FEWEST = 15  # inliers; COLMAP's mapper skips pairs with fewer
+CALIBRATED = 2  # COLMAP's kind of a geometry; the essential matrices of other kinds fit few of their matches
 MODEL_NAMES = {model.number: name for name, model in MODELS.items()}
 
 Floats = NDArray[np.float64]
@@ -40,15 +41,15 @@ def verified_pairs(connection: sqlite3.Connection) -> list[VerifiedPair]:
         for image, rows, data in connection.execute("SELECT image_id, rows, data FROM keypoints WHERE rows > 0")
     }
     query = (
-        "SELECT pair_id, data, E FROM two_view_geometries WHERE config > 1 AND rows >= ? AND cols = 2 ORDER BY pair_id"
+        "SELECT pair_id, data, config, E FROM two_view_geometries WHERE config > 1 AND rows >= ? AND cols = 2 ORDER BY pair_id"
     )
     found = []
-    for pair, data, essential in connection.execute(query, (FEWEST,)):
+    for pair, data, config, essential in connection.execute(query, (FEWEST,)):
         ends = divmod(pair, PAIR_BASE)
         matches = np.frombuffer(data, "<u4").reshape(-1, 2)
         points = [keypoints[image][matches[:, side]] for side, image in enumerate(ends)]
         sides = [max(cameras[image].width, cameras[image].height) for image in ends]
-        pose = _pose(essential, points, [cameras[image] for image in ends])
+        pose = _pose(essential if config == CALIBRATED else None, points, [cameras[image] for image in ends])
         found.append(VerifiedPair(*ends, points[0] / sides[0], points[1] / sides[1], pose))
     return found
 
