@@ -16,6 +16,8 @@ from astr_cli.sfm.repeats.pairs import VerifiedPair, verified_pairs
 FEWEST = 12  # matches with a way through the third photo
 CONTRADICTED = 0.5  # share of them that end elsewhere
 SUPPORTED = 0.2
+REPEATED = 0.05  # share of triplets that do not meet, from which a set of photos has repeats
+HOLES = 0.0035  # then the most that a pair may have which connects nothing new
 CLEARLY = 2  # times as many triplets against a pair as for it
 
 
@@ -27,7 +29,7 @@ class Triplet(NamedTuple):
 
 
 class WrongPair(NamedTuple):
-    """A pair that others contradict."""
+    """A pair that others contradict, or that lacks details which its photos share with others."""
 
     image0: int
     image1: int
@@ -47,22 +49,28 @@ def judge(
 ) -> list[WrongPair]:
     """Takes pairs with the smallest doubts first; leaves out those that the pairs taken before clearly contradict.
 
-    doubts: (P,). Two pairs taken before always connect the photos of one left out, so no photo loses its connection.
+    doubts: (P,) shares of holes. Where many triplets do not meet, copies support each other, so a pair with holes is
+    left out too if its photos are connected already. Pairs taken before always connect the photos of one left out, so no photo loses its connection.
     """
     of_pair: dict[int, list[Triplet]] = {}
     for triplet in found:
         for number in triplet.pairs:
             of_pair.setdefault(number, []).append(triplet)
+    repeated = sum(not each.meets for each in found) > REPEATED * len(found)
+    group = {image: image for pair in pairs for image in (pair.image0, pair.image1)}
     taken: set[int] = set()
     wrong = []
     for number in np.argsort(doubts, kind="stable").tolist():
         known = [each.meets for each in of_pair.get(number, ()) if taken.issuperset({*each.pairs} - {number})]
         supporting = sum(known)
         against = len(known) - supporting
-        if against > CLEARLY * supporting:
+        ends = group[pairs[number].image0], group[pairs[number].image1]
+        doubtful = repeated and ends[0] == ends[1] and doubts[number] > HOLES
+        if doubtful or against > CLEARLY * supporting:
             wrong.append(WrongPair(pairs[number].image0, pairs[number].image1, against, supporting))
         else:
             taken.add(number)
+            group = {image: ends[0] if of == ends[1] else of for image, of in group.items()}
     return sorted(wrong)
 
 
