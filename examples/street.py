@@ -1,15 +1,11 @@
-"""Renders a street of houses with one facade, reconstructs it with and without the check for repeats, and prints how
-many photos stand wrong.
+"""Renders a street of houses with one facade: FOLDER/images/*.jpg and FOLDER/pairs.txt.
 
 Each house has one detail of its own, of about 4% of its front. Run as
-    python examples/street.py FOLDER [--photos 24] [--next 6]
+    python examples/street.py FOLDER
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -21,15 +17,12 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from astr_cli.scenes.textures import procedural_textures
-from astr_cli.sfm.mapping.alignment import align
-from astr_cli.sfm.mapping.mapper import camera_centres
 
 SEED = 20_260_711
 SIZE, FOCAL_35MM, SUPERSAMPLING = (512, 384), 22, 2
 WIDE, HIGH, BAY, DETAIL = 6.0, 6.0, 0.9, 1.2  # metres: of a front, how far its bays stand out, and a detail's side
 STEP, AWAY = 1.5, 8.5  # metres between photos, and to the fronts
 TEXELS = 100  # per metre
-WRONG = 0.01  # of the extent
 
 Floats = NDArray[np.float64]
 Picture = NDArray[np.float32]
@@ -100,7 +93,9 @@ def render(view: View, scene: list[Rectangle]) -> Picture:
     """The photo (height, width) in [0, 1]; later rectangles cover earlier ones."""
     fine = (SIZE[0] * SUPERSAMPLING, SIZE[1] * SUPERSAMPLING)
     image = np.full(fine[::-1], 0.85, np.float32)
-    enlarge = np.array([[SUPERSAMPLING, 0, (SUPERSAMPLING - 1) / 2], [0, SUPERSAMPLING, (SUPERSAMPLING - 1) / 2], [0, 0, 1]])
+    enlarge = np.array(
+        [[SUPERSAMPLING, 0, (SUPERSAMPLING - 1) / 2], [0, SUPERSAMPLING, (SUPERSAMPLING - 1) / 2], [0, 0, 1]]
+    )
     for part in scene:
         high, wide = part.skin.shape
         plane = np.column_stack([part.across, part.down, np.subtract(part.corner, view.centre)])

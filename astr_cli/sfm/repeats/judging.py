@@ -44,9 +44,7 @@ def wrong_pairs(connection: sqlite3.Connection) -> list[WrongPair]:
     return judge(pairs, list(triplets(pairs)), hole_shares(pairs))
 
 
-def judge(
-    pairs: Sequence[VerifiedPair], found: Sequence[Triplet], doubts: NDArray[np.float64]
-) -> list[WrongPair]:
+def judge(pairs: Sequence[VerifiedPair], found: Sequence[Triplet], doubts: NDArray[np.float64]) -> list[WrongPair]:
     """Takes pairs with the smallest doubts first; leaves out those that the pairs taken before clearly contradict.
 
     doubts: (P,) shares of holes. Where many triplets do not meet, copies support each other, so a pair with holes is
