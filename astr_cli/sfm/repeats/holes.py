@@ -1,5 +1,4 @@
-"""Places of a photo that other pairs match, amid matches of a pair, but not that pair: details that two copies do not
-share."""
+"""Holes: details that other pairs match, amid the matches of a pair that does not match them."""
 
 from __future__ import annotations
 

@@ -40,7 +40,10 @@ def verified_pairs(connection: sqlite3.Connection) -> list[VerifiedPair]:
         image: np.frombuffer(data, "<f4").reshape(rows, -1)[:, :2].astype(np.float64)
         for image, rows, data in connection.execute("SELECT image_id, rows, data FROM keypoints WHERE rows > 0")
     }
-    query = "SELECT pair_id, data, config, E FROM two_view_geometries WHERE config > 1 AND rows >= ? AND cols = 2 ORDER BY pair_id"
+    query = (
+        "SELECT pair_id, data, config, E FROM two_view_geometries WHERE config > 1 AND rows >= ? AND cols = 2 "
+        "ORDER BY pair_id"
+    )
     found = []
     for pair, data, config, essential in connection.execute(query, (FEWEST,)):
         ends = divmod(pair, PAIR_BASE)
