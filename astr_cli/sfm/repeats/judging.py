@@ -48,7 +48,8 @@ def judge(pairs: Sequence[VerifiedPair], found: Sequence[Triplet], doubts: NDArr
     """Takes pairs with the smallest doubts first; leaves out those that the pairs taken before clearly contradict.
 
     doubts: (P,) shares of holes. Where many triplets do not meet, copies support each other, so a pair with holes is
-    left out too if its photos are connected already. Pairs taken before always connect the photos of one left out, so no photo loses its connection.
+    left out too if its photos are connected already. No photo loses its connection: pairs taken before always connect
+    the photos of one left out.
     """
     of_pair: dict[int, list[Triplet]] = {}
     for triplet in found:

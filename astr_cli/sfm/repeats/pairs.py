@@ -51,7 +51,7 @@ def verified_pairs(connection: sqlite3.Connection) -> list[VerifiedPair]:
         points = [keypoints[image][matches[:, side]] for side, image in enumerate(ends)]
         sides = [max(cameras[image].width, cameras[image].height) for image in ends]
         pose = _pose(essential if config == CALIBRATED else None, points, [cameras[image] for image in ends])
-        found.append(VerifiedPair(*ends, points[0] / sides[0], points[1] / sides[1], pose))
+        found.append(VerifiedPair(ends[0], ends[1], points[0] / sides[0], points[1] / sides[1], pose))
     return found
 
 
