@@ -8,7 +8,7 @@
 #   MINUTES  of training (default 7)
 #   STEPS    at most so many (for a rehearsal: 3); default: as many as fit
 # INIT (default astr-small) names the weights to start from, DEVICE (default cuda) the device, PYTHON the interpreter.
-# A rehearsal without a GPU: DEVICE=cpu bash examples/on_a_gpu.sh photos/ /tmp/rehearsal 5 3
+# A rehearsal without a GPU: DEVICE=cpu bash examples/on_a_gpu.sh photos/ rehearsal/ 5 3
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 photos=${1:?usage: on_a_gpu.sh PHOTOS OUT [MINUTES [STEPS]]}

@@ -127,7 +127,7 @@ def _split(options: AdaptOptions, model: Path, tell: Callable[[str], None], stop
 
 
 def _train(options: AdaptOptions, start: Trained, split: Split, tell: Callable[[str], None]) -> Trained:
-    """Trains for what is left of the minutes."""
+    """Trains for the rest of the minutes."""
     run = options.folder / "run"
     file = run / f"{start.preset}.safetensors"
     before = _read(file) if (run / CHECKPOINT).exists() else None

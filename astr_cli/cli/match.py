@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from astr_cli.options.cluster import ClusterOptions
 from astr_cli.options.files import PlotOption
-from astr_cli.options.matching import MatchOptions
+from astr_cli.options.matching import EVERY_GPU, MatchOptions
 from astr_cli.options.output import OutputOptions
+
+if TYPE_CHECKING:
+    from astr_cli.matching.run.events import Listener, MatchSummary
 
 
 def command(options: MatchOptions, drawing: PlotOption, cluster: ClusterOptions, output: OutputOptions) -> int:
@@ -35,17 +40,26 @@ def command(options: MatchOptions, drawing: PlotOption, cluster: ClusterOptions,
     from astr_cli.cli.match_output import make_report
     from astr_cli.images.drawing import DrawingFolder
     from astr_cli.matching.plots import draw_pairs
-    from astr_cli.matching.run.match import match_pairs
 
     drawings = None if drawing.plots is None else DrawingFolder(drawing.plots)
     with make_report(output.as_json, output.quiet) as report:
-        if cluster.ray is None:
-            summary = match_pairs(options, report.event)
-        else:
-            from astr_cli.matching.run.ray_cluster import match_on_ray
-
-            summary = match_on_ray(options, cluster, report.event)
+        summary = _match(options, cluster, report.event)
         if drawing.plots is not None and drawings is not None:
             report.drawn(drawing.plots, draw_pairs(options.out, options.root, drawings))
     report.summary(summary)
     return 3 if summary.failed else 0
+
+
+def _match(options: MatchOptions, cluster: ClusterOptions, listener: Listener) -> MatchSummary:
+    """By one process, on a Ray cluster, or by all GPUs."""
+    if cluster.ray is not None:
+        from astr_cli.matching.run.ray_cluster import match_on_ray
+
+        return match_on_ray(options, cluster, listener)
+    if options.device == EVERY_GPU:
+        from astr_cli.matching.run.devices import match_on_every_gpu
+
+        return match_on_every_gpu(options, listener)
+    from astr_cli.matching.run.match import match_pairs
+
+    return match_pairs(options, listener)

@@ -31,6 +31,7 @@ from astr_cli.wording import counted, listed
 
 if TYPE_CHECKING:
     from astr_cli.sfm.mapping.mapper import ModelSummary
+    from astr_cli.sfm.mapping.unregistered import Join
     from astr_cli.sfm.reconstruct_summary import ReconstructSummary
 
 ROWS = 20  # of the table; summary.json has all
@@ -103,6 +104,20 @@ def camera_lines(cameras: Sequence[CameraFigures]) -> Iterator[str]:
         yield f"and {counted(len(cameras) - CAMERAS, 'more camera')}"
 
 
+def join_text(join: Join) -> str:
+    """Which pairs might join a model to the largest one."""
+    begin = f"model {join.model} ({counted(join.photos, 'photo')})"
+    if not join.pairs:
+        return f"{begin}: no pair with the largest model has matches; add such pairs, or photos in between"
+    photo, other, inliers = join.pairs[0]
+    if not inliers:
+        return f"{begin}: nearest to the largest by {photo} and {other}, not verified; add photos between the two"
+    return (
+        f"{begin}: joined best by {photo} and {other} ({counted(inliers, 'verified match')}); add "
+        "photos between the two"
+    )
+
+
 def model_warnings(model: ModelSummary) -> Iterator[str]:
     """Photos without a pose, separate models, and an uncertain position on the earth."""
     for photo in model.unregistered[:LISTED]:
@@ -117,6 +132,7 @@ def model_warnings(model: ModelSummary) -> Iterator[str]:
         yield f"the control points were not used: {model.control_problem}"
     if model.models > 1:
         yield f"{model.models} models, which share too few points to be joined; {model.folder} is the largest"
+        yield from map(join_text, model.joins[:LISTED])
     if model.georeference is not None:
         yield from place_warnings(model.georeference, model.heights)
 

@@ -51,7 +51,8 @@ def place_text(place: Georeference, heights: Heights | None = None, cameras: Seq
         )
     level = "; no photo has an altitude, so astr took all photos to be at one height" if place.level else ""
     tilt = "; tilt about the line of flight from the gimbal's angles" if place.on_a_line else ""
-    return f"in metres east, north and up from {where}; {fit}; {_scale(place)}{_heights(heights)}{tilt}{level}"
+    axes = "" if place.grid is None else f"; axes of {place.grid.system}, reduced by the offset in georeference.json"
+    return f"in metres east, north and up from {where}{axes}; {fit}; {_scale(place)}{_heights(heights)}{tilt}{level}"
 
 
 def camera_model_text(choice: ModelChoice) -> str:

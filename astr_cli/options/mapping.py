@@ -6,7 +6,7 @@ from typing import Literal
 
 from astr_cli.options.option import OptionError, Options, option
 
-Mapper = Literal["incremental", "global"]
+Mapper = Literal["incremental", "global", "hierarchical"]
 Gps = Literal["align", "prior", "none"]
 Intrinsics = Literal["auto", "refine", "fixed"]
 Repeats = Literal["off", "tell", "drop"]
@@ -21,7 +21,7 @@ class MapOptions(Options):
     mapper: Mapper = option(
         "incremental",
         help="Method of mapping. incremental: one photo after the other; global: all photos together, faster for "
-        "hundreds of photos.",
+        "hundreds of photos; hierarchical: groups of photos incrementally, then merged, for thousands.",
         stored=True,
         panel=MAPPING,
     )

@@ -14,6 +14,8 @@ Focus = Literal["auto", "off"]
 
 SMALLEST_TILE = 128  # pixels
 
+EVERY_GPU = "cuda:all"  # as the device of astr match
+
 FILES, MATCHING, MACHINE = "Files", "Matching", "Machine"
 
 
@@ -146,7 +148,12 @@ class MatchingOptions(Options):
         stored=True,
         panel=MATCHING,
     )
-    device: str = option("auto", help="Device to compute on: auto, cpu, cuda or cuda:N.", stored=False, panel=MACHINE)
+    device: str = option(
+        "auto",
+        help="Device to compute on: auto, cpu, cuda or cuda:N; for astr match also cuda:all, a process per GPU.",
+        stored=False,
+        panel=MACHINE,
+    )
     batch: int | None = option(
         None,
         help="Pairs per batch.",

@@ -14,12 +14,12 @@ from astr_cli.sfm.database.importing import ImportSummary
 from astr_cli.sfm.mapping.camera_changes import CameraFigures, Hold
 from astr_cli.sfm.mapping.camera_models import ModelChoice
 from astr_cli.sfm.mapping.control_adjustment import control_of
-from astr_cli.sfm.mapping.georeference import Georeference
+from astr_cli.sfm.mapping.georeference import georeference_of
 from astr_cli.sfm.mapping.heights import Heights
 from astr_cli.sfm.mapping.mapper import ModelSummary
 from astr_cli.sfm.mapping.pair_agreement import PairFigures, doubtful_pairs
 from astr_cli.sfm.mapping.precision import precision_of
-from astr_cli.sfm.mapping.unregistered import Unregistered
+from astr_cli.sfm.mapping.unregistered import Join, Unregistered
 from astr_cli.sfm.pairs.automatic import Chosen
 
 FORMAT = 1
@@ -88,7 +88,6 @@ def read_model_record(file: Path, mapping_key: str, folder: Path) -> ModelSummar
 
 def model_of(model: Mapping[str, Any], folder: Path) -> ModelSummary:
     """The model of summary.json. Raises KeyError, TypeError or ValueError: not as this astr writes it."""
-    place = model["georeference"]
     return ModelSummary(
         folder=folder,
         images=int(model["images"]),
@@ -98,11 +97,15 @@ def model_of(model: Mapping[str, Any], folder: Path) -> ModelSummary:
         mean_track=float(model["mean_track"]),
         reprojection_error=float(model["reprojection_error"]),
         models=int(model["models"]),
-        georeference=Georeference(**place) if place is not None else None,
+        georeference=georeference_of(model["georeference"]),
         cameras=tuple(CameraFigures(**{**each, "hold": Hold(**each["hold"])}) for each in model["cameras"]),
         unregistered=tuple(Unregistered(**photo) for photo in model["unregistered"]),
         camera_model=ModelChoice(**model["camera_model"]) if model["camera_model"] is not None else None,
         precision=precision_of(model["precision"]),
+        joins=tuple(
+            Join(each["model"], each["photos"], tuple((a, b, int(n)) for a, b, n in each["pairs"]))
+            for each in model.get("joins", ())
+        ),
         control=control_of(model["control"]),
         control_problem=str(model["control_problem"]),
         heights=Heights(**model["heights"]) if model["heights"] is not None else None,

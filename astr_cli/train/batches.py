@@ -51,10 +51,11 @@ def make_scene(
         config.rooms_share,
         config.facades_share,
         config.rgbd_share,
+        config.lifted_share,
         config.megadepth_share,
         config.model_share,
     )
-    strength = config.difficulty, config.light, config.hard_share, config.full_light_share
+    strength = config.difficulty, config.light, config.hard_share, config.floating_share, config.full_light_share
     mix = SceneMix(*batch_size(config, step), shares, *strength)
     return mixed_scene(photos, recordings, mix, step_generator(config, step, 0, rank), device)
 

@@ -51,10 +51,12 @@ class TrainConfig:
     rooms_share: float = SceneShares.rooms
     facades_share: float = SceneShares.facades
     rgbd_share: float = SceneShares.rgbd
+    lifted_share: float = SceneShares.lifted
     megadepth_share: float = SceneShares.megadepth
     model_share: float = SceneShares.model
     difficulty: float = 1.0  # of the views, drawn from 0 to this for each batch; 0.6 learns faster in the first hours
     hard_share: float = 0.0  # share of batches with scale ratios from 2 to 4, or planes at 60 to 75 degrees
+    floating_share: float = 0.0  # share of rendered batches with objects before the scene: occlusion
     full_light_share: float = 0.0  # share of batches with photometric changes at full strength
     light: float = 0.6  # strength of photometric changes, drawn from 0 to this for each image; 1 is mostly noise
     ema: float = 0.999
@@ -71,6 +73,7 @@ class TrainConfig:
         absent = {"megadepth_share": 0.0, "correction_weight": 0.0, "only_fine": False, "large_share": 0.0}
         absent |= {"accumulate": 1, "decay": 0, "frozen_norm": False, "only_matcher": False}
         absent |= {"hard_share": 0.0, "full_light_share": 0.0, "model_share": 0.0}
+        absent |= {"lifted_share": 0.0, "floating_share": 0.0}
         values = {**absent, **parse_json(text)}
         if "planes_share" not in values:  # written when planes and reliefs were the only kinds
             rest = {"rooms_share": 0.0, "facades_share": 0.0, "rgbd_share": 0.0}

@@ -45,7 +45,10 @@ def write_contact_sheets(photos: Path, target: Path, folders: RecordingFolders, 
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise AstrError(f"{target}: cannot be created ({error.strerror}); choose another --contact-sheet") from None
-    paths = {kind: target / f"{kind}.png" for kind in (*ONE_PHOTO, *MANY_PHOTOS, *recordings)}
+    paths = {
+        kind: target / f"{kind}.png"
+        for kind in (*ONE_PHOTO, *MANY_PHOTOS, *recordings, *(["lifted"] if "rgbd" in recordings else []))
+    }
     for path in paths.values():
         if os.path.lexists(path):
             raise AstrError(f"{path}: already exists; remove it, or choose another --contact-sheet")

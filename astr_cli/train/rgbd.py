@@ -10,12 +10,17 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from astr_cli.errors import AstrError
 from astr_cli.files import parse_json
 from astr_cli.scenes.geometry import ScenePair
+from astr_cli.scenes.lifted import Sheets
 from astr_cli.train.frames import Array, Frame, RecordedSet, cropped, trusted_inverse
+
+Image = npt.NDArray[np.uint8]
+AROUND = np.ones((3, 3), np.uint8)
 
 # Largest difference of frame numbers, from the notes in the frames.json of the sequences; 3 for other sequences.
 GAP_LIMITS = {"redkitchen": 20, "hololens": 3}
@@ -23,6 +28,8 @@ OTHER_GAP_LIMIT = 3
 DEEPEST = 6.0  # metres; beyond this the noise of the sensor exceeds one percent
 AGREEMENT = 0.7  # smallest share of shared points with equal depths; less means bad poses or moving objects
 AGREED = 0.03  # relative
+SMOOTHED = 7  # pixels of the depth map
+SMOOTHING = 0.03  # metres; larger steps of the depth stay as they are
 TRIES = 4  # pairs of frames tried for one pair of the batch
 
 
@@ -57,13 +64,43 @@ class RgbdSet(RecordedSet):
         return cropped(*frames, side, generator, difficulty)
 
     def _frames(self, generator: torch.Generator, difficulty: float) -> tuple[Frame, Frame]:
-        sizes = torch.tensor([float(len(sequence.numbers)) for sequence in self.sequences])
-        sequence = self.sequences[int(torch.multinomial(sizes, 1, generator=generator))]
+        sequence = self._sequence(generator)
         first = int(torch.randint(len(sequence.numbers), (1,), generator=generator))
         limit = max(1.0, sequence.gap_limit() * (0.3 + 0.7 * difficulty))
         near = [k for k, n in enumerate(sequence.numbers) if 0 < abs(n - sequence.numbers[first]) <= limit]
         second = near[int(torch.randint(len(near), (1,), generator=generator))] if near else first
         return _decode(sequence, first), _decode(sequence, second)
+
+    def sheets(self, count: int, generator: torch.Generator) -> Sheets:
+        """`count` random frames of one sequence, whose photos have one size, lifted."""
+        sequence = self._sequence(generator)
+        rows = torch.randint(len(sequence.numbers), (count,), generator=generator).tolist()
+        lifted = [lift(*_decode_files(sequence, row), sequence.intrinsics) for row in rows]
+        return Sheets(*(torch.from_numpy(np.stack(parts).astype(np.float32)) for parts in zip(*lifted, strict=True)))
+
+    def _sequence(self, generator: torch.Generator) -> Sequence:
+        sizes = torch.tensor([float(len(sequence.numbers)) for sequence in self.sequences])
+        return self.sequences[int(torch.multinomial(sizes, 1, generator=generator))]
+
+
+def lift(image: Image, depth: Array, intrinsics: Array) -> tuple[Array, Array, Image, Array]:
+    """The parts of `Sheets` for a frame with depth in metres, 0 = none.
+
+    Holes take the depth of the nearest pixel, and noise is smoothed.
+    """
+    trusted = trusted_inverse(depth, DEEPEST) > 0
+    if not trusted.any():
+        trusted = np.ones_like(trusted)
+        depth = np.ones_like(depth)
+    _, labels = cv2.distanceTransformWithLabels(
+        (~trusted).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    filled = np.zeros(int(labels.max()) + 1, np.float32)
+    filled[labels[trusted]] = depth[trusted]
+    smooth = cv2.bilateralFilter(filled[labels], SMOOTHED, SMOOTHING, SMOOTHED)
+    # An edge in the filled map is a wall, and so is what lies within a pixel of it.
+    surface = np.asarray(cv2.erode((trusted & (trusted_inverse(smooth) > 0)).astype(np.uint8), AROUND), np.uint8)
+    return image[None] / np.float32(255), 1 / np.asarray(smooth, np.float32)[None], surface[None], intrinsics
 
 
 def load_rgbd(root: Path) -> RgbdSet:
@@ -98,15 +135,19 @@ def _read(path: Path) -> bytes:
 
 
 def _decode(sequence: Sequence, index: int) -> Frame:
+    image, depth = _decode_files(sequence, index)
+    inverse = trusted_inverse(depth, DEEPEST)  # colour is misaligned by a pixel: no depth at edges
+    return Frame(image, inverse, sequence.intrinsics, sequence.poses[index])
+
+
+def _decode_files(sequence: Sequence, index: int) -> tuple[Image, Array]:
+    """Grey image, and depth in metres."""
     image = cv2.imdecode(np.frombuffer(sequence.images[index], np.uint8), cv2.IMREAD_GRAYSCALE)
     depth = cv2.imdecode(np.frombuffer(sequence.depths[index], np.uint8), cv2.IMREAD_UNCHANGED)
     if image is None or depth is None or depth.ndim != 2:
         name = f"{sequence.name}, frame {sequence.numbers[index]}"
         raise AstrError(f"{name}: its image or depth is damaged; delete the frame from frames.json")
-    inverse = trusted_inverse(
-        depth.astype(np.float32) / 1000, DEEPEST
-    )  # colour is misaligned by a pixel: no depth at edges
-    return Frame(np.asarray(image, np.uint8), inverse, sequence.intrinsics, sequence.poses[index])
+    return np.asarray(image, np.uint8), depth.astype(np.float32) / 1000
 
 
 def agreement(frame0: Frame, frame1: Frame) -> float:

@@ -10,7 +10,9 @@ from torch import Tensor
 
 from astr_cli.errors import AstrError
 from astr_cli.scenes.facades import render_facades
+from astr_cli.scenes.floating import add_floating
 from astr_cli.scenes.geometry import ScenePair
+from astr_cli.scenes.lifted import Sheets, render_lifted
 from astr_cli.scenes.photometric import photometric
 from astr_cli.scenes.planes import render_planes
 from astr_cli.scenes.relief import render_relief
@@ -19,7 +21,7 @@ from astr_cli.train.colmap_model import load_models
 from astr_cli.train.frames import RecordedSet
 from astr_cli.train.megadepth import load_megadepth
 from astr_cli.train.photos import PhotoSet
-from astr_cli.train.rgbd import load_rgbd
+from astr_cli.train.rgbd import RgbdSet, load_rgbd
 
 PHOTOS_OF_A_STAGE = 4  # photos in each room or street
 
@@ -28,7 +30,7 @@ ONE_PHOTO: dict[str, Render] = {"planes": render_planes, "relief": render_relief
 MANY_PHOTOS: dict[str, Render] = {"rooms": render_rooms, "facades": render_facades}
 Recordings = Mapping[str, RecordedSet]  # by kind: rgbd, megadepth, model
 # Kinds whose depth is exact enough for the fine stage.
-SUBPIXEL = frozenset(ONE_PHOTO) | frozenset(MANY_PHOTOS) | {"megadepth"}
+SUBPIXEL = frozenset(ONE_PHOTO) | frozenset(MANY_PHOTOS) | {"megadepth", "lifted"}
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class SceneShares:
     rooms: float = 0.2
     facades: float = 0.25
     rgbd: float = 0.05  # only if sequences are given; few, because they show two rooms with labels off by a pixel
+    lifted: float = 0.1  # only if sequences are given: their frames, rendered
     megadepth: float = 0.15  # only if a folder is given; NOTE a guess, not measured
     model: float = 0.3  # only if a folder is given; NOTE a guess, not measured
 
@@ -54,6 +57,7 @@ class SceneMix:
     difficulty: float = 1.0  # of the views; drawn from 0 to this for each batch
     light: float = 0.6  # strength of photometric changes; drawn from 0 to this for each image
     hard: float = 0.0  # share of batches with scale ratios from 2 to 4 and steep planes, at half the difficulty or more
+    floating: float = 0.0  # share of the rendered batches with objects that float before the scene
     full_light: float = 0.0  # share of batches with all photometric changes at full strength
 
 
@@ -90,6 +94,9 @@ def mixed_scene(
     hard = rare < mix.hard
     difficulty = mix.difficulty * (0.5 + 0.5 * share if hard else share)
     scene = scene_of(kind, photos, given, mix, generator, device, difficulty, hard)
+    # Drawn only if asked for: the batches of older runs stay the same.
+    if mix.floating and kind not in RecordingFolders._fields and torch.rand(1, generator=generator) < mix.floating:
+        scene = add_floating(scene, photos.crops(mix.batch, mix.side // 2, generator).to(device), generator)
     light = 1.0 if bright < mix.full_light else mix.light
     image0, image1 = (photometric(image, generator, light) for image in (scene.image0, scene.image1))
     return Mixed(kind, scene._replace(image0=image0, image1=image1))
@@ -101,6 +108,7 @@ def kind_of(draw: float, shares: SceneShares, given: Iterable[str] = ()) -> str:
     Raises AstrError if no share is positive.
     """
     absent = set(RecordingFolders._fields) - set(given)
+    absent |= {"lifted"} if "rgbd" in absent else set()
     weights = {name: float(weight) for name, weight in vars(shares).items() if name not in absent}
     total = sum(weights.values())
     if total <= 0 or min(weights.values()) < 0:
@@ -137,7 +145,16 @@ def scene_of(
         crops = photos.crops(mix.batch * PHOTOS_OF_A_STAGE, side, generator).to(device)
         stages = crops.view(mix.batch, PHOTOS_OF_A_STAGE, side, side)
         return MANY_PHOTOS[kind](stages, size, generator, difficulty, hard)
+    if kind == "lifted":
+        return render_lifted(_sheets(recordings, mix.batch, generator, device), size, generator, difficulty, hard)
     if kind not in recordings:
         raise AstrError(f"scenes of kind '{kind}' need a folder of recordings; give --{kind}")
     pairs = recordings[kind].batch(mix.batch, mix.side, generator, difficulty)
     return ScenePair(*(part.to(device) for part in pairs))
+
+
+def _sheets(recordings: Recordings, count: int, generator: torch.Generator, device: torch.device) -> Sheets:
+    sequences = recordings.get("rgbd")
+    if not isinstance(sequences, RgbdSet):
+        raise AstrError("scenes of kind 'lifted' need RGB-D sequences; give --rgbd")
+    return Sheets(*(part.to(device) for part in sequences.sheets(count, generator)))

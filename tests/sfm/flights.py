@@ -11,7 +11,10 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
-from astr_cli.sfm.colmap import open_database, pycolmap, quiet
+from astr_cli.sfm.colmap import open_database, pycolmap, quiet, read_model
+from astr_cli.sfm.mapping.control_adjustment import triangulated
+from astr_cli.sfm.mapping.control_points import ControlPoint
+from astr_cli.sfm.mapping.mapper import ModelSummary
 
 Kind = Literal["grid", "line", "orbit"]
 
@@ -207,3 +210,19 @@ def fly(kind: Kind, gps: float = 2.0, points: int = 900, **settings: Any) -> Fli
     control = {f"p{index}": np.array([x, y, ground(np.array(x), np.array(y))]) for index, (x, y) in enumerate(marks)}
     measured = centres + random.normal(0, gps, centres.shape)
     return Flight(centres, rotations, relief, control, measured, **settings)
+
+
+def check_errors(model: ModelSummary, points: tuple[ControlPoint, ...]) -> np.ndarray:
+    """(C, 3) errors at the check points of a model by GPS, metres east, north and up."""
+    place = model.georeference
+    if place is None:
+        raise ValueError(f"{model.folder}: is not in metres")
+    made, gps = read_model(model.folder), pycolmap.GPSTransform()
+    found = np.array([triangulated(made, point) for point in points])
+    if place.grid is not None:  # back to the plane that touches the earth
+        angle = np.radians(place.grid.turn)
+        cos, sin = np.cos(angle), np.sin(angle)
+        found = found @ np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]]) / place.grid.scale
+    earth = gps.enu_to_ellipsoid(found, place.latitude, place.longitude, place.altitude)
+    known = np.array([point.position for point in points]) - UTM
+    return np.asarray(gps.ellipsoid_to_enu(earth, *ORIGIN) - known)

@@ -11,12 +11,10 @@ import pytest
 
 from astr_cli.cli.reconstruct_output import model_warnings
 from astr_cli.options.mapping import MapOptions
-from astr_cli.sfm.colmap import read_model
-from astr_cli.sfm.mapping.control_adjustment import triangulated
-from astr_cli.sfm.mapping.control_points import ControlPoint, read_control
-from astr_cli.sfm.mapping.mapper import ModelSummary, map_database
+from astr_cli.sfm.mapping.control_points import read_control
+from astr_cli.sfm.mapping.mapper import map_database
 
-from .flights import CHECKS, ORIGIN, UTM, Flight, fly
+from .flights import CHECKS, Flight, check_errors, fly
 
 GSD = 0.025
 PLACES = {"align": {"gps": "align"}, "prior": {"gps": "prior", "gps_accuracy": 2.0}}
@@ -31,19 +29,6 @@ class Row(NamedTuple):
     """Root mean square at the check points, metres."""
     height: float
     weak: bool
-
-
-def check_errors(model: ModelSummary, points: tuple[ControlPoint, ...]) -> np.ndarray:
-    """(C, 3) errors at the check points of a model by GPS, metres east, north and up."""
-    place = model.georeference
-    assert place is not None
-    made = read_model(model.folder)
-    # The plane of the place, as seen from that of the flight: 100 m apart they are parallel.
-    degree = np.array([111_320 * np.cos(np.radians(ORIGIN[0])), 111_170])
-    shift = np.append(
-        (np.array([place.longitude, place.latitude]) - [ORIGIN[1], ORIGIN[0]]) * degree, place.altitude - ORIGIN[2]
-    )
-    return np.array([triangulated(made, point) + shift - (np.array(point.position) - UTM) for point in points])
 
 
 def row(flight: Flight, kind: str, places: str, intrinsics: Any, folder: Path) -> Row:

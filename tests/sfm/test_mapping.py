@@ -115,8 +115,22 @@ def test_the_global_mapper(mapped: Path, workplace: Path, scene: Any) -> None:
     assert model.missing == () and model.points >= 500
     assert error_of_all(workplace / "0", scene.centres) < 0.01
     assert mapped.read_bytes()[100:] == content
-    with pytest.raises(AstrError, match="--mapper other: choose incremental or global"):
+    with pytest.raises(AstrError, match="--mapper other: choose incremental, global or hierarchical"):
         MapOptions("other")
+
+
+def test_the_hierarchical_mapper(mapped: Path, workplace: Path, scene: Any) -> None:
+    """Groups of at most four of the six photos, merged to one model."""
+    content = mapped.read_bytes()[100:]
+    groups = ("clustering_options.leaf_max_num_images=4", "clustering_options.image_overlap=3", "min_model_size=3")
+    options = MapOptions("hierarchical", mapper_option=groups)
+    model = map_database(mapped, workplace / "photos", workplace, options)
+    assert model.missing == () and model.models == 1 and model.points >= 500
+    assert error_of_all(workplace / "0", scene.centres) < 0.01
+    assert mapped.read_bytes()[100:] == content
+    with pytest.raises(AstrError, match="did you mean 'leaf_max_num_images'"):
+        options = MapOptions("hierarchical", mapper_option=("clustering_options.leaf_max=4",))
+        map_database(mapped, workplace / "photos", workplace, options)
 
 
 def write_places(database: Path, places: dict[str, np.ndarray]) -> None:

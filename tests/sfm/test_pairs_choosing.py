@@ -136,9 +136,22 @@ def test_descriptors_tell_near_from_far_and_are_the_same_again() -> None:
     similarity = descriptors @ descriptors.T
     assert all(similarity[n, n + 1] > similarity[n, (n + 5) % 10] for n in range(9))
     assert (describe(names, extract) == descriptors).all()
-    proposal = pair_generators.ranked_by_similarity(names, similarity, 2)
+    proposal = pair_generators.ranked_by_similarity(names, descriptors, 2)
     assert len({frozenset(pair) for pair in proposal.pairs}) == len(proposal.pairs)
     assert set(itertools.pairwise(names)) - set(proposal.pairs) == set()
+
+
+def test_similar_photos_by_blocks_are_those_of_the_whole_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pair_generators, "BLOCK", 7)
+    names = [f"{number:02d}" for number in range(30)]
+    descriptors = np.random.default_rng(0).integers(-9, 10, (30, 12)).astype(np.float32)  # exact products, with ties
+    similarity = descriptors @ descriptors.T
+    np.fill_diagonal(similarity, -np.inf)
+    best = np.argsort(-similarity, axis=1, kind="stable")[:, :4]
+    found = {(min(a, b), max(a, b)): -similarity[a, b] for a in range(30) for b in best[a]}
+    expected = sorted(found, key=lambda pair: (found[pair], pair))
+    proposal = pair_generators.ranked_by_similarity(names, descriptors, 4)
+    assert proposal.pairs == [(names[a], names[b]) for a, b in expected]
 
 
 @pytest.mark.parametrize("sampled", [3, 128])

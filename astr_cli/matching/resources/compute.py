@@ -8,7 +8,7 @@ import torch
 
 from astr_cli.matching.resources.cores import split_cores
 from astr_cli.model.astr import MatchSettings
-from astr_cli.options.matching import MatchingOptions, Precision
+from astr_cli.options.matching import EVERY_GPU, MatchingOptions, Precision
 from astr_cli.options.option import OptionError
 
 
@@ -50,6 +50,8 @@ def find_device(name: str) -> torch.device:
     """The device of that name (`auto`: a GPU where there is one); raises OptionError when there is none."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name == EVERY_GPU:
+        raise OptionError(f"--device {name}: for astr match alone; choose auto, cpu, cuda or cuda:N")
     if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
         raise OptionError(f"--device {name}: choose auto, cpu, cuda or cuda:N")
     device = torch.device(name)

@@ -13,6 +13,7 @@ from astr_cli.matching.resources.signals import StopFlag
 from astr_cli.sfm.colmap import cancellable, open_database, pycolmap, quiet
 
 MIN_MODEL_IMAGES = 3
+CLUSTERING = "clustering_options."  # options of groups of photos
 
 
 class MapperSettings(NamedTuple):
@@ -104,6 +105,31 @@ def global_mapping(database: Path, images: Path, out: Path, settings: MapperSett
     """The models of a database by the global mapper, which solves for all cameras together and cannot be cancelled."""
     with quiet(errors=False):
         found = pycolmap.global_mapping(database, images, out, global_options(settings))
+    return list(found.values())
+
+
+def hierarchical_options(settings: MapperSettings) -> pycolmap.HierarchicalPipelineOptions:
+    """The options of the hierarchical mapper: its own by `clustering_options.`, else those of the incremental mapper,
+    which maps each group. Raises AstrError: it has no such option, or a wrong value.
+    """
+    options = pycolmap.HierarchicalPipelineOptions()
+    own = [text for text in settings.options if text.startswith(CLUSTERING)]
+    _apply(own, options)
+    options.incremental_options = _pipeline(incremental_settings(settings))
+    return options
+
+
+def incremental_settings(settings: MapperSettings) -> MapperSettings:
+    """Without the options that only the hierarchical mapper has."""
+    return settings._replace(options=tuple(text for text in settings.options if not text.startswith(CLUSTERING)))
+
+
+def hierarchical_mapping(database: Path, images: Path, out: Path, settings: MapperSettings) -> list[Any]:
+    """The models of a database by the hierarchical mapper: groups of photos that share some, each mapped by the
+    incremental mapper, and merged. It cannot be cancelled.
+    """
+    with quiet(errors=False):
+        found = pycolmap.hierarchical_mapping(database, images, out, hierarchical_options(settings))
     return list(found.values())
 
 

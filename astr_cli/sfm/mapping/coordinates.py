@@ -1,7 +1,8 @@
-"""Coordinate systems of control points: by pyproj, an optional library."""
+"""Coordinate systems of control points and of models by GPS: by pyproj, an optional library."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -10,6 +11,9 @@ from astr_cli.errors import AstrError
 
 UTM = re.compile(r"^WGS\s?84\s+UTM\s+(\d{1,2})\s*([NS])$", re.IGNORECASE)  # OpenDroneMap's own spelling
 NORTH, SOUTH = 32600, 32700  # plus the zone: the EPSG numbers of UTM
+
+SPAN = (-80.0, 84.0)  # degrees of latitude that UTM covers
+NORTHWARD = 1e-3  # degrees, 111 m: the way that tells direction and scale of a grid
 
 Position = tuple[float, float, float]
 
@@ -41,6 +45,37 @@ class Coordinates(NamedTuple):
         longitude, latitude, _ = position
         zone = min(60, int((longitude + 180) // 6) + 1)
         return self._replace(name=f"EPSG:{(NORTH if latitude >= 0 else SOUTH) + zone}")
+
+
+class Grid(NamedTuple):
+    """How UTM lies at a place, beside the plane that touches the earth there."""
+
+    system: str
+    """Such as EPSG:32632."""
+    offset: Position
+    """Easting, northing and height of the place, metres."""
+    scale: float
+    """Metres of the grid per metre on the ground."""
+    turn: float
+    """Degrees from the grid's north to true north, to the left."""
+
+
+def utm_grid(latitude: float, longitude: float, altitude: float) -> Grid | None:
+    """UTM at a place in WGS84 degrees and metres; None: pyproj is missing, or the place is near a pole."""
+    try:
+        pyproj = _pyproj()
+    except CoordinateError:
+        return None
+    if not SPAN[0] <= latitude <= SPAN[1]:
+        return None
+    degrees = Coordinates("", "EPSG:4326").for_place((longitude, latitude, altitude))
+    (east, north, _), (later_east, later_north, _) = degrees.metres(
+        [(longitude, latitude, 0.0), (longitude, latitude + NORTHWARD, 0.0)]
+    )
+    way = pyproj.Geod(ellps="WGS84").inv(longitude, latitude, longitude, latitude + NORTHWARD)[2]
+    across, along = later_east - east, later_north - north
+    turn = math.degrees(math.atan2(-across, along))
+    return Grid(degrees.name, (east, north, altitude), math.hypot(across, along) / way, turn)
 
 
 def coordinates(text: str, where: str) -> Coordinates:

@@ -12,7 +12,7 @@ from astr_cli.sfm.mapping.camera_models import ModelChoice, choose_model
 from astr_cli.sfm.mapping.colmap_mappers import MapperSettings, adjust
 from astr_cli.sfm.mapping.control_adjustment import Control, adjust_to_control
 from astr_cli.sfm.mapping.control_points import ControlError, ControlFile
-from astr_cli.sfm.mapping.georeference import Georeference, georeference
+from astr_cli.sfm.mapping.georeference import Georeference, georeference, to_grid
 from astr_cli.sfm.mapping.heights import Heights, heights
 from astr_cli.sfm.mapping.intrinsics import Calibration, settle
 from astr_cli.sfm.mapping.model_refinement import ModelRefiner
@@ -41,7 +41,7 @@ class Inputs:
     choose: bool
     """Whether the photos decide on the camera model."""
     adjust_last: bool
-    """Whether GPS did not take part in mapping, but has to in a last adjustment."""
+    """Whether a last adjustment of the whole is needed: GPS did not take part in mapping, or groups were merged."""
 
 
 class Finished(NamedTuple):
@@ -72,7 +72,7 @@ def finish(model: Any, inputs: Inputs) -> Finished:
 def _placed(model: Any, cameras: Calibration, inputs: Inputs) -> Finished:
     settings = inputs.settings
     if inputs.adjust_last:
-        settings.tell("bundle adjustment with GPS, which the global mapper does not take")
+        settings.tell("bundle adjustment of the whole model")
         adjust(model, inputs.database, cameras.settings(settings))
     if inputs.refiner is not None:
         settings.tell("refining a model")
@@ -87,7 +87,7 @@ def _placed(model: Any, cameras: Calibration, inputs: Inputs) -> Finished:
         known = precision(model, done._replace(priors=read_priors(inputs.database, model)))
     place = None if inputs.gps == "none" else georeference(model, inputs.places, inputs.images)
     if place is not None:
-        place = place._replace(inside=inputs.gps == "prior")
+        place = to_grid(model, place._replace(inside=inputs.gps == "prior"))
     found = None if place is None else heights(model, inputs.images)
     if known is None:
         known = precision(model, done)

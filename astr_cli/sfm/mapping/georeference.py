@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from astr_cli.images.gimbal import view_direction
 from astr_cli.images.gps import is_place
 from astr_cli.sfm.colmap import open_database, pycolmap
+from astr_cli.sfm.mapping.coordinates import Grid, utm_grid
 
 FEWEST = 3  # photos with a place; fewer leave a turn open
 MAX_ERROR = 10.0  # metres; a phone's GPS is good to 5 or so
@@ -50,6 +52,8 @@ class Georeference(NamedTuple):
     """Whether the places took part in the adjustment."""
     scale_error: float = 0.0
     """Standard deviation of the scale, as a share of it, by these residuals."""
+    grid: Grid | None = None
+    """The system whose axes and scale the model has, reduced by an offset; None: the plane that touches the earth."""
 
 
 def georeference(model: Any, database: Path, images: Path) -> Georeference | None:
@@ -93,6 +97,29 @@ def georeference(model: Any, database: Path, images: Path) -> Georeference | Non
         up=float(up),
         scale_error=_scale_error(metres[near], residuals[near]),
     )
+
+
+def to_grid(model: Any, place: Georeference) -> Georeference:
+    """Turns and scales a pycolmap.Reconstruction, in place, from the plane at its origin to UTM reduced by the origin.
+
+    The model and the place stay as they were where pyproj is missing, or z is not the height.
+    """
+    metric = not is_place(place.latitude, place.longitude)
+    grid = None if metric or not place.upright else utm_grid(place.latitude, place.longitude, place.altitude)
+    if grid is None:
+        return place
+    turn = pycolmap.Rotation3d(np.array([0.0, 0.0, np.radians(grid.turn)]))
+    model.transform(pycolmap.Sim3d(grid.scale, turn, np.zeros(3)))
+    return place._replace(grid=grid)
+
+
+def georeference_of(record: Mapping[str, Any] | None) -> Georeference | None:
+    """A Georeference from its JSON. Raises KeyError, TypeError or ValueError: it is none."""
+    if record is None:
+        return None
+    grid = record["grid"]
+    made = None if grid is None else Grid(**{**grid, "offset": tuple(grid["offset"])})
+    return Georeference(**{**record, "grid": made})
 
 
 class _Places(NamedTuple):

@@ -15,13 +15,13 @@ from astr_cli.sfm.database.contents import largest_error
 from astr_cli.sfm.database.locked import copy_database
 from astr_cli.sfm.mapping.camera_changes import CameraFigures, camera_figures
 from astr_cli.sfm.mapping.camera_models import ModelChoice
-from astr_cli.sfm.mapping.colmap_mappers import MapperSettings, incremental_mapping
+from astr_cli.sfm.mapping.colmap_mappers import MapperSettings, incremental_mapping, incremental_settings
 from astr_cli.sfm.mapping.colours import colour_points
 from astr_cli.sfm.mapping.control_adjustment import Control
 from astr_cli.sfm.mapping.control_points import read_control
 from astr_cli.sfm.mapping.finishing import Finished, Inputs, finish
 from astr_cli.sfm.mapping.georeference import Georeference
-from astr_cli.sfm.mapping.global_mapper import map_globally
+from astr_cli.sfm.mapping.global_mapper import map_globally, map_in_groups
 from astr_cli.sfm.mapping.heights import Heights
 from astr_cli.sfm.mapping.intrinsics import Calibration, calibration
 from astr_cli.sfm.mapping.model_refinement import ModelRefiner
@@ -29,7 +29,7 @@ from astr_cli.sfm.mapping.place_file import write_place
 from astr_cli.sfm.mapping.point_cloud import write_ply
 from astr_cli.sfm.mapping.precision import Precision
 from astr_cli.sfm.mapping.priors import write_priors
-from astr_cli.sfm.mapping.unregistered import Unregistered, no_model_reason, unregistered
+from astr_cli.sfm.mapping.unregistered import Join, Unregistered, joins, no_model_reason, unregistered
 from astr_cli.sfm.own_files import PLY, is_model, require_own_models
 from astr_cli.sfm.repeats.dropping import check_repeats
 from astr_cli.sfm.scratch import scratch_folder
@@ -79,6 +79,8 @@ class ModelSummary:
     """What the photos chose; None: they were not asked."""
     precision: Precision | None = None
     """Of photos and points; None: not estimated."""
+    joins: tuple[Join, ...] = ()
+    """For the further models: which pairs might join them to the largest one."""
 
 
 def map_database(
@@ -120,7 +122,7 @@ def map_database(
             )
         # The global mapper's options are none of the incremental mapper's.
         globally = options.mapper == "global" and len(names) > TWO
-        own = settings._replace(options=()) if globally else settings
+        own = settings._replace(options=()) if globally else incremental_settings(settings)
         inputs = Inputs(
             database=start.source,
             places=start.copy,
@@ -132,7 +134,8 @@ def map_database(
             gps=options.gps,
             control=control,
             choose=choose_cameras,
-            adjust_last=globally and own.priors,
+            # The hierarchical mapper does not adjust what it merged.
+            adjust_last=(globally and own.priors) or (options.mapper == "hierarchical" and len(names) > TWO),
         )
         finished = sorted((finish(model, inputs) for model in models), key=lambda each: _size(each.model), reverse=True)
         for number, each in enumerate(finished):
@@ -140,7 +143,7 @@ def map_database(
             _write(each, images, scratch / f"sorted-{number}")
         stop.check()
         _replace_models(out, scratch, len(finished), tell)
-        return _summary(out / "0", names, len(finished), finished[0], start.copy)
+        return _summary(out / "0", names, finished, start.copy)
 
 
 class _Start(NamedTuple):
@@ -194,8 +197,10 @@ def _write(finished: Finished, images: Path, folder: Path) -> None:
 def _models(
     database: Path, images: Path, names: list[str], scratch: Path, options: MapOptions, settings: MapperSettings
 ) -> list[Any]:
-    if options.mapper == "incremental" or len(names) == TWO:  # the global mapper takes three
+    if options.mapper == "incremental" or len(names) == TWO:  # the others take three
         return incremental_mapping(database, images, scratch, settings, len(names))
+    if options.mapper == "hierarchical":
+        return map_in_groups(database, images, scratch, settings)
     return map_globally(database, images, scratch, settings)
 
 
@@ -228,9 +233,11 @@ def _free(folder: Path) -> Path:
     return folder
 
 
-def _summary(folder: Path, names: list[str], models: int, finished: Finished, database: Path) -> ModelSummary:
+def _summary(folder: Path, names: list[str], models: list[Finished], database: Path) -> ModelSummary:
+    """models: the largest first."""
+    finished = models[0]
     best, cameras = finished.model, finished.cameras
-    registered = {best.image(number).name for number in best.reg_image_ids()}
+    registered = _registered(best)
     missing = tuple(name for name in names if name not in registered)
     return ModelSummary(
         folder=folder,
@@ -240,7 +247,7 @@ def _summary(folder: Path, names: list[str], models: int, finished: Finished, da
         points=best.num_points3D(),
         mean_track=best.compute_mean_track_length(),
         reprojection_error=best.compute_mean_reprojection_error(),
-        models=models,
+        models=len(models),
         georeference=finished.place,
         cameras=camera_figures(best, cameras.cameras, cameras.holds),
         unregistered=unregistered(database, missing),
@@ -249,7 +256,12 @@ def _summary(folder: Path, names: list[str], models: int, finished: Finished, da
         control_problem=finished.control_problem,
         camera_model=finished.camera_model,
         precision=finished.precision,
+        joins=joins(database, [_registered(each.model) for each in models]),
     )
+
+
+def _registered(model: Any) -> frozenset[str]:
+    return frozenset(model.image(number).name for number in model.reg_image_ids())
 
 
 def camera_centres(model: Path) -> dict[str, tuple[float, float, float]]:

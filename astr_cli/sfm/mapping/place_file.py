@@ -10,6 +10,7 @@ from astr_cli.sfm.mapping.georeference import Georeference
 
 FILE = "georeference.json"
 FORMAT = 1
+PLANE = "metres east, north and up of the origin, a plane that touches WGS84"
 
 
 def write_place(folder: Path, place: Georeference | None, control: Control | None) -> None:
@@ -23,8 +24,9 @@ def write_place(folder: Path, place: Georeference | None, control: Control | Non
             "residuals": [each._asdict() for each in control.residuals],
         }
     elif place is not None:
+        grid = place.grid
         record = {
-            "system": "metres east, north and up of the origin, a plane that touches WGS84",
+            **({"system": PLANE} if grid is None else grid._asdict()),
             "origin": {"latitude": place.latitude, "longitude": place.longitude, "altitude": place.altitude},
             "source": "GPS",
             "upright": place.upright,

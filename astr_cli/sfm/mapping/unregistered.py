@@ -12,6 +12,7 @@ from astr_cli.sfm.database.contents import pair_images
 from astr_cli.sfm.database.verification import MIN_INLIERS
 
 TURNED = (5, 6)  # COLMAP's kinds of a geometry: panoramic; planar or panoramic
+BEST = 3  # pairs told per model
 MOSTLY = 0.8  # of the verified pairs
 ADVICE = "take photos from other places"
 
@@ -29,6 +30,19 @@ class Unregistered(NamedTuple):
     reason: str
 
 
+class Join(NamedTuple):
+    """What might join a further model to the largest one."""
+
+    model: int
+    """Its number."""
+    photos: int
+    """Its photos."""
+    pairs: tuple[tuple[str, str, int], ...]
+    """Photo of the largest model, photo of this one, verified matches: the pairs with the most. Without any verified
+    pair, those with the most matches and 0; empty: no pair between the two has matches.
+    """
+
+
 class _Pair(NamedTuple):
     names: frozenset[str]
     matches: int
@@ -42,6 +56,20 @@ def unregistered(database: Path, missing: Sequence[str]) -> tuple[Unregistered, 
     """The reasons for the images `missing` from a model of a database that is not open elsewhere."""
     pairs = _read(database) if missing else []
     return tuple(_explain(name, set(missing), pairs) for name in missing)
+
+
+def joins(database: Path, models: Sequence[frozenset[str]]) -> tuple[Join, ...]:
+    """For each model but the first, given as names of photos: its best pairs with the first one."""
+    pairs = _read(database) if len(models) > 1 else []
+    return tuple(_join(number, models[0], model, pairs) for number, model in enumerate(models) if number)
+
+
+def _join(number: int, largest: frozenset[str], model: frozenset[str], pairs: Sequence[_Pair]) -> Join:
+    only = model - largest  # models may share photos
+    between = [pair for pair in pairs if len(pair.names & only) == 1 and len(pair.names & largest) == 1]
+    between.sort(key=lambda pair: (-pair.inliers, -pair.matches, sorted(pair.names)))
+    best = [(min(pair.names & largest), min(pair.names & only), pair.inliers) for pair in between[:BEST]]
+    return Join(number, len(model), tuple(best))
 
 
 def no_model_reason(database: Path) -> str:

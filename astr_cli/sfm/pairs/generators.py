@@ -25,6 +25,7 @@ from astr_cli.wording import first_line
 
 MOST_PAIRS = 1_000_000  # a week and more of matching; more is certainly a mistake
 SAME_PLACE = 1.0  # metres: a telephone without a fix writes its last position, time and again
+BLOCK = 256  # photos compared with all others at once
 FEWEST_SHARED = 15  # points; COLMAP maps with pairs of at least so many inliers
 
 
@@ -172,14 +173,20 @@ def covisible(model: Path, neighbours: int, fewest: int = FEWEST_SHARED) -> tupl
     return names, _ranked(names, found, -shared[found[:, 0], found[:, 1]])
 
 
-def ranked_by_similarity(names: Sequence[str], similarity: NDArray[np.float32], neighbours: int) -> Proposal:
-    """Every photo with the `neighbours` most similar to it, by a symmetric (N, N) matrix; more similar rank higher."""
-    others = similarity.copy()
-    np.fill_diagonal(others, -np.inf)
+def ranked_by_similarity(names: Sequence[str], descriptors: NDArray[np.float32], neighbours: int) -> Proposal:
+    """Every photo with the `neighbours` most similar to it; more similar rank higher. descriptors: (N, D), of which
+    products are similarities. Only a block of the (N, N) products exists at a time.
+    """
     take = min(neighbours, len(names) - 1)
     rows = np.repeat(np.arange(len(names)), take)
-    best = np.argsort(-others, axis=1, kind="stable")[:, :take].ravel()
-    return _ranked(names, np.column_stack([rows, best]), -others[rows, best])
+    best, similarity = [], []
+    for start in range(0, len(names), BLOCK):
+        others = descriptors[start : start + BLOCK] @ descriptors.T
+        others[np.arange(len(others)), start + np.arange(len(others))] = -np.inf
+        order = np.argsort(-others, axis=1, kind="stable")[:, :take]
+        best.append(order.copy())  # a view would keep the whole order
+        similarity.append(np.take_along_axis(others, order, axis=1))
+    return _ranked(names, np.column_stack([rows, np.concatenate(best).ravel()]), -np.concatenate(similarity).ravel())
 
 
 def _shared_points(model: pycolmap.Reconstruction, images: dict[int, int]) -> NDArray[np.int64]:
