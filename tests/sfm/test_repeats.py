@@ -23,7 +23,7 @@ def graph(seed: int, wrong: set[tuple[int, int]], noise: float = 0.003) -> list[
         shift = -0.05 * (b - a) + (0.3 if (a, b) in wrong else 0)
         end = start + [shift, 0] + draw.normal(0, noise, start.shape)
         seen = ((end >= 0) & (end <= 1)).all(1)
-        pairs.append(VerifiedPair(a + 1, b + 1, start[seen], end[seen], None))
+        pairs.append(VerifiedPair(a + 1, b + 1, start[seen], end[seen]))
     return pairs
 
 

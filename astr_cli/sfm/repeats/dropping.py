@@ -20,7 +20,9 @@ def check_repeats(database: Path, drop: bool, tell: Callable[[str], None]) -> No
         if wrong:
             tell(f"{counted(len(wrong), 'pair')} misled by repeats, {'left out' if drop else 'kept'}:")
         for pair in wrong:
-            reason = f"contradicted by {pair.against} triplets" if pair.against else "lacks details of its photos"
+            reason = (
+                f"contradicted by {counted(pair.against, 'triplet')}" if pair.against else "lacks details of its photos"
+            )
             tell(f"  {names[pair.image0]} - {names[pair.image1]}: {reason}")
         if drop:
             numbers = [(pair.image0 * PAIR_BASE + pair.image1,) for pair in wrong]
