@@ -9,6 +9,7 @@ from astr_cli.options.option import OptionError, Options, option
 Mapper = Literal["incremental", "global", "hierarchical"]
 Gps = Literal["align", "prior", "none"]
 Intrinsics = Literal["auto", "refine", "fixed"]
+Repeats = Literal["off", "tell", "drop"]
 
 MAPPING = "Mapping"
 
@@ -61,6 +62,13 @@ class MapOptions(Options):
         stored=True,
         panel=MAPPING,
         default_text="every third by name, while three others are left",
+    )
+    repeats: Repeats = option(
+        "off",
+        help="Pairs that repeated structure misled. drop: name them and map without them; tell: name them; off: do "
+        "not look for them.",
+        stored=True,
+        panel=MAPPING,
     )
     seed: int = option(0, help="Seed of the mapper's random choices.", stored=True, panel=MAPPING, least=0)
     mapper_option: tuple[str, ...] = option(

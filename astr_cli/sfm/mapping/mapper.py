@@ -31,6 +31,7 @@ from astr_cli.sfm.mapping.precision import Precision
 from astr_cli.sfm.mapping.priors import write_priors
 from astr_cli.sfm.mapping.unregistered import Join, Unregistered, joins, no_model_reason, unregistered
 from astr_cli.sfm.own_files import PLY, is_model, require_own_models
+from astr_cli.sfm.repeats.dropping import check_repeats
 from astr_cli.sfm.scratch import scratch_folder
 from astr_cli.wording import counted
 
@@ -164,6 +165,8 @@ def _prepare(
     """settings: with flag and progress only. Raises GpsError: too few positions for --gps prior."""
     copy = source = scratch / "database.db"
     copy_database(database, copy)
+    if options.repeats != "off":
+        check_repeats(copy, options.repeats == "drop", settings.tell)
     names = _all_names(copy)
     settings = settings._replace(
         seed=options.seed,
