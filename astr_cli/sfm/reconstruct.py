@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +14,7 @@ from astr_cli.errors import AstrError
 from astr_cli.files import check_output_folder, write_whole
 from astr_cli.images.catalogue import catalogue, find_images
 from astr_cli.images.drawing import DrawingFolder
+from astr_cli.images.gimbal import turned_photos
 from astr_cli.images.info import ImageInfo
 from astr_cli.matching.resources.signals import StopFlag
 from astr_cli.matching.run.events import Event, Listener, Notice
@@ -56,6 +57,7 @@ CONFIG_HEAD = "astr reconstruct"
 LOCK = ".reconstruct.lock"
 MANY_PAIRS = 400  # from then on, a sample costs little beside the run
 SAMPLE = 4  # pairs
+ASKED = 100  # photos whose angles are read, evenly spaced; the header of each costs a millisecond
 HEADER = 100  # bytes at the start of an SQLite file; COLMAP changes the counter in them whenever it opens one
 
 
@@ -127,6 +129,7 @@ def _steps(
         pairs = write_choice(matching.pairs, source, options.choice, tell)
         _write(options.out / CONFIG, config_text(options, options.out, f"{CONFIG_HEAD} --config {CONFIG}"))
         stop.check()
+        _tell_turned(options, photos.names, tell)
         _tell_cost(matching, len(pairs.pairs), tell)
         stages.begin("matching")
         found = match_pairs(matching, listen)
@@ -155,6 +158,19 @@ def _steps(
     _write(file, summary_text(summary, key))
     stages.end()
     return summary
+
+
+def _tell_turned(options: ReconstructOptions, names: Sequence[str], tell: Callable[[str], None]) -> None:
+    """Before matching: strips of a flight in opposite directions need --rotate auto."""
+    if options.matching.rotate == "auto":
+        return
+    sample = names[:: max(1, len(names) // ASKED)]
+    turned = turned_photos(options.photos / name for name in sample)
+    if turned:
+        tell(
+            f"{turned} of {counted(len(sample), 'photo')} that look down are turned by more than 90 degrees from the "
+            "others, as in strips flown in opposite directions; use --rotate auto, or they may not match"
+        )
 
 
 def _tell_cost(matching: MatchOptions, pairs: int, tell: Callable[[str], None]) -> None:
