@@ -71,6 +71,10 @@ def extend(
         if not (photos.new or again):
             clear(options.out)
             return ExtendSummary(options.out, (), 0, 0, None, None)
+        if photos.new and done.options.cameras.rig_config is not None:
+            raise AstrError(
+                f"{options.out}: was made with --rig-config; run astr reconstruct again with the new photos"
+            )
         start = Start(done, photos, existing, read_points(done.database), tell, stop)
         return _steps(options, start, again, listener)
 
