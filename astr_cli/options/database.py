@@ -58,8 +58,8 @@ class CameraOptions(Options):
     )
     rig_config: Path | None = option(
         None,
-        help="COLMAP's rig_config.json: cameras that are fixed to each other. Mapping keeps their relative poses equal in "
-        "all frames. Photos get a camera per folder, unless --camera-mode says otherwise.",
+        help="COLMAP's rig_config.json: cameras that are fixed to each other. Mapping keeps their relative poses equal "
+        "in all frames. Photos get a camera per folder, unless --camera-mode says otherwise.",
         stored=True,
         panel=CAMERAS,
         default_text="no rigs",

@@ -41,7 +41,7 @@ def rig() -> Scene:
         [*left, *right],
         list(itertools.combinations(range(2 * FRAMES), 2)),
         *(320, 9.0),
-        coarse=150,
+        coarse=100,
         outliers=0.05,
     )
 
@@ -100,6 +100,8 @@ def test_relative_poses_are_equal_in_all_frames(folder: Path, capfd: Any) -> Non
     both = [part for side in ("left", "right") for part in ("--remove", f"{side}/0.png")]
     assert run(["extend", str(folder / "derived"), *both]) == 0
     assert read_model(folder / "derived" / "sparse" / "0").num_reg_images() == 6
+    assert run(["extend", str(folder / "derived"), str(folder / "photos")]) == 2
+    assert "has rigs, which astr extend cannot fill; run astr reconstruct again" in capfd.readouterr().err
 
 
 def test_an_import_writes_the_rigs_once(rig: Scene, folder: Path, capfd: Any) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from astr_cli.errors import AstrError
 from astr_cli.matching.resources.signals import StopFlag
 from astr_cli.matching.run.events import Listener, MatchSummary
 from astr_cli.matching.run.match import match_pairs
@@ -72,9 +73,7 @@ def extend(
             clear(options.out)
             return ExtendSummary(options.out, (), 0, 0, None, None)
         if photos.new and done.options.cameras.rig_config is not None:
-            raise AstrError(
-                f"{options.out}: was made with --rig-config; run astr reconstruct again with the new photos"
-            )
+            raise AstrError(f"{options.out}: has rigs, which astr extend cannot fill; run astr reconstruct again")
         start = Start(done, photos, existing, read_points(done.database), tell, stop)
         return _steps(options, start, again, listener)
 
