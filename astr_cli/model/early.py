@@ -31,7 +31,7 @@ class Limit(NamedTuple):
 
 # After the first rounds; the scores say little before the third. Chosen on rendered pairs (docs/measurements.md,
 # Stopping early).
-LIMITS = (Limit(16, matches=30), Limit(20, matches=60), Limit(20, score=4.0))
+LIMITS = (Limit(16, matches=30), Limit(20, matches=60), Limit(20, score=3.5))
 
 Grid = tuple[int, int]
 Ints = npt.NDArray[np.int64]
@@ -81,7 +81,8 @@ def clusters(cells0: Ints, cells1: Ints, grid0: Grid, grid1: Grid, ratio: float)
     """The number of the cluster of each match (M,): matches that support each other, and those that support these.
 
     Two matches support each other if their cells are at most `REACH` apart in image0, by rows and by columns, and
-    those in image1 lie likewise, `ratio` times as far, within the tolerances. Plain twin: tests/model/test_early.py.
+    those in image1 lie `ratio` times as far apart in the same direction, within the tolerances. Plain twin:
+    tests/model/test_early.py.
     """
     place = np.full(grid0, -1, np.int64)
     place.ravel()[cells0] = np.arange(len(cells0))
