@@ -111,7 +111,7 @@ class Matcher:
         """Loads weights by shipped name or path.
 
         `options` are those of `astr match` that concern two photos: long_side, threshold, max_matches, one_way,
-        scaling, focus, precision, refine_matches (docs/options.md, Matching; help(MatchingOptions)).
+        scaling, adaptive, focus, precision, refine_matches (docs/options.md, Matching; help(MatchingOptions)).
 
         Raises WeightsError for weights that cannot be used, OptionError for an option that does not exist, is invalid
         or is not available on this machine.

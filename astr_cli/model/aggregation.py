@@ -3,7 +3,7 @@ attention that exchange their features."""
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from astr_cli.model.backbone import Features
 from astr_cli.model.config import AstrConfig
+from astr_cli.model.early import going_on
 from astr_cli.model.layers import (
     MapNorm,
     apply_mask,
@@ -28,6 +29,7 @@ from astr_cli.ops.attention import spot_attention
 from astr_cli.ops.matching import DualSoftmax, dual_softmax
 
 Attend = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
+Masks: TypeAlias = tuple[Tensor | None, Tensor | None]  # of both images
 
 
 class SpotRound(NamedTuple):
@@ -40,12 +42,13 @@ class SpotRound(NamedTuple):
 
 
 class Aggregated(NamedTuple):
-    """Both images' coarse features after aggregation, and how they match."""
+    """Both images' coarse features after aggregation, and how they match: of the B pairs that did not end early."""
 
     coarse0: Tensor  # (B, C, H0/8, W0/8)
     coarse1: Tensor  # (B, C, H1/8, W1/8)
     matching: DualSoftmax  # the final matching matrix P_c
     rounds: tuple[SpotRound, ...]  # empty unless asked for, and where there are no spots
+    pairs: tuple[int, ...]  # their places in the batch; where none is left, `matching` is of the round that ended them
 
 
 class CrossLayer(nn.Module):
@@ -118,15 +121,21 @@ class Aggregation(nn.Module):
         start = torch.tensor(config.temperature).log()
         self.log_temperature = nn.Parameter(start.repeat(config.rounds + 1))
 
-    def forward(self, features0: Features, features1: Features, keep_rounds: bool = False) -> Aggregated:
-        """Features of B pairs in, `Aggregated` out; `keep_rounds` keeps each round's matrix and spots."""
+    def forward(
+        self, features0: Features, features1: Features, keep_rounds: bool = False, adaptive: bool = False
+    ) -> Aggregated:
+        """Features of B pairs in, `Aggregated` out; `keep_rounds` keeps each round's matrix and spots.
+
+        adaptive: pairs whose photos seem not to overlap end after one of the first rounds.
+        """
         low0, high0 = self.encode(features0)
         low1, high1 = self.encode(features1)
         m8 = (features0.mask8, features1.mask8)
         m32 = (_shrink(features0.mask8), _shrink(features1.mask8))
         low0, low1 = self.first32(low0, low1, *m32, full_attention, full_attention)
         high0, high1 = self.first8(high0, high1, *m8, linear_attention, linear_attention)
-        kept = []
+        kept: list[SpotRound] = []
+        pairs = tuple(range(len(high0)))
         for index in range(self.config.rounds):
             weights = 0 if self.config.shared_rounds else index
             # Both directions of the exchange start from the values before it (figure 2).
@@ -137,14 +146,22 @@ class Aggregation(nn.Module):
             if not self.config.spot_guided:
                 high0, high1 = self.spot8[weights](high0, high1, *m8, linear_attention, linear_attention)
                 continue
-            spots = self.spots(high0, high1, *m8, index)
+            matching = self.matching(high0, high1, *m8, index)
+            going = going_on(matching, _grid(high0), _grid(high1), index) if adaptive else list(range(len(pairs)))
+            if len(going) < len(pairs):
+                pairs, matching = tuple(pairs[place] for place in going), matching.of(going)
+                high0, high1, low0, low1 = (x[going] for x in (high0, high1, low0, low1))
+                m8, m32 = _of(m8, going), _of(m32, going)
+            if not pairs:
+                return Aggregated(high0, high1, matching, tuple(kept), pairs)
+            spots = self.spots(matching, high0, high1, *m8)
             attend0 = self.spot_attend(spots.centres0, high1)
             attend1 = self.spot_attend(spots.centres1, high0)
             high0, high1 = self.spot8[weights](high0, high1, *m8, attend0, attend1)
             if keep_rounds:
                 kept.append(spots)
         high0, high1 = self.fuse(self.last_up, (high0, high1), (low0, low1), m8)
-        return Aggregated(high0, high1, self.matching(high0, high1, *m8, self.config.rounds), tuple(kept))
+        return Aggregated(high0, high1, self.matching(high0, high1, *m8, self.config.rounds), tuple(kept), pairs)
 
     def encode(self, features: Features) -> tuple[Tensor, Tensor]:
         """Add the positional encoding to F32 and F8, once."""
@@ -177,9 +194,10 @@ class Aggregation(nn.Module):
         flat1 = None if mask1 is None else mask1.flatten(1)
         return dual_softmax(to_tokens(x0), to_tokens(x1), scale, flat0, flat1)
 
-    def spots(self, x0: Tensor, x1: Tensor, mask0: Tensor | None, mask1: Tensor | None, index: int) -> SpotRound:
-        """Matching matrix and spots of both directions for one round."""
-        matching = self.matching(x0, x1, mask0, mask1, index)
+    def spots(
+        self, matching: DualSoftmax, x0: Tensor, x1: Tensor, mask0: Tensor | None, mask1: Tensor | None
+    ) -> SpotRound:
+        """Spots of both directions from the matching matrix of a round."""
         best0, best1 = matching.best()
         window, top_k = self.config.window, self.config.top_k
         spots0 = select_spots(best0, x0, window, top_k, mask0)
@@ -196,6 +214,16 @@ def _spot_attend(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, centres: Tensor, grid: tuple[int, int], window: int
 ) -> Tensor:
     return spot_attention(query, key, value, centres, grid, window, mask)
+
+
+def _grid(x: Tensor) -> tuple[int, int]:
+    return x.shape[2], x.shape[3]
+
+
+def _of(masks: Masks, pairs: list[int]) -> Masks:
+    """The masks of some pairs of the batch."""
+    mask0, mask1 = masks
+    return None if mask0 is None else mask0[pairs], None if mask1 is None else mask1[pairs]
 
 
 def _shrink(mask8: Tensor | None) -> Tensor | None:

@@ -24,6 +24,7 @@ class MatchSettings:
     max_matches: int | None = None  # coarse matches kept, the best first
     one_way: bool = False  # only rows with image0 on the grid
     scaling: Literal["auto", "off"] = "auto"  # auto: intrinsics where both are known, else local affine
+    adaptive: bool = False  # pairs whose photos seem not to overlap end early, without matches
 
 
 class RawMatches(NamedTuple):
@@ -76,8 +77,8 @@ class Astr(nn.Module):
         for index, coarse in enumerate(found):
             points0, points1 = cell_centres(coarse.cells0, grids[0]), cell_centres(coarse.cells1, grids[1])
             ratios = self.ratios(points0, points1, _known(intrinsics0, index), _known(intrinsics1, index), settings)
-            coarse0 = to_tokens(aggregated.coarse0[index : index + 1])[0, coarse.cells0]
-            coarse1 = to_tokens(aggregated.coarse1[index : index + 1])[0, coarse.cells1]
+            coarse0 = _rows(aggregated, aggregated.coarse0, index, coarse.cells0)
+            coarse1 = _rows(aggregated, aggregated.coarse1, index, coarse.cells1)
             windows.append(Windows(points0, points1, ratios, coarse0, coarse1))
         maps = FineMaps(features0.fine, features1.fine, [len(each.ratios) for each in windows])
         return self.refined(maps, windows, [coarse.scores for coarse in found], settings)
@@ -86,20 +87,21 @@ class Astr(nn.Module):
         self, features0: Features, features1: Features, settings: MatchSettings
     ) -> tuple[Aggregated, list[CoarseMatches]]:
         """All steps before the fine stage: both images' aggregated features, and each pair's coarse matches."""
-        aggregated = self.aggregation(features0, features1)
-        best0, best1 = aggregated.matching.best()
-        return aggregated, [
-            coarse_matches(
-                BestMatches(best0.cells[index], best0.log_p[index]),
-                BestMatches(best1.cells[index], best1.log_p[index]),
+        aggregated = self.aggregation(features0, features1, adaptive=settings.adaptive)
+        nothing = torch.zeros(0, dtype=torch.int64, device=features0.coarse8.device)
+        found = [CoarseMatches(nothing, nothing, nothing.float())] * len(features0.coarse8)
+        for place, index in enumerate(aggregated.pairs):
+            best0, best1 = aggregated.matching.best()
+            found[index] = coarse_matches(
+                BestMatches(best0.cells[place], best0.log_p[place]),
+                BestMatches(best1.cells[place], best1.log_p[place]),
                 _grid(features0),
                 _grid(features1),
                 settings.threshold,
                 self.config.border,
                 settings.max_matches,
             )
-            for index in range(len(best0.cells))
-        ]
+        return aggregated, found
 
     def ratios(
         self,
@@ -140,6 +142,14 @@ class Astr(nn.Module):
                 matches = RawMatches(*(torch.cat(parts) for parts in zip(matches, swapped, strict=True)))
             results.append(matches)
         return results
+
+
+def _rows(aggregated: Aggregated, maps: Tensor, index: int, cells: Tensor) -> Tensor:
+    """The features (M, C) of one pair's cells; none where the pair ended early."""
+    if index not in aggregated.pairs:
+        return maps.new_zeros(0, maps.shape[1])
+    place = aggregated.pairs.index(index)
+    return to_tokens(maps[place : place + 1])[0, cells]
 
 
 def _grid(features: Features) -> tuple[int, int]:

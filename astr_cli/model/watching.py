@@ -99,12 +99,13 @@ class Kept:
 
 @contextmanager
 def watched(model: Astr, settings: MatchSettings) -> Iterator[Kept]:
-    """Keeps what the model does with the one pair that it matches in the block; its results stay the same."""
+    """Keeps what the model does with the one pair that it matches in the block; its results stay the same, but no pair
+    ends early."""
     kept = Kept(model.config, settings)
 
     def before_aggregation(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         kept.features += args[:2]
-        return args, {**kwargs, "keep_rounds": True}
+        return args, {**kwargs, "keep_rounds": True, "adaptive": False}
 
     def before_fine(_: Any, args: tuple[Any, ...]) -> None:
         kept.windows.append(args[1])

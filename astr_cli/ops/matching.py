@@ -62,6 +62,13 @@ class DualSoftmax:
             cells0, log_p0, cells1, log_p1 = best_matches(*(None if x is None else x.detach() for x in parts))
         return BestMatches(cells0, log_p0), BestMatches(cells1, log_p1)
 
+    def of(self, pairs: list[int]) -> "DualSoftmax":
+        """The same of some pairs of the batch."""
+        mask0, mask1 = (None if mask is None else mask[pairs] for mask in (self.mask0, self.mask1))
+        return DualSoftmax(
+            self.features0[pairs], self.features1[pairs], self.rows[pairs], self.columns[pairs], mask0, mask1
+        )
+
     def mutual(self) -> Tensor:
         """(B, N0) bool: cells of image0 whose best partner has them as its best one; the mutual nearest neighbours."""
         best0, best1 = self.best()

@@ -93,6 +93,13 @@ class MatchingOptions(Options):
         stored=True,
         panel=MATCHING,
     )
+    adaptive: bool = option(
+        False,
+        help="End a pair early, without matches, if its photos seem not to overlap. Such pairs take about half of the "
+        "time; now and then a hard pair is lost.",
+        stored=True,
+        panel=MATCHING,
+    )
     focus: Focus = option(
         "off",
         help="auto: where two photos share only a small part, or show it at unlike sizes, match this part again, "

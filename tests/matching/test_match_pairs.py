@@ -62,6 +62,7 @@ def test_attributes_say_what_decides_the_result_and_nothing_else(scene) -> None:
         "max_matches": "all",
         "one_way": "false",
         "scaling": "auto",
+        "adaptive": "false",
         "focus": "off",
         "cameras": "exif",
         "precision": "fp32",

@@ -16,6 +16,9 @@ import numpy as np
 import pytest
 import torch
 
+from astr_cli.model.astr import Astr
+from astr_cli.model.checkpoint import load_weights, save_weights
+from astr_cli.model.config import PRESETS
 from astr_cli.scenes.geometry import Cameras, project
 from astr_cli.scenes.textures import procedural_textures
 from astr_cli.store.types import MatchEntry, PairMatches
@@ -199,3 +202,19 @@ def test_slurm_matches_shards_then_merges_and_imports(tmp_path: Path) -> None:
         "merge out/matches.h5 out/shards/1.h5 out/shards/2.h5 --pairs pairs.txt --overwrite",
         "colmap-import out/database.db --matches out/matches.h5 --images my photos",
     ]
+
+
+def test_mixed_weights_lie_between_the_two(tmp_path: Path) -> None:
+    first, second, other = (tmp_path / f"{name}.safetensors" for name in ("first", "second", "other"))
+    for seed, (path, preset) in enumerate(((first, "astr-small"), (second, "astr-small"), (other, "astr"))):
+        torch.manual_seed(seed)
+        save_weights(path, Astr(PRESETS[preset]), {"step": str(10 + seed)})
+    out = tmp_path / "mixed.safetensors"
+    run([sys.executable, EXAMPLES / "mix_weights.py", first, second, "--share", "0.25", "--out", out], tmp_path)
+    mixed = load_weights(out)
+    assert mixed.header["mixed"] == "0.25 of step 11, the rest of step 10"
+    states = [load_weights(path).model.state_dict() for path in (first, second)]
+    for name, tensor in mixed.model.state_dict().items():
+        torch.testing.assert_close(tensor, 0.75 * states[0][name] + 0.25 * states[1][name], rtol=1e-3, atol=1e-5)
+    command = [sys.executable, EXAMPLES / "mix_weights.py", first, other, "--out", out]
+    assert "another network than" in run(command, tmp_path, 2)

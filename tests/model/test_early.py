@@ -1,0 +1,130 @@
+"""Pairs that end early: the clusters against a plain twin, and the results of the pairs that do not end."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from astr_cli.model.aggregation import Aggregated
+from astr_cli.model.astr import Astr, MatchSettings
+from astr_cli.model.backbone import Features
+from astr_cli.model.checkpoint import load_weights
+from astr_cli.model.early import LIMITS, REACH, SLACK, STRETCH, agreement, clusters
+from astr_cli.model.watching import watched
+from astr_cli.ops.matching import BestMatches
+from astr_cli.resources import weights_path
+
+from .conftest import textured
+
+GRID = (40, 60)
+PLAIN, ADAPTIVE = MatchSettings(), MatchSettings(adaptive=True)
+
+
+def plain_clusters(cells0, cells1, grid0, grid1, ratio):
+    """A number for the cluster of each match, found by asking every match of every other one."""
+
+    def support(a: int, b: int) -> bool:
+        dy, dx = np.subtract(divmod(cells0[b], grid0[1]), divmod(cells0[a], grid0[1]))
+        moved = np.subtract(divmod(cells1[b], grid1[1]), divmod(cells1[a], grid1[1]))
+        off = math.hypot(*(moved - (ratio * dy, ratio * dx)))
+        return max(abs(dy), abs(dx)) <= REACH and off <= SLACK + STRETCH * math.hypot(dy, dx)
+
+    label = [-1] * len(cells0)
+    for start in range(len(cells0)):
+        waiting = [start] if label[start] < 0 else []
+        while waiting:
+            a = waiting.pop()
+            label[a] = start
+            waiting += [b for b in range(len(cells0)) if label[b] < 0 and support(a, b)]
+    return label
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 40), st.sampled_from([1, 2]))
+@settings(max_examples=40)
+def test_clusters_are_those_of_the_plain_twin(seed, count, ratio):
+    draw = np.random.default_rng(seed)
+    grid0, grid1 = (7, 9), (11, 8)
+    cells0, cells1 = (np.sort(draw.permutation(math.prod(grid))[:count]) for grid in (grid0, grid1))
+    cells1 = np.where(draw.random(count) < 0.5, cells1, draw.permutation(cells1))
+    found, wanted = clusters(cells0, cells1, grid0, grid1, ratio), plain_clusters(cells0, cells1, grid0, grid1, ratio)
+    assert len(set(zip(found.tolist(), wanted, strict=True))) == len(set(wanted)) == len(set(found.tolist()))
+
+
+def best_of(partner: torch.Tensor) -> tuple[BestMatches, BestMatches]:
+    """Best partners where cell i of image0 matches `partner[i]`, -1 = none; a score of 0.5 for all that match."""
+    back = torch.full((math.prod(GRID),), -1)
+    back[partner[partner >= 0]] = torch.arange(len(partner))[partner >= 0]
+    return tuple(BestMatches(cells.clamp(min=0), torch.where(cells >= 0, 0.5, 0.0).log()) for cells in (partner, back))
+
+
+@pytest.mark.parametrize("ratio", [0.4, 0.6, 1.0, 1.5, 2.5])
+@pytest.mark.parametrize("degrees", [-20, 0, 20])
+def test_a_similarity_is_one_cluster_at_any_common_ratio_and_turn(ratio, degrees):
+    turn = math.radians(degrees)
+    y, x = torch.meshgrid(torch.arange(GRID[0]) - 20.0, torch.arange(GRID[1]) - 30.0, indexing="ij")
+    to_x = (ratio * (math.cos(turn) * x - math.sin(turn) * y)).round() + 30
+    to_y = (ratio * (math.sin(turn) * x + math.cos(turn) * y)).round() + 20
+    inside = (to_x >= 0) & (to_x < GRID[1]) & (to_y >= 0) & (to_y < GRID[0])
+    partner = torch.where(inside, to_y * GRID[1] + to_x, -1).long().flatten()
+    best0, best1 = best_of(partner)
+    mutual = int(((best1.cells[best0.cells] == torch.arange(len(partner))) & (partner >= 0)).sum())
+    found = agreement(best0, best1, GRID, GRID, 20)
+    assert found.matches > 0.95 * mutual > 200
+    assert found.score == pytest.approx(0.5 * found.matches)
+
+
+def test_matches_by_chance_stand_in_no_clusters():
+    partner = torch.from_numpy(np.random.default_rng(0).permutation(math.prod(GRID)))
+    assert agreement(*best_of(partner), GRID, GRID, 16).matches == 0
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Astr:
+    return load_weights(weights_path("astr-small")).model.eval()
+
+
+@pytest.fixture(scope="module")
+@torch.inference_mode()
+def photos(shipped) -> tuple[Features, Features, Features]:
+    """Two photos that overlap, and one of something else."""
+    wide = textured(1, 8 * GRID[0] + 32, 8 * GRID[1] + 64)
+    views = wide[:, :, :-32, :-64], wide[:, :, 32:, 64:], textured(2, 8 * GRID[0], 8 * GRID[1])
+    return tuple(shipped.extract(view.contiguous()) for view in views)
+
+
+@torch.inference_mode()
+def test_pairs_that_go_on_keep_every_bit_and_others_end(shipped, photos):
+    here, there, elsewhere = photos
+    (plain,), (adaptive,) = (shipped.match(here, there, settings=each) for each in (PLAIN, ADAPTIVE))
+    assert len(plain.scores) > 200
+    assert all(torch.equal(a, b) for a, b in zip(plain, adaptive, strict=True))
+    (none,) = shipped.match(here, elsewhere, settings=ADAPTIVE)
+    assert [len(part) for part in none] == [0, 0, 0, 0]
+
+
+@torch.inference_mode()
+def test_a_pair_that_ends_leaves_the_batch(shipped, photos):
+    here, there, elsewhere = photos
+    first = Features(*(torch.cat([part] * 3) for part in here[:3]), None)
+    second = Features(*(torch.cat(parts) for parts in zip(elsewhere[:3], there[:3], elsewhere[:3], strict=True)), None)
+    aggregated: list[Aggregated] = []
+    handle = shipped.aggregation.register_forward_hook(lambda _, args, found: aggregated.append(found))
+    found = shipped.match(first, second, settings=ADAPTIVE)
+    handle.remove()
+    assert aggregated[0].pairs == (1,)
+    assert [len(found[0].scores), len(found[2].scores)] == [0, 0]
+    (alone,) = shipped.match(here, there, settings=PLAIN)
+    assert abs(len(found[1].scores) - len(alone.scores)) <= 0.001 * len(alone.scores)
+    if len(found[1].scores) == len(alone.scores):
+        torch.testing.assert_close(found[1].keypoints1, alone.keypoints1, atol=1e-3, rtol=0)
+
+
+@torch.inference_mode()
+def test_a_watched_pair_never_ends(shipped, photos):
+    with watched(shipped, ADAPTIVE) as kept:
+        shipped.match(photos[0], photos[2], settings=ADAPTIVE)
+    assert len(kept.aggregated[0].rounds) == shipped.config.rounds
+    assert len(kept.spots) == shipped.config.rounds > len(LIMITS)
