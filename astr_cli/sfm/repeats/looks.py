@@ -61,7 +61,7 @@ def found_near(first: Picture, second: Picture, place0: Floats, place1: Floats) 
 
 
 def _cut(image: Picture, place: Floats, half: int) -> Picture:
-    """The square around a place; beyond the edges, their pixels go on."""
+    """The square around a place; its edges are repeated beyond them."""
     height, width = image.shape
     x, y = np.rint(place * SIDE).astype(int)
     rows = np.clip(np.arange(y - half, y + half + 1), 0, height - 1)
