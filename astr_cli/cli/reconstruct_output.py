@@ -25,8 +25,9 @@ from astr_cli.cli.survey_output import (
     precision_warnings,
 )
 from astr_cli.sfm.mapping.camera_changes import CameraFigures, cameras_astray
-from astr_cli.sfm.mapping.pair_agreement import PairFigures, doubtful_pairs
+from astr_cli.sfm.mapping.pair_agreement import PairFigures, doubtful_pairs, is_folded
 from astr_cli.sfm.reconstruct_summary import database_record, pair_record, plain
+from astr_cli.sfm.repeats.finding import Repeat
 from astr_cli.wording import counted, listed
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def print_reconstruction(summary: ReconstructSummary, report: ProgressReport, as
         console.warn(f"left out: {len(summary.skipped) - LISTED} more; {summary.file} lists all")
     for warning in [*summary.pairs.warnings, *summary.database.warnings, *model_warnings(model)]:
         console.warn(warning)
-    for warning in pair_warnings(summary.figures):
+    for warning in pair_warnings(summary.figures, model.repeats):
         console.warn(warning)
     if as_json:
         console.json_line({"event": "imported", **database_record(summary.database)})
@@ -154,16 +155,34 @@ def camera_warnings(cameras: Sequence[CameraFigures]) -> Iterator[str]:
     )
 
 
-def pair_warnings(figures: Sequence[PairFigures]) -> Iterator[str]:
-    """Pairs that may be wrong because of repeated structure."""
+def pair_warnings(figures: Sequence[PairFigures], repeats: Sequence[Repeat] | None) -> Iterator[str]:
+    """Pairs that may be wrong because of repeated structure, and whether the model follows them.
+
+    repeats: those that the check found; None: it did not run.
+    """
     found = doubtful_pairs(figures)
+    misled = {(pair.name0, pair.name1) for pair in repeats or ()}
+    folded = repeats is not None and is_folded(figures, misled)
+    if folded:
+        yield (
+            f"the model may be folded: it follows some of the {counted(len(misled), 'pair')} that repeated structure "
+            "misled, against others; --repeats drop maps without them"
+        )
     if found:
         named = listed([f"{pair.name0} and {pair.name1}" for pair in found], LISTED)
         what = "pair matches well but contradicts" if len(found) == 1 else "pairs match well but contradict"
         yield (
             f"{len(found)} {what} the model, which is typical of repeated structure such as facades: {named}; "
-            "remove wrong pairs from the list of pairs, or the model may be folded"
+            f"{_consequence(repeats, folded)}"
         )
+
+
+def _consequence(repeats: Sequence[Repeat] | None, folded: bool) -> str:
+    if repeats is None:
+        return "--repeats tell finds out whether the model follows such pairs and may be folded"
+    if folded:
+        return "one or the other is wrong"
+    return "the model does not follow them: other pairs agree with it and connect its photos"
 
 
 def _print_pairs(figures: Sequence[PairFigures]) -> None:

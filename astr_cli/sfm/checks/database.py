@@ -17,6 +17,7 @@ from astr_cli.sfm.checks.frames import check_frames, columns_of
 from astr_cli.sfm.checks.graph import PairCount, check_graph, check_names
 from astr_cli.sfm.checks.points import check_indices, check_keypoints, judge, report_suspicion
 from astr_cli.sfm.checks.report import FileReport, Findings, UnreadableError, names_of
+from astr_cli.sfm.repeats.finding import find_repeats
 from astr_cli.wording import first_line
 
 PAIR_BASE = 2147483647  # pair_id = lower image id * this + higher image id
@@ -45,7 +46,7 @@ def check_database(path: Path, alive: Callable[[], None]) -> FileReport:
     with closing(_open(path, found)) as connection:
         connection.set_progress_handler(alive, 1_000_000)
         try:
-            return _check(path, connection, found)
+            return _check(path, connection, found, alive)
         except (sqlite3.Error, OverflowError, UnicodeDecodeError) as error:  # the last: of SQLite's own message
             raise UnreadableError(f"damaged ({first_line(error)})") from None
 
@@ -70,7 +71,7 @@ def _open(path: Path, found: Findings) -> sqlite3.Connection:
     return connection
 
 
-def _check(path: Path, connection: sqlite3.Connection, found: Findings) -> FileReport:
+def _check(path: Path, connection: sqlite3.Connection, found: Findings, alive: Callable[[], None]) -> FileReport:
     tables = {str(name) for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     missing = [name for name in NEEDED if name not in tables]
     if missing:
@@ -91,7 +92,20 @@ def _check(path: Path, connection: sqlite3.Connection, found: Findings) -> FileR
     if verified and all(pair.matches < MAPPED_FROM for pair in verified):
         found.add("warning", "not-mappable")
     matches = sum(pair.matches for pair in matched or verified)
-    return FileReport(str(path), "COLMAP database", len(images.names), len(matched or verified), matches, found.list())
+    repeats = () if any(each.level == "error" for each in found.list()) else _repeats(connection, images, found, alive)
+    counts = len(images.names), len(matched or verified), matches
+    return FileReport(str(path), "COLMAP database", *counts, found.list(), repeats=repeats)
+
+
+def _repeats(
+    connection: sqlite3.Connection, images: Images, found: Findings, alive: Callable[[], None]
+) -> tuple[tuple[str, str, str], ...]:
+    """By the matches alone. The database has passed the other checks."""
+    wrong = find_repeats(connection, None, alive)
+    named = tuple((images.shown(pair.image0), images.shown(pair.image1), pair.reason) for pair in wrong)
+    for name0, name1, reason in named:
+        found.add("note", "repeats", f"{names_of(name0, name1)}: {reason}")
+    return named
 
 
 def _images(connection: sqlite3.Connection, found: Findings) -> Images:

@@ -33,6 +33,7 @@ CHECKS: Mapping[str, str] = {
     "orphan-image": "images without any match",
     "components": "groups of images that no match connects",
     "empty-pair": "pairs without matches",
+    "repeats": "pairs that repeated structure seems to have misled",
     "articulation": "images that are the only connection between others",
     "no-keypoints": "no keypoints file given or beside it, so astr did not check the indices",
     "open-database": "recent changes are not in the database file yet",
@@ -69,6 +70,7 @@ class FileReport:
     matches: int = 0
     findings: tuple[Finding, ...] = ()
     unreadable: str | None = None  # why the file could not be checked
+    repeats: tuple[tuple[str, str, str], ...] = ()  # two photos, and why repeated structure seems to have misled them
 
     @property
     def found(self) -> bool:
@@ -83,7 +85,8 @@ class FileReport:
     def from_record(record: Mapping[str, Any]) -> FileReport:
         """The report that `record` made."""
         findings = (Finding(**{**each, "examples": tuple(each["examples"])}) for each in record["findings"])
-        return FileReport(**{**record, "findings": tuple(findings)})
+        repeats = tuple((name0, name1, reason) for name0, name1, reason in record["repeats"])
+        return FileReport(**{**record, "findings": tuple(findings), "repeats": repeats})
 
 
 class Findings:

@@ -7,7 +7,7 @@ cannot fit both them and the true pairs: the inliers of one or the other lie off
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -63,6 +63,23 @@ def pair_figures(database: Path, model: Path) -> tuple[PairFigures, ...]:
 def doubtful_pairs(figures: Iterable[PairFigures]) -> tuple[PairFigures, ...]:
     """Pairs that contradict the model, most inliers first."""
     return tuple(sorted((pair for pair in figures if pair.doubtful), key=lambda pair: -pair.inliers))
+
+
+def is_folded(figures: Sequence[PairFigures], misled: Collection[tuple[str, str]]) -> bool:
+    """Whether the model follows the pairs (names in order) that repeated structure misled, in place of the others.
+
+    It does where most of those agree with it, or where the others that agree with it do not connect its photos.
+    """
+    judged = [pair for pair in figures if pair.agreeing is not None]
+    following = [pair for pair in judged if not pair.doubtful]
+    repeats = sum((pair.name0, pair.name1) in misled for pair in judged)
+    followed = sum((pair.name0, pair.name1) in misled for pair in following)
+    group = {name: name for pair in judged for name in (pair.name0, pair.name1)}
+    for pair in following:
+        if (pair.name0, pair.name1) not in misled:
+            first, second = group[pair.name0], group[pair.name1]
+            group = {name: first if of == second else of for name, of in group.items()}
+    return 2 * followed > repeats or len(set(group.values())) > 1
 
 
 def _ordered(names: dict[int, str], pair: int) -> tuple[str, str]:

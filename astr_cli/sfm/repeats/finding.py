@@ -8,10 +8,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
+from astr_cli.sfm.repeats.differences import difference_shares
 from astr_cli.sfm.repeats.holes import hole_shares
 from astr_cli.sfm.repeats.judging import WrongPair, judge
+from astr_cli.sfm.repeats.looks import small_photo
 from astr_cli.sfm.repeats.pairs import PAIR_BASE, verified_pairs
-from astr_cli.sfm.repeats.textures import textured_cells
 
 NAMED = 10  # pairs that are told; the summary has all
 
@@ -36,13 +37,15 @@ def find_repeats(connection: sqlite3.Connection, photos: Path | None, alive: Cal
     wrong = judge(pairs, hole_shares(pairs), alive)
     if not wrong or photos is None:
         return wrong
-    seen = {image for pair in pairs for image in (pair.image0, pair.image1)}
     names = dict(connection.execute("SELECT image_id, name FROM images"))
-    textured = {}
-    for image in sorted(seen):
+    small = {}
+    for image in sorted({image for pair in pairs for image in (pair.image0, pair.image1)}):
         alive()
-        textured[image] = textured_cells(photos / names[image])
-    return judge(pairs, hole_shares(pairs, textured), alive)
+        small[image] = small_photo(photos / names[image])
+    if any(photo is None for photo in small.values()):
+        return wrong
+    pictures = {image: photo for image, photo in small.items() if photo is not None}
+    return judge(pairs, difference_shares(pairs, pictures, alive), alive)
 
 
 def check_repeats(
