@@ -104,8 +104,9 @@ def main() -> None:
     given = parser.parse_args()
     made = Made(given.folder / "matches.h5", given.photos, given.pairs, given.rows)
     if given.step is None:
+        given.folder.mkdir(parents=True, exist_ok=True)
         for name in STEPS:
-            subprocess.run([sys.executable, *sys.argv, "--step", name], check=True, stderr=subprocess.DEVNULL)
+            subprocess.run([sys.executable, *sys.argv, "--step", name], check=True)
         print(f"{made.out.stat().st_size / made.pairs:.0f} bytes per pair")
         return
     before = time.process_time()

@@ -56,6 +56,27 @@ class CameraOptions(Options):
         panel=CAMERAS,
         is_path=is_cameras_path,
     )
+    rig_config: Path | None = option(
+        None,
+        help="COLMAP's rig_config.json: cameras that are fixed to each other. Mapping keeps their relative poses equal "
+        "in all frames. Photos get a camera per folder, unless --camera-mode says otherwise.",
+        stored=True,
+        panel=CAMERAS,
+        default_text="no rigs",
+    )
+    rig_model: Path | None = option(
+        None,
+        help="COLMAP model of the same photos, mapped without rigs. It gives the relative poses of cameras that "
+        "--rig-config lacks.",
+        stored=True,
+        panel=CAMERAS,
+        default_text="none",
+    )
+
+    @property
+    def sharing(self) -> CameraMode:
+        """Which photos share a camera."""
+        return "per-folder" if self.rig_config is not None and self.mode == "auto" else self.mode
 
     @property
     def chooses(self) -> bool:

@@ -21,6 +21,7 @@ from astr_cli.sfm.mapping.pair_agreement import PairFigures, doubtful_pairs
 from astr_cli.sfm.mapping.precision import precision_of
 from astr_cli.sfm.mapping.unregistered import Join, Unregistered
 from astr_cli.sfm.pairs.automatic import Chosen
+from astr_cli.sfm.repeats.finding import Repeat
 
 FORMAT = 1
 
@@ -106,6 +107,7 @@ def model_of(model: Mapping[str, Any], folder: Path) -> ModelSummary:
             Join(each["model"], each["photos"], tuple((a, b, int(n)) for a, b, n in each["pairs"]))
             for each in model.get("joins", ())
         ),
+        repeats=None if model["repeats"] is None else tuple(Repeat(**each) for each in model["repeats"]),
         control=control_of(model["control"]),
         control_problem=str(model["control_problem"]),
         heights=Heights(**model["heights"]) if model["heights"] is not None else None,

@@ -1,6 +1,6 @@
 """`merge_files`: one matches.h5 from the shards of a run, byte for byte that of a run without shards."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
@@ -55,6 +55,21 @@ def merge_files(
         write_matches(out, attributes.items(), _entries(joined, opened, check), before_rename=files.close)
     names = {name for pair in joined.pairs for name in pair[:2]}
     return MergeSummary(out, len(joined.paths), len(names), len(joined.pairs), joined.repeated)
+
+
+def write_without(path: Path, out: Path, names: Collection[str], check: Callable[[], None] = lambda: None) -> int:
+    """Writes the pairs of a matches file that have none of these photos to `out`; returns their number.
+
+    `check` is called for each pair, and may raise. Raises StoreError: damaged; Stopped: disk full.
+    """
+    joined = join_files((path,))
+    kept = [pair for pair in joined.pairs if not {pair.name0, pair.name1} & set(names)]
+    with MatchesFile(path) as file:
+        attributes = seen_from(joined.attributes, path, out)
+        attributes.pop("format")
+        rest = joined._replace(pairs=tuple(kept), sources=(path,) * len(kept))
+        write_matches(out, attributes.items(), _entries(rest, {path: file}, check))
+    return len(kept)
 
 
 def _entries(

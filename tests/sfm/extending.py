@@ -1,7 +1,7 @@
 """What the tests of `astr extend` share: a folder of photos, a matching step by the simulator, figures of a model."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,8 +41,12 @@ class Place(NamedTuple):
             shutil.copy(self.folder / "all" / name, self.folder / "photos" / name)
 
 
-def stand_in(scene: Scene, calls: list[list[tuple[str, str]]]) -> Callable[[MatchOptions, Any], MatchSummary]:
-    """A matching step that writes what the simulator finds for the listed pairs; none for photos of no scene."""
+def stand_in(
+    scene: Scene, calls: list[list[tuple[str, str]]], failing: Collection[tuple[str, str]] = ()
+) -> Callable[[MatchOptions, Any], MatchSummary]:
+    """A matching step that writes what the simulator finds for the listed pairs; none for photos of no scene, and
+    nothing for pairs that fail.
+    """
 
     def match(options: MatchOptions, listener: Any) -> MatchSummary:
         pairs = [(pair.name0, pair.name1) for pair in read_pairs(options.pairs).pairs]
@@ -50,10 +54,14 @@ def stand_in(scene: Scene, calls: list[list[tuple[str, str]]]) -> Callable[[Matc
         names = scene.names
         found = {(names[a], names[b]): each for (a, b), each in zip(scene.pairs, scene.matches, strict=True)}
         sizes = ((512, 384), (512, 384)), (matched_size(512, 384, scene.long_side),) * 2
-        entries = [MatchEntry(*pair, *sizes[0], found.get(pair) or nonsense(), *sizes[1]) for pair in sorted(pairs)]
+        entries = [
+            MatchEntry(*pair, *sizes[0], found.get(pair) or nonsense(), *sizes[1])
+            for pair in sorted(pairs)
+            if pair not in failing
+        ]
         images = "../photos" if options.out.parent.name == "out" else "../../photos"
         write_matches(options.out, [("images", images), ("long_side", str(scene.long_side))], entries)
-        return MatchSummary(options.out, len(pairs), len(pairs), 0, (), 1, 6, 0, 0, 1.0)
+        return MatchSummary(options.out, len(pairs), len(pairs), 0, tuple(failing), 1, 6, 0, 0, 1.0)
 
     return match
 

@@ -16,6 +16,7 @@ from astr_cli.options.pairs import PairChoice
 from astr_cli.options.reconstruct import ReconstructOptions
 from astr_cli.sfm.colmap import pycolmap
 from astr_cli.sfm.extension.growing import check_model, lengthened
+from astr_cli.sfm.extension.shrinking import without
 from astr_cli.sfm.extension.snapping import UNKNOWN, Existing, renumbered, snap
 from astr_cli.sfm.tracks.build import Tracks
 from astr_cli.sfm.tracks.match_rows import MatchedImage
@@ -116,3 +117,22 @@ def test_a_model_gets_the_keypoints_of_its_database() -> None:
     assert made.point3D(point).color.tolist() == [1, 2, 3] and made.num_reg_images() == 2
     with pytest.raises(AstrError, match="has 3 keypoints of b, but the database has 2"):
         check_model(made, points, Path("sparse"))
+
+
+def test_a_model_without_photos_has_no_trace_of_them(tmp_path: Path) -> None:
+    """Each has a camera of its own, which goes too; points keep their number while two photos see them."""
+    wanted = pycolmap.SyntheticDatasetOptions()
+    wanted.num_rigs, wanted.num_cameras_per_rig, wanted.num_frames_per_rig, wanted.num_points3D = 4, 1, 1, 60
+    wanted.track_length = 3
+    model = pycolmap.synthesize_dataset(wanted)
+    names = sorted(image.name for image in model.images.values())
+    made = without(model, names[:1])
+    made.write(tmp_path)
+    read = pycolmap.Reconstruction(tmp_path)
+    assert sorted(image.name for image in read.images.values()) == names[1:] and read.num_reg_images() == 3
+    assert read.num_cameras() == read.num_rigs() == read.num_frames() == 3 and read.is_valid()
+    gone = model.find_image_with_name(names[0]).image_id
+    for number in model.point3D_ids():
+        left = sorted(each.image_id for each in model.point3D(number).track.elements if each.image_id != gone)
+        assert sorted(each.image_id for each in read.point3D(number).track.elements) == left and len(left) >= 2
+    assert len(model.images) == 4 and without(model, []).num_reg_images() == 4

@@ -6,6 +6,9 @@ replaced by another one, which resumes the shard, and so does the same command a
 
 from __future__ import annotations
 
+import os
+import re
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -20,6 +23,8 @@ from astr_cli.options.matching import EVERY_GPU, MatchOptions
 from astr_cli.wording import first_line
 
 POLLED = 0.5  # seconds between two looks at the tasks
+ANSWERS = 10.0  # seconds within which a cluster takes a connection; Ray itself would wait for minutes
+VERSIONS = re.compile(r"Ray: (\S+)\s+Python: (\S+)")  # in Ray's message, of the cluster and of this process
 
 
 def match_on_ray(options: MatchOptions, cluster: ClusterOptions, listener: Listener) -> MatchSummary:
@@ -95,14 +100,37 @@ def _connected(address: str) -> Iterator[Any]:
         yield ray
         return
     try:
+        _check_address(address)
         ray.init(address=address, log_to_driver=False, logging_level="ERROR")
     except (RuntimeError, ValueError, OSError) as error:
-        # Another version of Ray or Python than the cluster's is a RuntimeError that names both.
-        raise AstrError(
-            f"--ray {address}: {first_line(error)}; start a cluster of this version, see ray start"
-        ) from None
+        with suppress(RuntimeError):
+            ray.shutdown()  # what a refused connection began
+        raise AstrError(f"--ray {address}: {_problem(error)}") from None
     try:
         yield ray
     finally:
         with suppress(RuntimeError):
             ray.shutdown()
+
+
+def _check_address(address: str) -> None:
+    """Raises OSError unless something listens at a HOST:PORT; names such as auto and ray://HOST:PORT pass."""
+    wanted = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
+    host, colon, port = wanted.rpartition(":")
+    if colon and port.isdecimal() and "/" not in host:
+        try:
+            socket.create_connection((host, int(port)), ANSWERS).close()
+        except (OSError, OverflowError) as error:
+            raise OSError(f"nothing answers at {wanted} ({first_line(error)})") from None
+
+
+def _problem(error: Exception) -> str:
+    """What is wrong with a cluster and what to do; Ray's message on versions has several lines."""
+    versions = VERSIONS.findall(str(error))
+    if len(versions) == 2:
+        (ray, python), (own_ray, own_python) = versions
+        return (
+            f"the cluster has Ray {ray} and Python {python}, but this environment has Ray {own_ray} and Python "
+            f"{own_python}; run astr in an environment with those of the cluster (pip install ray=={ray})"
+        )
+    return f"{first_line(error)}; start a cluster with ray start --head, or give the address that it printed"

@@ -14,6 +14,7 @@ from astr_cli.images.info import ImageInfo
 from astr_cli.options.database import CameraOptions
 from astr_cli.sfm import colmap
 from astr_cli.sfm.database.atomic import read_only
+from astr_cli.sfm.database.rigs import apply_rigs
 from astr_cli.sfm.database.sharing import Sharing, new_cameras, share_cameras
 from astr_cli.sfm.tracks.match_rows import MatchedImage
 from astr_cli.wording import counted
@@ -39,7 +40,8 @@ def import_images(
     infos: what astr read of the photos. COLMAP reads none of them: it knows fewer formats. held: photos of the
     database with which new ones may share a camera.
 
-    Raises CamerasError: the known cameras are unusable; CameraOptionError: photos cannot share a camera.
+    Raises CamerasError: the known cameras are unusable; CameraOptionError: photos cannot share a camera;
+    RigError: rigs that cannot be written.
     """
     held = held or {}
     together = {**{name: photo.info for name, photo in held.items()}, **infos}
@@ -51,6 +53,7 @@ def import_images(
     }
     cameras = _of_new(new_cameras(sharing, together, options), held)
     colmap.add_images(database, list(infos), list(cameras), places)
+    apply_rigs(database, options)
     _complete_frames(database)
     return [*sharing.warnings, *_format_notes(infos.values())]
 

@@ -26,6 +26,7 @@ from astr_cli.sfm.database.difference import (
     unchanged,
 )
 from astr_cli.sfm.database.inputs import (
+    content_hash,
     contents_hash,
     find_matched_masks,
     folder_hash,
@@ -51,7 +52,7 @@ from astr_cli.sfm.tracks.thinning import thin_tracks
 from astr_cli.wording import counted
 
 SHARING = "2"  # of the rules by which photos share a camera; 1 gave photos of unnamed cameras one each
-ABSENT = {"refine": "off", "max_sigma": "None"}  # what it means that an older database lacks a note
+ABSENT = {"refine": "off", "max_sigma": "None", "rigs": "off"}  # what it means that an older database lacks a note
 SHOWN = 5  # images that a warning names
 
 
@@ -97,6 +98,7 @@ class ImportSteps:
             "matches": contents_hash(matches),
             **{each.field: repr(getattr(options.tracks, each.field)) for each in declared(TrackOptions)},
             "refine": self._refine_text(),
+            "rigs": _rigs_text(options.cameras),
         }
         self.verification = f"poses {folder_hash(options.poses)}" if options.poses else "ransac"
 
@@ -167,6 +169,8 @@ class ImportSteps:
     def _write(self) -> ImportOutcome:
         options, database = self.options, self.options.database
         existing = NOTHING if self.mode == "create" else self.existing
+        if existing.images and self.cameras.rig_config is not None:
+            raise AstrError(f"{database}: rigs need a new database; use --mode create, or leave out --rig-config")
         share_cameras(self._added(existing.images), self.cameras)  # refuses what the end would refuse
         self.tell(
             f"{self.matches}: {counted(len(self.rows.images), 'image')}, {counted(len(self.rows.pairs), 'pair')}; "
@@ -310,6 +314,13 @@ class ImportSteps:
             (sorted(self.identity.items()), self.mode, self.cameras, self.options.verify, self.verification, stamp)
         )
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _rigs_text(cameras: CameraOptions) -> str:
+    if cameras.rig_config is None:
+        return "off"
+    model = "" if cameras.rig_model is None else f" {folder_hash(cameras.rig_model)}"
+    return f"{content_hash(cameras.rig_config)}{model}"
 
 
 def _losing_warnings(matches: Path, change: Difference) -> tuple[str, ...]:

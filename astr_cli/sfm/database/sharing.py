@@ -11,6 +11,7 @@ from astr_cli.images.info import ImageInfo, focal_note, plausible_focal
 from astr_cli.matching.photos.known_cameras import Size, known_cameras
 from astr_cli.options.database import CameraOptions
 from astr_cli.sfm.colmap import NewCamera, known_models, pycolmap, sensor_focal
+from astr_cli.sfm.database.rigs import check_rig_files, check_rigs
 from astr_cli.store.camera_models import MODELS, problem_of_camera
 from astr_cli.store.cameras import Camera, read_cameras
 
@@ -30,13 +31,16 @@ class Sharing(NamedTuple):
 
 
 def check_camera_options(options: CameraOptions) -> None:
-    """Raises CameraOptionError for a camera model that COLMAP lacks, or parameters that do not fit it."""
+    """Raises CameraOptionError for a camera model that COLMAP lacks, or parameters that do not fit it;
+    RigError: files of rigs that cannot be read.
+    """
     if options.model not in MODELS and not options.chooses:
         raise CameraOptionError(f"--camera-model {options.model}: choose one of auto, {', '.join(MODELS)}")
     if options.params is not None and options.chooses:
         raise CameraOptionError("--camera-params needs the model that they belong to; give it with --camera-model")
     if options.params is not None:
         _parsed(options.model, options.params)
+    check_rig_files(options)
 
 
 def _parsed(model: str, text: str) -> tuple[float, ...]:
@@ -53,18 +57,19 @@ def _parsed(model: str, text: str) -> tuple[float, ...]:
 def share_cameras(infos: Mapping[str, ImageInfo], options: CameraOptions) -> Sharing:
     """Decides which photos share a camera.
 
-    Raises CamerasError: the known cameras are unusable; CameraOptionError: photos of two sizes are to share a camera.
+    Raises CamerasError: the known cameras are unusable; CameraOptionError: photos of two sizes are to share a camera;
+    RigError: rigs that do not fit the photos.
     """
     known, warnings = _known(infos, options)
     named = {name for names in known.values() for name in names}
     others: dict[str, list[str]] = {}
     for name, info in infos.items():
         if name not in named:
-            others.setdefault(_shared_by(info, options.mode), []).append(name)
+            others.setdefault(_shared_by(info, options.sharing), []).append(name)
     for names in others.values():
-        _require_one_size([infos[name] for name in names], options.mode)
+        _require_one_size([infos[name] for name in names], options.sharing)
     note = focal_note(infos[name] for names in others.values() for name in names)
-    return Sharing(known, others, (*warnings, *((note,) if note else ())))
+    return Sharing(known, others, (*warnings, *check_rigs(options, infos), *((note,) if note else ())))
 
 
 def _known(infos: Mapping[str, ImageInfo], options: CameraOptions) -> tuple[dict[Camera, list[str]], list[str]]:

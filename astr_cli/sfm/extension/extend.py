@@ -16,25 +16,19 @@ from astr_cli.options.matching import MatchOptions
 from astr_cli.options.option import take
 from astr_cli.pairs.writing import pairs_text, write_pairs
 from astr_cli.sfm.colmap import read_model
-from astr_cli.sfm.database.atomic import check_target
 from astr_cli.sfm.database.contents import read_existing
 from astr_cli.sfm.database.inputs import content_hash
 from astr_cli.sfm.database.keypoints import read_points
 from astr_cli.sfm.extension.database import Start, additions, extend_database
-from astr_cli.sfm.extension.folder import read_options, read_reconstruction
 from astr_cli.sfm.extension.growing import check_model
 from astr_cli.sfm.extension.models import Extended, extend_models
-from astr_cli.sfm.extension.new_photos import NewPairs, find_photos, new_pairs
+from astr_cli.sfm.extension.new_photos import NewPairs, failed_pairs, find_photos, new_pairs
 from astr_cli.sfm.extension.record import extended_text
-from astr_cli.sfm.extension.state import clear, move_in, set_ready, work_folder
+from astr_cli.sfm.extension.state import JOINED, clear, move_in, set_ready, taken, work_folder
 from astr_cli.sfm.mapping.unregistered import Unregistered
 from astr_cli.sfm.pairs.automatic import HEAD
-from astr_cli.sfm.reconstruct import LOCK
-from astr_cli.store.lock import Lock
 from astr_cli.store.matches_file import MatchesFile
 from astr_cli.store.merging import merge_files
-
-JOINED = ".extended.h5"  # in OUT, as a matches file stores the folder of the photos as seen from its own
 
 
 class ExtendSummary(NamedTuple):
@@ -45,8 +39,10 @@ class ExtendSummary(NamedTuple):
     """Photos, by name."""
     pairs: int
     """New ones."""
+    again: int
+    """Pairs that failed earlier."""
     matching: MatchSummary | None
-    """None: there was no new photo."""
+    """None: there was nothing to match."""
     extended: Extended | None
     warnings: tuple[str, ...] = ()
     report: bool = False
@@ -59,44 +55,39 @@ class ExtendSummary(NamedTuple):
         return tuple(photo for photo in found if photo.name in self.new)
 
 
-def extend(options: ExtendOptions, listener: Listener, tell: Callable[[str], None], stop: StopFlag) -> ExtendSummary:
+def extend(
+    options: ExtendOptions, new_photos: Path, listener: Listener, tell: Callable[[str], None], stop: StopFlag
+) -> ExtendSummary:
     """Adds new photos to a finished reconstruction: their pairs, matches, keypoints, geometries, poses and points.
 
-    What is there keeps its numbers and its places; with `readjust`, all is adjusted at the end. The folder stays as it
-    is until all of it is made. Raises AstrError: no finished reconstruction, unusable photos, no pairs, or as
-    `match_pairs` does; Interrupted when `stop` is set. The same call resumes.
+    What is there keeps its numbers and its places; with `readjust`, all is adjusted at the end. Pairs that failed
+    earlier are tried again. The folder stays as it is until all of it is made. Raises AstrError: no finished
+    reconstruction, unusable photos, no pairs, or as `match_pairs` does; Interrupted when `stop` is set. The same call
+    resumes.
     """
-    run = read_options(options.out)
-    try:
-        lock = Lock(options.out / LOCK, options.out)
-    except OSError as error:
-        raise AstrError(f"{options.out}: cannot be written ({error.strerror}); allow writing there") from None
-    try:
-        if move_in(options.out, run.sparse):
-            tell(f"{options.out}: an extension that was stopped at its end is complete now")
-        done = read_reconstruction(run)
-        check_target(done.database, replace_ours=True)
+    with taken(options.out, tell) as (done, _):
         existing = read_existing(done.database)
-        photos = find_photos(run, options.new_photos, existing.images)
-        if not photos.new:
+        photos = find_photos(done.options, new_photos, existing.images)
+        again = failed_pairs(done, existing.images)
+        if not (photos.new or again):
             clear(options.out)
-            return ExtendSummary(options.out, (), 0, None, None)
+            return ExtendSummary(options.out, (), 0, 0, None, None)
+        if photos.new and done.options.cameras.rig_config is not None:
+            raise AstrError(f"{options.out}: has rigs, which astr extend cannot fill; run astr reconstruct again")
         start = Start(done, photos, existing, read_points(done.database), tell, stop)
-        return _steps(options, start, listener)
-    finally:
-        lock.release(remove=True)
+        return _steps(options, start, again, listener)
 
 
-def _steps(options: ExtendOptions, start: Start, listener: Listener) -> ExtendSummary:
+def _steps(options: ExtendOptions, start: Start, again: list[tuple[str, str]], listener: Listener) -> ExtendSummary:
     done, run = start.done, start.done.options
     model = read_model(done.model.folder)
     check_model(model, start.points, done.model.folder)
     with MatchesFile(done.matches) as file:
         matched = {frozenset(pair[:2]) for pair in file.pairs()}
-    pairs = new_pairs(run, start.photos, matched, start.tell)
+    pairs = new_pairs(run, start.photos, matched, start.tell) if start.photos.new else NewPairs("", [])
     work = work_folder(options.out)
     listed, matches = work / "pairs.txt", work / "matches.h5"
-    write_pairs(listed, pairs.pairs, overwrite=True)
+    write_pairs(listed, [*again, *pairs.pairs], overwrite=True)
     wanted = take(
         MatchOptions, run.matching, pairs=listed, out=matches, images=run.photos, skip_bad=run.skip_bad, prune=True
     )
@@ -118,14 +109,14 @@ def _steps(options: ExtendOptions, start: Start, listener: Listener) -> ExtendSu
     set_ready(options.out, made)
     move_in(options.out, run.sparse)
     new = tuple(start.photos.new)
-    return ExtendSummary(options.out, new, len(pairs.pairs), found, extended, tuple(warnings), run.report)
+    return ExtendSummary(options.out, new, len(pairs.pairs), len(again), found, extended, tuple(warnings), run.report)
 
 
 def _write_lists(start: Start, pairs: NewPairs, extended: Extended, made: Path) -> None:
     """pairs.txt, unless it is the user's own, and summary.json."""
     listed = start.done.options.out / "pairs.txt"
     text = listed.read_text(encoding="utf-8")
-    if text.startswith(HEAD):
+    if text.startswith(HEAD) and pairs.pairs:
         photos = len(start.photos.held) + len(start.photos.new)
         head = f"{HEAD}{pairs.method} pairs of {photos} photos, extended\n"
         (made / "pairs.txt").write_text(head + text.partition("\n")[2] + pairs_text(pairs.pairs), encoding="utf-8")

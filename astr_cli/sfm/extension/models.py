@@ -41,8 +41,8 @@ def extend_models(start: Start, added: Additions, model: Any, database: Path, sp
     with scratch_folder(sparse.parent, "mapping") as scratch:
         copy = scratch / "database.db"  # COLMAP writes to every database that it opens
         copy_database(database, copy)
-        cameras = _cameras(start, copy)
-        settings = cameras.settings(_settings(start, copy))
+        cameras = cameras_of(start, copy)
+        settings = cameras.settings(settings_of(start, copy))
         total = len(start.photos.held) + len(start.photos.new)
         grown = continued(lengthened(model, added.keypoints), copy, photos, scratch, settings, total)
         start.stop.check()
@@ -52,13 +52,13 @@ def extend_models(start: Start, added: Additions, model: Any, database: Path, sp
     colour_points(grown, photos, start.photos.new.keys())
     grown.update_point_3d_errors()
     old = start.done.model.folder
-    _write(grown, old, sparse / "0")
+    write_model(grown, old, sparse / "0")
     _write_others(old.parent, added, sparse)
-    summary = _summary(start, grown, database, cameras)
+    summary = summary_of(start, grown, database, cameras)
     return Extended(summary, pair_figures(database, sparse / "0"), largest_move(model, grown))
 
 
-def _settings(start: Start, database: Path) -> MapperSettings:
+def settings_of(start: Start, database: Path) -> MapperSettings:
     """Those of the mapper, but for what is held."""
     mapping = start.done.options.mapping
     return MapperSettings(
@@ -70,7 +70,7 @@ def _settings(start: Start, database: Path) -> MapperSettings:
     )
 
 
-def _cameras(start: Start, database: Path) -> Calibration:
+def cameras_of(start: Start, database: Path) -> Calibration:
     """All cameras: of existing ones is held what the reconstruction held, of new ones those that the user gave.
 
     A new focal length from EXIF is adjusted: the existing model determines it.
@@ -82,7 +82,8 @@ def _cameras(start: Start, database: Path) -> Calibration:
     return replace(found, holds={**new, **{camera.number: camera.hold for camera in start.done.model.cameras}})
 
 
-def _summary(start: Start, model: Any, database: Path, cameras: Calibration) -> ModelSummary:
+def summary_of(start: Start, model: Any, database: Path, cameras: Calibration) -> ModelSummary:
+    """The summary of a model of all photos of a start; database: its own."""
     before = start.done.model
     names = sorted({*start.photos.held, *start.photos.new})
     registered = {model.image(number).name for number in model.reg_image_ids()}
@@ -107,10 +108,11 @@ def _write_others(old: Path, added: Additions, sparse: Path) -> None:
     """The models but the first, with the new keypoints."""
     for folder in sorted(old.iterdir()):
         if folder.name.isdecimal() and folder.name != "0" and is_model(folder):
-            _write(lengthened(read_model(folder), added.keypoints), folder, sparse / folder.name)
+            write_model(lengthened(read_model(folder), added.keypoints), folder, sparse / folder.name)
 
 
-def _write(model: Any, old: Path, folder: Path) -> None:
+def write_model(model: Any, old: Path, folder: Path) -> None:
+    """Writes a model with its points.ply, and with the place of the model `old`."""
     folder.mkdir()
     model.write(folder)
     write_ply(model, folder / PLY)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,10 +10,13 @@ from astr_cli.errors import AstrError
 from astr_cli.images.catalogue import catalogue, find_images
 from astr_cli.images.info import ImageInfo
 from astr_cli.options.reconstruct import ReconstructOptions
+from astr_cli.pairs.reading import read_pairs
 from astr_cli.sfm.database.cameras import given_photos
 from astr_cli.sfm.database.sharing import share_cameras
+from astr_cli.sfm.extension.folder import Reconstruction
 from astr_cli.sfm.pairs.automatic import Source, choose_pairs
 from astr_cli.sfm.reconstruct import made_folders
+from astr_cli.store.matches_file import MatchesFile
 
 
 class Photos(NamedTuple):
@@ -52,13 +55,27 @@ def find_photos(options: ReconstructOptions, folder: Path, held: Collection[str]
         for name in find_images(root)
         if name not in held and inside in (place := set((root / name).resolve().parents)) and not made & place
     ]
-    old, new = catalogue(root, sorted(held)), catalogue(root, names)
-    if old.errors:
-        raise AstrError(f"{old.complaint()}; put back the photos of the model")
+    old, new = held_photos(options, held), catalogue(root, names)
     if new.errors and not options.skip_bad:
         raise AstrError(f"{new.complaint()}; repair or remove the bad photos in {folder}")
-    sharing = share_cameras({**old.infos, **new.infos}, options.cameras)
-    return Photos(dict(old.infos), dict(new.infos), given_photos(sharing, options.cameras))
+    sharing = share_cameras({**old.held, **new.infos}, options.cameras)
+    return Photos(old.held, dict(new.infos), given_photos(sharing, options.cameras))
+
+
+def held_photos(options: ReconstructOptions, held: Collection[str]) -> Photos:
+    """The photos of a database alone. Raises AstrError: one is missing or bad."""
+    found = catalogue(options.photos, sorted(held))
+    if found.errors:
+        raise AstrError(f"{found.complaint()}; put back the photos of the model, or take them out of it with --remove")
+    return Photos(dict(found.infos), {}, given_photos(share_cameras(found.infos, options.cameras), options.cameras))
+
+
+def failed_pairs(done: Reconstruction, held: Mapping[str, object]) -> list[tuple[str, str]]:
+    """The pairs of photos of a database that pairs.txt lists and matches.h5 lacks: their matching failed."""
+    with MatchesFile(done.matches) as file:
+        matched = {frozenset(pair[:2]) for pair in file.pairs()}
+    listed = [(pair.name0, pair.name1) for pair in read_pairs(done.options.out / "pairs.txt").pairs]
+    return [pair for pair in listed if frozenset(pair) not in matched and held.keys() >= set(pair)]
 
 
 def new_pairs(

@@ -8,18 +8,56 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from astr_cli.errors import AstrError
 from astr_cli.files import write_whole
+from astr_cli.sfm.database.atomic import check_target
 from astr_cli.sfm.database.inputs import content_hash
 from astr_cli.sfm.database.locked import unused
-from astr_cli.sfm.extension.folder import FILES, SUMMARY
+from astr_cli.sfm.extension.folder import FILES, SUMMARY, Reconstruction, read_options, read_reconstruction
+from astr_cli.sfm.reconstruct import LOCK
 from astr_cli.sfm.scratch import stamp_of
+from astr_cli.store.lock import Lock
 
 WORK = ".extend"
+JOINED = ".extended.h5"  # in OUT, as a matches file stores the folder of the photos as seen from its own
 READY = "ready"  # the whole new state
+DROPPED = "dropped"  # file: the numbers of models that are gone, one per line; missing: none
 BASE = "base"  # file: the hash of the summary.json that it replaces
+
+
+class Taken(NamedTuple):
+    """A finished reconstruction that this process alone may change."""
+
+    done: Reconstruction
+    completed: bool
+    """Whether a change that was stopped at its end is complete now."""
+
+
+@contextmanager
+def taken(out: Path, tell: Callable[[str], None]) -> Iterator[Taken]:
+    """Takes the folder of a reconstruction and completes a change that was stopped at its end.
+
+    Raises AstrError: not of astr reconstruct, not finished, in use, or its database cannot be replaced.
+    """
+    run = read_options(out)
+    try:
+        lock = Lock(out / LOCK, out)
+    except OSError as error:
+        raise AstrError(f"{out}: cannot be written ({error.strerror}); allow writing there") from None
+    try:
+        completed = move_in(out, run.sparse)
+        if completed:
+            tell(f"{out}: a change that was stopped at its end is complete now")
+        done = read_reconstruction(run)
+        check_target(done.database, replace_ours=True)
+        yield Taken(done, completed)
+    finally:
+        lock.release(remove=True)
 
 
 def work_folder(out: Path) -> Path:
@@ -59,6 +97,9 @@ def move_in(out: Path, sparse: Path) -> bool:
                 _move_files(ready, out)
         for folder in sorted((ready / "sparse").iterdir()):
             _swap(folder, sparse / folder.name, work / f"old-{folder.name}")
+        if (ready / DROPPED).is_file():
+            for number in (ready / DROPPED).read_text().split():
+                shutil.rmtree(sparse / number, ignore_errors=True)
         (ready / SUMMARY).replace(out / SUMMARY)
     shutil.rmtree(work)
     return current

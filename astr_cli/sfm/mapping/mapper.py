@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,7 +31,7 @@ from astr_cli.sfm.mapping.precision import Precision
 from astr_cli.sfm.mapping.priors import write_priors
 from astr_cli.sfm.mapping.unregistered import Join, Unregistered, joins, no_model_reason, unregistered
 from astr_cli.sfm.own_files import PLY, is_model, require_own_models
-from astr_cli.sfm.repeats.dropping import check_repeats
+from astr_cli.sfm.repeats.finding import Repeat, check_repeats
 from astr_cli.sfm.scratch import scratch_folder
 from astr_cli.wording import counted
 
@@ -81,6 +81,8 @@ class ModelSummary:
     """Of photos and points; None: not estimated."""
     joins: tuple[Join, ...] = ()
     """For the further models: which pairs might join them to the largest one."""
+    repeats: tuple[Repeat, ...] | None = None
+    """Pairs that repeated structure misled, those with most contradictions first; None: not looked for."""
 
 
 def map_database(
@@ -143,7 +145,7 @@ def map_database(
             _write(each, images, scratch / f"sorted-{number}")
         stop.check()
         _replace_models(out, scratch, len(finished), tell)
-        return _summary(out / "0", names, finished, start.copy)
+        return replace(_summary(out / "0", names, finished, start.copy), repeats=start.repeats)
 
 
 class _Start(NamedTuple):
@@ -157,6 +159,7 @@ class _Start(NamedTuple):
     """Of all images."""
     cameras: Calibration
     settings: MapperSettings
+    repeats: tuple[Repeat, ...] | None
 
 
 def _prepare(
@@ -165,8 +168,9 @@ def _prepare(
     """settings: with flag and progress only. Raises GpsError: too few positions for --gps prior."""
     copy = source = scratch / "database.db"
     copy_database(database, copy)
+    repeats = None
     if options.repeats != "off":
-        check_repeats(copy, options.repeats == "drop", settings.tell)
+        repeats = check_repeats(copy, images, options.repeats == "drop", settings.tell, settings.stop.check)
     names = _all_names(copy)
     settings = settings._replace(
         seed=options.seed,
@@ -181,7 +185,7 @@ def _prepare(
         settings.tell(
             f"GPS of {counted(priors.photos, 'photo')} in the adjustment, {priors.precise} with a known precision"
         )
-    return _Start(copy, source, names, calibration(copy, options.intrinsics, given), settings)
+    return _Start(copy, source, names, calibration(copy, options.intrinsics, given), settings, repeats)
 
 
 def _write(finished: Finished, images: Path, folder: Path) -> None:
