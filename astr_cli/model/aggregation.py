@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from astr_cli.model.backbone import Features
 from astr_cli.model.config import AstrConfig
-from astr_cli.model.early import going_on
+from astr_cli.model.early import remaining
 from astr_cli.model.layers import (
     MapNorm,
     apply_mask,
@@ -147,11 +147,11 @@ class Aggregation(nn.Module):
                 high0, high1 = self.spot8[weights](high0, high1, *m8, linear_attention, linear_attention)
                 continue
             matching = self.matching(high0, high1, *m8, index)
-            going = going_on(matching, _grid(high0), _grid(high1), index) if adaptive else list(range(len(pairs)))
-            if len(going) < len(pairs):
-                pairs, matching = tuple(pairs[place] for place in going), matching.of(going)
-                high0, high1, low0, low1 = (x[going] for x in (high0, high1, low0, low1))
-                m8, m32 = _of(m8, going), _of(m32, going)
+            stay = remaining(matching, _grid(high0), _grid(high1), index) if adaptive else list(range(len(pairs)))
+            if len(stay) < len(pairs):
+                pairs, matching = tuple(pairs[place] for place in stay), matching.of(stay)
+                high0, high1, low0, low1 = (x[stay] for x in (high0, high1, low0, low1))
+                m8, m32 = _of(m8, stay), _of(m32, stay)
             if not pairs:
                 return Aggregated(high0, high1, matching, tuple(kept), pairs)
             spots = self.spots(matching, high0, high1, *m8)

@@ -44,21 +44,21 @@ class Agreement(NamedTuple):
     score: float  # sum of their scores
 
 
-def going_on(matching: DualSoftmax, grid0: Grid, grid1: Grid, index: int) -> list[int]:
-    """The pairs of a batch that go on after round `index`, by their place in it; grids are (height, width) in cells."""
+def remaining(matching: DualSoftmax, grid0: Grid, grid1: Grid, index: int) -> list[int]:
+    """The places of the pairs that do not end after round `index`; grids are (height, width) in cells."""
     best0, best1 = matching.best()
     every = list(range(len(best0.cells)))
     cells = min(math.prod(grid0), math.prod(grid1))
     if cells < FEWEST_CELLS or index >= len(LIMITS):
         return every
     limit, share = LIMITS[index], cells / CELLS
-    going = []
+    stay = []
     for pair in every:
         own0, own1 = (BestMatches(best.cells[pair], best.log_p[pair]) for best in (best0, best1))
         found = agreement(own0, own1, grid0, grid1, limit.smallest)
         if found.matches >= limit.matches * share or found.score >= limit.score * share:
-            going.append(pair)
-    return going
+            stay.append(pair)
+    return stay
 
 
 def agreement(best0: BestMatches, best1: BestMatches, grid0: Grid, grid1: Grid, smallest: int) -> Agreement:

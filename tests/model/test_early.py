@@ -96,7 +96,7 @@ def photos(shipped) -> tuple[Features, Features, Features]:
 
 
 @torch.inference_mode()
-def test_pairs_that_go_on_keep_every_bit_and_others_end(shipped, photos):
+def test_pairs_that_stay_keep_every_bit_and_others_end(shipped, photos):
     here, there, elsewhere = photos
     (plain,), (adaptive,) = (shipped.match(here, there, settings=each) for each in (PLAIN, ADAPTIVE))
     assert len(plain.scores) > 200
