@@ -35,13 +35,13 @@ class Inputs:
     """Before mapping."""
     settings: MapperSettings
     """Those of the incremental mapper."""
-    refiner: ModelRefiner | None
     gps: Gps
-    control: ControlFile | None
-    choose: bool
-    """Whether the photos decide on the camera model."""
     adjust_last: bool
     """Whether a last adjustment of the whole is needed: GPS did not take part in mapping, or groups were merged."""
+    refiner: ModelRefiner | None = None
+    control: ControlFile | None = None
+    choose: bool = False
+    """Whether the photos decide on the camera model."""
 
 
 class Finished(NamedTuple):

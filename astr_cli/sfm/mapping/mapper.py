@@ -113,8 +113,8 @@ def map_database(
     control = None if options.gcp is None else read_control(options.gcp, options.gcp_check)
     with scratch_folder(out, "mapping") as scratch:
         start = _prepare(database, images, scratch, options, given, MapperSettings(stop=stop, tell=tell))
-        names, settings = start.names, start.settings
-        found = _models(start.source, images, names, scratch, options, start.cameras.for_mapping(settings))
+        names = start.names
+        found = _models(start.source, images, names, scratch, options, start.cameras.for_mapping(start.settings))
         stop.check()
         # COLMAP counts poses without a single point as a model; it makes them of photos taken from one place.
         models = sorted((model for model in found if model.num_points3D()), key=_size, reverse=True)
@@ -122,22 +122,8 @@ def map_database(
             raise MappingError(
                 f"{database}: COLMAP could not build a model from {len(names)} images: {no_model_reason(start.copy)}"
             )
-        # The global mapper's options are none of the incremental mapper's.
-        globally = options.mapper == "global" and len(names) > TWO
-        own = settings._replace(options=()) if globally else incremental_settings(settings)
-        inputs = Inputs(
-            database=start.source,
-            places=start.copy,
-            images=images,
-            scratch=scratch,
-            cameras=start.cameras,
-            settings=own,
-            refiner=refiner,
-            gps=options.gps,
-            control=control,
-            choose=choose_cameras,
-            # The hierarchical mapper does not adjust what it merged.
-            adjust_last=(globally and own.priors) or (options.mapper == "hierarchical" and len(names) > TWO),
+        inputs = replace(
+            _inputs(start, images, scratch, options), refiner=refiner, control=control, choose=choose_cameras
         )
         finished = sorted((finish(model, inputs) for model in models), key=lambda each: _size(each.model), reverse=True)
         for number, each in enumerate(finished):
@@ -162,6 +148,25 @@ class _Start(NamedTuple):
     repeats: tuple[Repeat, ...] | None
 
 
+def _inputs(start: _Start, images: Path, scratch: Path, options: MapOptions) -> Inputs:
+    """What finishing needs of the mapping; the caller adds what only the user knows."""
+    many = len(start.names) > TWO
+    # The global mapper's options are none of the incremental mapper's.
+    globally = options.mapper == "global" and many
+    own = start.settings._replace(options=()) if globally else incremental_settings(start.settings)
+    return Inputs(
+        database=start.source,
+        places=start.copy,
+        images=images,
+        scratch=scratch,
+        cameras=start.cameras,
+        settings=own,
+        gps=options.gps,
+        # The hierarchical mapper does not adjust what it merged.
+        adjust_last=(globally and own.priors) or (options.mapper == "hierarchical" and many),
+    )
+
+
 def _prepare(
     database: Path, images: Path, scratch: Path, options: MapOptions, given: frozenset[str], settings: MapperSettings
 ) -> _Start:
@@ -170,7 +175,7 @@ def _prepare(
     copy_database(database, copy)
     repeats = None
     if options.repeats != "off":
-        repeats = check_repeats(copy, images, options.repeats == "drop", settings.tell, settings.stop.check)
+        repeats = check_repeats(copy, images, options.repeats == "drop", settings.tell, settings.flag.check)
     names = _all_names(copy)
     settings = settings._replace(
         seed=options.seed,

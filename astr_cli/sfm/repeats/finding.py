@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
@@ -61,13 +61,16 @@ def check_repeats(
             numbers = [(pair.image0 * PAIR_BASE + pair.image1,) for pair in wrong]
             connection.executemany("DELETE FROM two_view_geometries WHERE pair_id = ?", numbers)
     wrong.sort(key=lambda pair: -pair.elsewhere)
-    found = tuple(Repeat(*sorted((names[pair.image0], names[pair.image1])), drop, pair.reason) for pair in wrong)
+    found = []
+    for pair in wrong:
+        name0, name1 = sorted((names[pair.image0], names[pair.image1]))
+        found.append(Repeat(name0, name1, drop, pair.reason))
     for line in repeat_lines(found):
         tell(line)
-    return found
+    return tuple(found)
 
 
-def repeat_lines(found: tuple[Repeat, ...]) -> list[str]:
+def repeat_lines(found: Sequence[Repeat]) -> list[str]:
     """The first pairs, one line each."""
     if not found:
         return []
