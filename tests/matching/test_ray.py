@@ -82,8 +82,8 @@ def test_an_address_that_does_not_answer(
     """At once, while Ray would try for minutes."""
     pytest.importorskip("ray")
     with socket.socket() as taken:  # bound, but not listening
-        taken.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        taken.bind(("localhost", 0))
+        address = f"localhost:{taken.getsockname()[1]}"
         monkeypatch.setenv("RAY_ADDRESS", address)
         for given in (address, "auto"):
             assert run([*scene.arguments("m.h5"), "--ray", given]) == 2

@@ -42,7 +42,7 @@ ALLOWED = {
     "images": {"numpy", "cv2", "PIL"},
     "pairs": set(),
     "matching": LIBRARIES - {"pycolmap", "typer", "rich"},
-    "sfm": LIBRARIES - {"typer", "rich", "torch", "cv2"},
+    "sfm": LIBRARIES - {"typer", "rich", "torch"},  # cv2: the check for repeats compares patches
     "evaluate": LIBRARIES - {"pycolmap", "typer", "rich"},
     "train": LIBRARIES - {"pycolmap", "typer", "rich"},
     "adapt": {"numpy", "shutil", "hashlib"},
