@@ -165,8 +165,8 @@ def pair_warnings(figures: Sequence[PairFigures], repeats: Sequence[Repeat] | No
     folded = repeats is not None and is_folded(figures, misled)
     if folded:
         yield (
-            f"the model may be folded: it follows some of the {counted(len(misled), 'pair')} that repeated structure "
-            "misled, against others; --repeats drop maps without them"
+            f"the model may be folded: it contradicts many pairs other than the {counted(len(misled), 'pair')} that "
+            f"repeated structure misled{_remedy(repeats)}"
         )
     if found:
         named = listed([f"{pair.name0} and {pair.name1}" for pair in found], LISTED)
@@ -175,6 +175,11 @@ def pair_warnings(figures: Sequence[PairFigures], repeats: Sequence[Repeat] | No
             f"{len(found)} {what} the model, which is typical of repeated structure such as facades: {named}; "
             f"{_consequence(repeats, folded)}"
         )
+
+
+def _remedy(repeats: Sequence[Repeat] | None) -> str:
+    """Where the misled pairs took part in mapping."""
+    return "" if repeats and repeats[0].left_out else "; --repeats drop maps without those"
 
 
 def _consequence(repeats: Sequence[Repeat] | None, folded: bool) -> str:

@@ -24,6 +24,7 @@ PAIR_BASE = 2147483647  # pair_id = lower image id * this + higher image id
 NEEDED = ("images", "cameras", "keypoints", "matches", "two_view_geometries")
 CONFIGS = range(10)
 COLUMNS = (2, 4, 6)  # of keypoints
+REPEATS = 60  # photos up to which repeats are looked for: a minute; the time grows with their cube
 MAPPED_FROM = 15  # inliers; COLMAP's mapper skips pairs with fewer
 
 
@@ -101,6 +102,8 @@ def _repeats(
     connection: sqlite3.Connection, images: Images, found: Findings, alive: Callable[[], None]
 ) -> tuple[tuple[str, str, str], ...]:
     """By the matches alone. The database has passed the other checks."""
+    if len(images.names) > REPEATS:
+        return ()
     wrong = find_repeats(connection, None, alive)
     named = tuple((images.shown(pair.image0), images.shown(pair.image1), pair.reason) for pair in wrong)
     for name0, name1, reason in named:

@@ -22,6 +22,7 @@ from astr_cli.sfm.database.verification import MIN_INLIERS
 
 AGREEING = 8.0  # pixels off the epipolar line: twice what verification allows, as the model's cameras are adjusted
 DOUBTFUL = 0.5  # a pair with fewer of its inliers on the model's lines contradicts it
+FOLDED = 0.1  # share of the trusted pairs; rendered streets: 0 if the model is right, 0.2 if it is folded
 
 Floats = NDArray[np.float64]
 
@@ -68,18 +69,19 @@ def doubtful_pairs(figures: Iterable[PairFigures]) -> tuple[PairFigures, ...]:
 def is_folded(figures: Sequence[PairFigures], misled: Collection[tuple[str, str]]) -> bool:
     """Whether the model follows the pairs (names in order) that repeated structure misled, in place of the others.
 
-    It does where most of those agree with it, or where the others that agree with it do not connect its photos.
+    It does where many of the others contradict it, or where those that agree with it do not connect its photos. Whether
+    it agrees with the misled pairs tells nothing: some of their matches are right, often more than half.
     """
+    if not misled:
+        return False
     judged = [pair for pair in figures if pair.agreeing is not None]
-    following = [pair for pair in judged if not pair.doubtful]
-    repeats = sum((pair.name0, pair.name1) in misled for pair in judged)
-    followed = sum((pair.name0, pair.name1) in misled for pair in following)
+    others = [pair for pair in judged if (pair.name0, pair.name1) not in misled]
     group = {name: name for pair in judged for name in (pair.name0, pair.name1)}
-    for pair in following:
-        if (pair.name0, pair.name1) not in misled:
+    for pair in others:
+        if not pair.doubtful:
             first, second = group[pair.name0], group[pair.name1]
             group = {name: first if of == second else of for name, of in group.items()}
-    return 2 * followed > repeats or len(set(group.values())) > 1
+    return sum(pair.doubtful for pair in others) > FOLDED * len(others) or len(set(group.values())) > 1
 
 
 def _ordered(names: dict[int, str], pair: int) -> tuple[str, str]:

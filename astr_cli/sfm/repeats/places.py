@@ -77,6 +77,8 @@ class TrustedPairs:
                 for there, way in self._ways.get(here, {}).items():
                     places = found.setdefault(there, np.full_like(points, np.nan))
                     new = numbers[np.isnan(places[numbers, 0])]
+                    if not len(new):
+                        continue
                     ends, followed = _followed(way, found[here][new])
                     places[new[followed]] = ends
                     after.setdefault(there, []).append(new[followed])
