@@ -36,7 +36,7 @@ def _own(header: dict[str, str]) -> dict[str, str]:
 def _between(first: Tensor, second: Tensor, share: float) -> Tensor:
     if not second.is_floating_point():
         return second
-    return first.float().lerp(second.float(), share).to(second.dtype)
+    return ((1 - share) * first.float() + share * second.float()).to(second.dtype)
 
 
 def main() -> None:
