@@ -5,37 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from astr_cli.errors import AstrError
 from astr_cli.matching.resources.signals import StopFlag
 from astr_cli.options.mapping import MapOptions
-from astr_cli.sfm.colmap import open_database, read_model
-from astr_cli.sfm.database.contents import largest_error
-from astr_cli.sfm.database.locked import copy_database
+from astr_cli.sfm.colmap import read_model
 from astr_cli.sfm.mapping.camera_changes import CameraFigures, camera_figures
 from astr_cli.sfm.mapping.camera_models import ModelChoice
-from astr_cli.sfm.mapping.colmap_mappers import MapperSettings, incremental_mapping, incremental_settings
+from astr_cli.sfm.mapping.colmap_mappers import MapperSettings, incremental_settings
 from astr_cli.sfm.mapping.colours import colour_points
 from astr_cli.sfm.mapping.control_adjustment import Control
 from astr_cli.sfm.mapping.control_points import read_control
 from astr_cli.sfm.mapping.finishing import Finished, Inputs, finish
+from astr_cli.sfm.mapping.first_models import TWO, Start, map_models, size
 from astr_cli.sfm.mapping.georeference import Georeference
-from astr_cli.sfm.mapping.global_mapper import map_globally, map_in_groups
 from astr_cli.sfm.mapping.heights import Heights
-from astr_cli.sfm.mapping.intrinsics import Calibration, calibration
 from astr_cli.sfm.mapping.model_refinement import ModelRefiner
 from astr_cli.sfm.mapping.place_file import write_place
 from astr_cli.sfm.mapping.point_cloud import write_ply
 from astr_cli.sfm.mapping.precision import Precision
-from astr_cli.sfm.mapping.priors import write_priors
 from astr_cli.sfm.mapping.unregistered import Join, Unregistered, joins, no_model_reason, unregistered
 from astr_cli.sfm.own_files import PLY, is_model, require_own_models
-from astr_cli.sfm.repeats.finding import Repeat, check_repeats
+from astr_cli.sfm.repeats.finding import Repeat
 from astr_cli.sfm.scratch import scratch_folder
 from astr_cli.wording import counted
-
-TWO = 2  # images of a database that make a two-view model
 
 
 class MappingError(AstrError):
@@ -112,12 +106,9 @@ def map_database(
     require_own_models(out)
     control = None if options.gcp is None else read_control(options.gcp, options.gcp_check)
     with scratch_folder(out, "mapping") as scratch:
-        start = _prepare(database, images, scratch, options, given, MapperSettings(stop=stop, tell=tell))
+        start, models = map_models(database, images, scratch, options, given, MapperSettings(stop=stop, tell=tell))
         names = start.names
-        found = _models(start.source, images, names, scratch, options, start.cameras.for_mapping(start.settings))
         stop.check()
-        # COLMAP counts poses without a single point as a model; it makes them of photos taken from one place.
-        models = sorted((model for model in found if model.num_points3D()), key=_size, reverse=True)
         if not models:
             raise MappingError(
                 f"{database}: COLMAP could not build a model from {len(names)} images: {no_model_reason(start.copy)}"
@@ -125,7 +116,7 @@ def map_database(
         inputs = replace(
             _inputs(start, images, scratch, options), refiner=refiner, control=control, choose=choose_cameras
         )
-        finished = sorted((finish(model, inputs) for model in models), key=lambda each: _size(each.model), reverse=True)
+        finished = sorted((finish(model, inputs) for model in models), key=lambda each: size(each.model), reverse=True)
         for number, each in enumerate(finished):
             stop.check()
             _write(each, images, scratch / f"sorted-{number}")
@@ -134,21 +125,7 @@ def map_database(
         return replace(_summary(out / "0", names, finished, start.copy), repeats=start.repeats)
 
 
-class _Start(NamedTuple):
-    """What a mapping begins with."""
-
-    copy: Path
-    """Of the database."""
-    source: Path
-    """What is mapped: the copy, or one with metric positions."""
-    names: list[str]
-    """Of all images."""
-    cameras: Calibration
-    settings: MapperSettings
-    repeats: tuple[Repeat, ...] | None
-
-
-def _inputs(start: _Start, images: Path, scratch: Path, options: MapOptions) -> Inputs:
+def _inputs(start: Start, images: Path, scratch: Path, options: MapOptions) -> Inputs:
     """What finishing needs of the mapping; the caller adds what only the user knows."""
     many = len(start.names) > TWO
     # The global mapper's options are none of the incremental mapper's.
@@ -167,32 +144,6 @@ def _inputs(start: _Start, images: Path, scratch: Path, options: MapOptions) -> 
     )
 
 
-def _prepare(
-    database: Path, images: Path, scratch: Path, options: MapOptions, given: frozenset[str], settings: MapperSettings
-) -> _Start:
-    """settings: with flag and progress only. Raises GpsError: too few positions for --gps prior."""
-    copy = source = scratch / "database.db"
-    copy_database(database, copy)
-    repeats = None
-    if options.repeats != "off":
-        repeats = check_repeats(copy, images, options.repeats == "drop", settings.tell, settings.flag.check)
-    names = _all_names(copy)
-    settings = settings._replace(
-        seed=options.seed,
-        options=options.mapper_option,
-        limit=largest_error(copy),
-        two_views=len(names) == TWO,
-        priors=options.gps == "prior",
-    )
-    if settings.priors:
-        source = scratch / "priors.db"
-        priors = write_priors(copy, source, images, options.gps_accuracy)
-        settings.tell(
-            f"GPS of {counted(priors.photos, 'photo')} in the adjustment, {priors.precise} with a known precision"
-        )
-    return _Start(copy, source, names, calibration(copy, options.intrinsics, given), settings, repeats)
-
-
 def _write(finished: Finished, images: Path, folder: Path) -> None:
     model = finished.model
     colour_points(model, images)
@@ -201,25 +152,6 @@ def _write(finished: Finished, images: Path, folder: Path) -> None:
     model.write(folder)
     write_ply(model, folder / PLY)
     write_place(folder, finished.place, finished.control)
-
-
-def _models(
-    database: Path, images: Path, names: list[str], scratch: Path, options: MapOptions, settings: MapperSettings
-) -> list[Any]:
-    if options.mapper == "incremental" or len(names) == TWO:  # the others take three
-        return incremental_mapping(database, images, scratch, settings, len(names))
-    if options.mapper == "hierarchical":
-        return map_in_groups(database, images, scratch, settings)
-    return map_globally(database, images, scratch, settings)
-
-
-def _size(model: Any) -> tuple[int, int]:
-    return model.num_reg_images(), model.num_points3D()
-
-
-def _all_names(database: Path) -> list[str]:
-    with open_database(database) as opened:
-        return sorted(image.name for image in opened.read_all_images())
 
 
 def _replace_models(out: Path, scratch: Path, count: int, tell: Callable[[str], None]) -> None:
