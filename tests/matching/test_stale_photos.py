@@ -36,7 +36,7 @@ def age(path: Path, seconds: float) -> None:
     os.utime(path, (seconds, seconds))
 
 
-@pytest.mark.parametrize("when", [10**9, FUTURE])
+@pytest.mark.parametrize("when", [pytest.param(10**9, id="past"), pytest.param(FUTURE, id="future")])
 @pytest.mark.parametrize("in_place", [False, True])
 def test_another_photo_of_the_same_size_and_any_time(
     photos: Any, texture: np.ndarray, when: float, in_place: bool
