@@ -112,18 +112,20 @@ class Simulator:
         surface = self.relief.cast(self.cameras[a], self.raw(a, points))
         return self.shrunk(b, self.cameras[b].project(surface)), self.relief.interest(surface)
 
-    def match(self, a: int, b: int) -> PairMatches:
+    def match(self, a: int, b: int, cell: int = CELL) -> PairMatches:
+        """cell: matched pixels, 8 for whole photos, 4 for photos enlarged twice, with one centre on the first cell's"""
         rng = np.random.default_rng([self.seed, a, b])
-        columns, rows = self.matched[a][0] // CELL, self.matched[a][1] // CELL
+        begin = (CELL - cell) / 2
+        columns, rows = self.matched[a][0] // cell, self.matched[a][1] // cell
         grid = np.array(list(itertools.product(range(2, columns - 2), range(2, rows - 2))))
-        centre0 = grid * CELL + (CELL - 1) / 2
+        centre0 = grid * cell + (CELL - 1) / 2
         seen, interest = self.transfer(a, b, centre0)
-        cell1 = np.floor((seen + 0.5) / CELL)
-        limit = np.array(self.matched[b]) // CELL - 2
+        cell1 = np.floor((seen + 0.5 - begin) / cell)
+        limit = np.array(self.matched[b]) // cell - 2
         inside = ((cell1 >= 2) & (cell1 < limit)).all(1)
-        centre1 = cell1 * CELL + (CELL - 1) / 2
+        centre1 = cell1 * cell + (CELL - 1) / 2
         back, _ = self.transfer(b, a, centre1)
-        mutual = inside & (np.floor((back + 0.5) / CELL) == grid).all(1)
+        mutual = inside & (np.floor((back + 0.5 - begin) / cell) == grid).all(1)
         wish = interest + rng.normal(0, 0.1, len(grid))
         index = np.flatnonzero(mutual)
         index = index[np.argsort(-wish[index], kind="stable")][: self.coarse]
@@ -182,13 +184,13 @@ class Scene:
         columns = (np.concatenate([getattr(m, field) for m in self.matches]) for field in fields)
         return MatchRows(frames, np.array(self.pairs, np.int32), pair, *columns)
 
-    def write(self, path: Path, images: str = "photos") -> Path:
-        """matches.h5 as astr match would write it."""
+    def write(self, path: Path, images: str = "photos", *options: tuple[str, str]) -> Path:
+        """matches.h5 as astr match would write it with these further options."""
         entries = [
             MatchEntry(self.names[a], self.names[b], self.cameras[a].size, self.cameras[b].size, matches)
             for (a, b), matches in zip(self.pairs, self.matches, strict=True)
         ]
-        write_matches(path, [("images", images), ("long_side", str(self.long_side))], entries)
+        write_matches(path, [("images", images), ("long_side", str(self.long_side)), *options], entries)
         return path
 
     def write_photos(self, folder: Path) -> Path:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astr_cli.images.geometry import matched_size
+from astr_cli.sfm.tracks.grid import on_the_grid
 from astr_cli.store.errors import StoreError
 from astr_cli.store.joining import JoinedMatches, joined_file
 from astr_cli.store.matches_file import MatchesFile, stored_long_side
@@ -94,7 +95,8 @@ class StoredRows:
     def __init__(
         self, file: MatchesFile | JoinedMatches, min_score: float = 0.0, max_sigma: float | None = None
     ) -> None:
-        """Leaves out matches with a score below `min_score`, or a sigma that is unknown or above `max_sigma`.
+        """Leaves out matches with a score below `min_score`, or a sigma that is unknown or above `max_sigma`, and
+        those of a second look that lie off the grid (grid.py).
 
         Raises StoreError: no pair in the file, an image with two sizes, no usable long side among its attributes,
         `max_sigma` for matches that were not refined, damaged.
@@ -112,6 +114,9 @@ class StoredRows:
         self.images = _matched_images(joined)
         index = {matched.name: number for number, matched in enumerate(self.images)}
         self.pairs = np.array([(index[pair.name0], index[pair.name1]) for pair in self._stored], np.int32)
+        self._scales = scales(self.images)
+        # Tiles have cells of their own, whether there was a second look or not.
+        self._looked_again = self.attributes.get("focus") == "auto" and self.attributes.get("tiles") != "true"
 
     def read(self, pair: int) -> PairMatches:
         """The matches of a pair, by its index. Raises StoreError: damaged.
@@ -137,6 +142,8 @@ class StoredRows:
         stored = self._stored[pair]
         path = self._sources[pair]
         matches = self._opened(path).read(stored.name0, stored.name1)
+        if self._looked_again:
+            matches = matches.where(on_the_grid(matches, *self._scales[self.pairs[pair]]))
         kept = matches.scores >= self._min_score
         if self._max_sigma is not None:
             kept &= sigma_below(matches, self._max_sigma, path)
