@@ -20,7 +20,7 @@ FAR = ((0, 5), (0, 4), (1, 5))  # pairs that are looked at again
 
 
 def look(cell: int, cells: int) -> PairMatches:
-    """A look at cells x cells cells of this many matched pixels, every other row with its reference in the second photo."""
+    """A look at cells x cells cells of this many matched pixels; every other reference is in the second photo."""
     corner = 4.0 + cell * np.stack(np.meshgrid(np.arange(cells), np.arange(cells)), -1).reshape(-1, 2)
     reference = np.arange(len(corner)) % 2
     at0, at1 = corner / SCALE0 - 0.5, corner / SCALE1 - 0.5
@@ -81,7 +81,8 @@ def tracks(path: Path) -> Tracks:
 
 def test_a_second_look_leaves_tracks_long(scene: Scene, tmp_path: Path) -> None:
     """Far pairs of the simulated photos, matched again at twice the size, beside whole photos only."""
-    dense = Simulator(list(scene.cameras), Relief(list(scene.cameras), 9.0), scene.long_side, coarse=1200, outliers=0.05)
+    cameras = list(scene.cameras)
+    dense = Simulator(cameras, Relief(cameras, 9.0), scene.long_side, coarse=1200, outliers=0.05)
     again = tuple(
         dense.match(*pair, cell=4) if pair in FAR else found
         for pair, found in zip(scene.pairs, scene.matches, strict=True)
