@@ -12,7 +12,7 @@ from astr_cli.sfm.repeats.pairs import VerifiedPair
 from astr_cli.sfm.repeats.places import TrustedPairs
 
 FEWEST = 12  # followed matches that end elsewhere; fewer may be outliers
-ELSEWHERE = 0.5  # share of the followed matches; with fewer the pair is right, but for those matches
+SURE = 2.0  # standard deviations of a coin's heads: most of a few followed matches may end elsewhere by chance
 
 
 class MisledPair(NamedTuple):
@@ -31,8 +31,9 @@ class MisledPair(NamedTuple):
 
     @property
     def wrong(self) -> bool:
-        """Whether the whole pair is, and not these matches alone."""
-        return self.elsewhere >= FEWEST and self.elsewhere > ELSEWHERE * self.followed
+        """Whether the whole pair is, and not these matches alone: surely most of its matches end elsewhere."""
+        majority = 2 * self.elsewhere - self.followed
+        return self.elsewhere >= FEWEST and majority > SURE * self.followed**0.5
 
     @property
     def reason(self) -> str:
