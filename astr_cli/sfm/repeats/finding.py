@@ -31,15 +31,15 @@ class Repeat(NamedTuple):
 
 
 def find_repeats(connection: sqlite3.Connection, photos: Path | None, alive: Callable[[], None]) -> list[MisledPair]:
-    """The misled pairs of a database that has passed the other checks, by number; none if no whole pair is wrong.
+    """The misled pairs of a database that has passed the other checks, by number; none if no pair is surely wrong.
 
     photos: their folder, looked at only where pairs contradict each other; None: judged by the matches alone. alive:
     called regularly.
     """
     pairs = verified_pairs(connection)
     misled = judge(pairs, hole_shares(pairs), alive)
-    if photos is None or not _any_wrong(misled):
-        return misled if _any_wrong(misled) else []
+    if photos is None or not _any_surely(misled):
+        return misled if _any_surely(misled) else []
     names = dict(connection.execute("SELECT image_id, name FROM images"))
     small = {}
     for image in sorted({image for pair in pairs for image in (pair.image0, pair.image1)}):
@@ -49,7 +49,7 @@ def find_repeats(connection: sqlite3.Connection, photos: Path | None, alive: Cal
         return misled
     pictures = {image: photo for image, photo in small.items() if photo is not None}
     misled = judge(pairs, difference_shares(pairs, pictures, alive), alive)
-    return misled if _any_wrong(misled) else []
+    return misled if _any_surely(misled) else []
 
 
 def check_repeats(
@@ -72,8 +72,8 @@ def check_repeats(
     return tuple(found)
 
 
-def _any_wrong(misled: Sequence[MisledPair]) -> bool:
-    return any(pair.wrong for pair in misled)
+def _any_surely(misled: Sequence[MisledPair]) -> bool:
+    return any(pair.surely for pair in misled)
 
 
 def _leave_out(connection: sqlite3.Connection, misled: Sequence[MisledPair]) -> None:

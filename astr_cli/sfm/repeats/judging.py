@@ -8,11 +8,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from astr_cli.sfm.repeats.pairs import FEWEST as FEWEST_INLIERS
 from astr_cli.sfm.repeats.pairs import VerifiedPair
 from astr_cli.sfm.repeats.places import TrustedPairs
 
 FEWEST = 12  # followed matches that end elsewhere; fewer may be outliers
-SURE = 2.0  # standard deviations of a coin's heads: most of a few followed matches may end elsewhere by chance
+ELSEWHERE = 0.5  # share of the followed matches; with fewer the pair is right, but for those matches
+SURE = 2.0  # standard deviations of a coin's heads: of few followed matches, most may end elsewhere by chance
 
 
 class MisledPair(NamedTuple):
@@ -31,9 +33,13 @@ class MisledPair(NamedTuple):
 
     @property
     def wrong(self) -> bool:
-        """Whether the whole pair is, and not these matches alone: surely most of its matches end elsewhere."""
-        majority = 2 * self.elsewhere - self.followed
-        return self.elsewhere >= FEWEST and majority > SURE * self.followed**0.5
+        """Whether the whole pair is, and not these matches alone."""
+        return self.elsewhere >= FEWEST and self.elsewhere > ELSEWHERE * self.followed
+
+    @property
+    def surely(self) -> bool:
+        """Whether the pair is wrong, and hardly by chance; one such pair in a set shows that things repeat there."""
+        return self.wrong and self.elsewhere - ELSEWHERE * self.followed > SURE * 0.5 * self.followed**0.5
 
     @property
     def reason(self) -> str:
@@ -63,6 +69,7 @@ def judge(
         found = MisledPair(pair.image0, pair.image1, met.elsewhere, int((met.same | met.elsewhere).sum()))
         if found.elsewhere:
             misled.append(found)
-        if not found.wrong:
-            trusted.add(pair.chosen(~met.elsewhere))
+        kept = pair.chosen(~met.elsewhere)
+        if not found.wrong and len(kept.points0) >= FEWEST_INLIERS:
+            trusted.add(kept)
     return sorted(misled, key=lambda found: (found.image0, found.image1))
