@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -145,6 +146,24 @@ def test_wrong_pairs_are_named_and_dropped_from_the_database(tmp_path: Path) -> 
     assert 0.58 < rows / before[in_part][0] < 0.66
     assert rows == len(data) // 8
     assert set(np.frombuffer(data, "<u8")) < set(np.frombuffer(before[in_part][1], "<u8"))
+
+
+@pytest.mark.parametrize(("shifted", "matches", "named"), [(18, 30, 0), (28, 30, 1)])
+def test_a_set_is_left_as_it_is_unless_a_pair_is_surely_wrong(
+    shifted: int, matches: int, named: int, tmp_path: Path
+) -> None:
+    """Of few matches, most may be outliers by chance."""
+    *pairs, last = graph(4, {(0, 6): 0.1})
+    few = last.chosen(np.isin(np.arange(len(last.points0)), np.linspace(40, len(last.points0) - 40, matches).round()))
+    few.points1[:shifted, 0] += SHIFT
+    database(tmp_path / "few.db", [*pairs[:6], few, *pairs[6:]])
+    query = "SELECT SUM(rows) FROM two_view_geometries"
+    with sqlite3.connect(tmp_path / "few.db") as connection:
+        ((before,),) = connection.execute(query)
+        found = check_repeats(tmp_path / "few.db", tmp_path, True, lambda _: None, lambda: None)
+        ((after,),) = connection.execute(query)
+    assert len(found) == named
+    assert (after < before) == bool(named)
 
 
 def chain(agreeing: float) -> list[PairFigures]:
