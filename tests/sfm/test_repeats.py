@@ -13,12 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from astr_cli.cli.reconstruct_output import pair_warnings
+from astr_cli.sfm.database.pair_ids import pair_id
 from astr_cli.sfm.mapping.pair_agreement import PairFigures
 from astr_cli.sfm.repeats.differences import difference_shares
 from astr_cli.sfm.repeats.finding import Repeat, check_repeats
 from astr_cli.sfm.repeats.holes import hole_shares
 from astr_cli.sfm.repeats.judging import judge
-from astr_cli.sfm.repeats.pairs import PAIR_BASE, VerifiedPair
+from astr_cli.sfm.repeats.pairs import VerifiedPair
 from astr_cli.sfm.repeats.places import TrustedPairs
 
 PHOTOS = 8
@@ -116,7 +117,7 @@ def database(path: Path, pairs: list[VerifiedPair]) -> None:
                 rows[image].append(1000 * points)
                 ids.append(np.arange(before, before + len(points)))
             data = np.stack(ids, 1).astype("<u4").tobytes()
-            record = (pair.image0 * PAIR_BASE + pair.image1, len(pair.points0), 2, data, 2)
+            record = (pair_id(pair.image0, pair.image1), len(pair.points0), 2, data, 2)
             connection.execute("INSERT INTO two_view_geometries VALUES (?, ?, ?, ?, ?)", record)
         for image, parts in rows.items():
             points = np.concatenate(parts).astype("<f4")
@@ -139,8 +140,8 @@ def test_wrong_pairs_are_named_and_dropped_from_the_database(tmp_path: Path) -> 
     check_repeats(tmp_path / "told.db", tmp_path, True, told.append, lambda: None)
     with sqlite3.connect(tmp_path / "told.db") as connection:
         stored = {pair: (rows, data) for pair, rows, data in connection.execute(query)}
-    assert stored.keys() == before.keys() - {PAIR_BASE + 2}
-    in_part = PAIR_BASE + 7
+    assert stored.keys() == before.keys() - {pair_id(1, 2)}
+    in_part = pair_id(1, 7)
     assert {pair for pair, kept in stored.items() if kept != before[pair]} == {in_part}
     rows, data = stored[in_part]
     assert 0.58 < rows / before[in_part][0] < 0.66

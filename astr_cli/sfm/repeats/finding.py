@@ -10,11 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from astr_cli.sfm.database.pair_ids import pair_id
 from astr_cli.sfm.repeats.differences import difference_shares
 from astr_cli.sfm.repeats.holes import hole_shares
 from astr_cli.sfm.repeats.judging import MisledPair, judge
 from astr_cli.sfm.repeats.looks import small_photo
-from astr_cli.sfm.repeats.pairs import PAIR_BASE, verified_pairs
+from astr_cli.sfm.repeats.pairs import verified_pairs
 from astr_cli.wording import counted
 
 NAMED = 10  # pairs that are told; the summary has all
@@ -78,7 +79,7 @@ def _any_surely(misled: Sequence[MisledPair]) -> bool:
 
 def _leave_out(connection: sqlite3.Connection, misled: Sequence[MisledPair]) -> None:
     for pair in misled:
-        number = pair.image0 * PAIR_BASE + pair.image1
+        number = pair_id(pair.image0, pair.image1)
         if pair.wrong:
             connection.execute("DELETE FROM two_view_geometries WHERE pair_id = ?", (number,))
             continue
