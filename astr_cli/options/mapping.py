@@ -65,8 +65,8 @@ class MapOptions(Options):
     )
     repeats: Repeats = option(
         "off",
-        help="Pairs that repeated structure misled. drop: name them and map without them; tell: name them; off: do "
-        "not look for them.",
+        help="Pairs that repeated structure misled. drop: name them and map without them, and without such matches "
+        "of other pairs; tell: name them; off: do not look for them.",
         stored=True,
         panel=MAPPING,
     )

@@ -66,6 +66,7 @@ def contents(sources: Sources, images: Path | None, tell: Callable[[str], None],
         ),
         "photos": photos,
         "pairs": _pairs(sources, pairs, [photo.name for photo in stored], faces),
+        "repeats": _repeats(sources),
         "model": None if model is None else _model(model, place is not None or control is not None, upright),
         "control": [] if control is None else [each._asdict() for each in control.residuals],
         "lines": described.lines,
@@ -187,6 +188,13 @@ def _pairs(sources: Sources, pairs: tuple[Pair, ...], names: list[str], faces: M
         "agreeing": packed(np.array(agreeing, np.float32)),
         "drawn": drawn,
     }
+
+
+def _repeats(sources: Sources) -> list[Values]:
+    """The pairs that repeated structure misled, with the reasons; empty where astr did not look for them."""
+    if sources.model is None or sources.summary is None:
+        return []
+    return sources.summary["model"].get("repeats") or []
 
 
 def _model(model: ModelView, metric: bool, upright: bool) -> Values:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -63,3 +64,15 @@ def data_of(page: Path) -> dict[str, Any]:
     found = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
     assert found is not None
     return dict(json.loads(found[1]))
+
+
+def with_repeats(made: Path, out: Path) -> tuple[Path, list[dict[str, Any]]]:
+    """The page of a copy whose summary names a misled pair, and what it says of it."""
+    shutil.copytree(made / "out", out)
+    summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    first, second = sorted(NAMES)[:2]
+    repeats = [{"name0": first, "name1": second, "left_out": True, "reason": "30 of 40 matches end <i>elsewhere</i>"}]
+    summary["model"]["repeats"] = repeats
+    (out / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+    assert run(["report", str(out), "--images", str(made / "photos"), "--quiet"]) == 0
+    return out / "report.html", repeats

@@ -16,7 +16,7 @@ import pytest
 
 from astr_cli.report.report import write_report
 
-from .conftest import NAMES
+from .conftest import NAMES, with_repeats
 from .large import write_database, write_model, write_photos
 
 CHROMIUM = next(
@@ -137,6 +137,22 @@ def test_names_are_shown_as_they_are(browser: Any, made: Path) -> None:
     tab.page.locator("#pair-table tbody tr").first.click()
     tab.page.wait_for_selector("#chosen-pair canvas")
     tab.need_quiet(path)
+
+
+@pytest.mark.slow
+def test_misled_pairs_are_named_and_shown(browser: Any, made: Path, tmp_path: Path) -> None:
+    path, (repeat,) = with_repeats(made, tmp_path / "out")
+    tab = Tab(browser)
+    tab.open(path)
+    cells = tab.page.locator("#repeats-table tbody td").all_inner_texts()
+    assert cells == [repeat["name0"], repeat["name1"], repeat["reason"]]
+    assert tab.page.locator("#repeats-note").inner_text().endswith("The model was mapped without them.")
+    tab.page.locator("#repeats-table tbody tr").click()
+    shown = tab.page.locator("#chosen-pair .name").inner_text()
+    assert repeat["name0"] in shown and repeat["name1"] in shown
+    tab.need_quiet(path)
+    tab.open(made / "out" / "report.html")
+    assert not tab.page.locator("#repeats").is_visible()
 
 
 @pytest.mark.slow

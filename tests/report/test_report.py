@@ -34,7 +34,7 @@ from astr_cli.sfm.mapping.place_errors import place_errors
 from astr_cli.sfm.pair_plots import draw_verified
 from astr_cli.sfm.stages import MOST_RUNS, TIMES, Stages, read_stages
 
-from .conftest import NAMES, SIZE, data_of
+from .conftest import NAMES, SIZE, data_of, with_repeats
 
 
 @pytest.fixture(scope="module")
@@ -380,3 +380,9 @@ def test_control_points_are_listed(made: Path, tmp_path: Path) -> None:
     assert run(["report", str(out), "--images", str(made / "photos"), "--quiet"]) == 0
     found = data_of(out / "report.html")
     assert found["control"] == points and found["model"]["unit"] == "m"
+
+
+def test_misled_pairs_are_listed_with_their_reasons(made: Path, data: dict[str, Any], tmp_path: Path) -> None:
+    assert data["repeats"] == []  # the check did not run
+    page, repeats = with_repeats(made, tmp_path / "out")
+    assert data_of(page)["repeats"] == repeats

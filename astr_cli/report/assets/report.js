@@ -394,6 +394,20 @@ function showPairs(order) {
   ], rows, showPair);
 }
 
+const MISLED = "Repeated structure, such as rows of like windows, misled the matcher on these pairs: their matches fit the two photos, but end elsewhere when followed through other photos. ";
+function showRepeats() {
+  find("repeats").hidden = !data.repeats.length;
+  if (!data.repeats.length) return;
+  const end = data.repeats[0].left_out ? "The model was mapped without them." : "The model was mapped with them; --repeats drop maps without them.";
+  find("repeats-note").textContent = MISLED + end;
+  const between = row => pairs.find(pair => photos[pair.first].name === row.name0 && photos[pair.second].name === row.name1);
+  table(find("repeats-table"), [
+    { title: "photo", text: true, value: row => row.name0 },
+    { title: "photo", text: true, value: row => row.name1 },
+    { title: "reason", text: true, value: row => row.reason },
+  ], data.repeats, row => { const pair = between(row); if (pair) { showPair(pair); find("pairs").scrollIntoView(); } });
+}
+
 // The rest
 
 function showHistograms() {
@@ -487,6 +501,7 @@ function start() {
     find("matrix-of").onchange = event => showMatrix(event.target.value);
     find("pair-order").onchange = event => showPairs(event.target.value);
   }
+  showRepeats();
   showPhotos();
   showHistograms();
   showPlaces();

@@ -104,7 +104,7 @@ def _repeats(
     """By the matches alone. The database has passed the other checks."""
     if len(images.names) > REPEATS:
         return ()
-    wrong = find_repeats(connection, None, alive)
+    wrong = [pair for pair in find_repeats(connection, None, alive) if pair.wrong]
     named = tuple((images.shown(pair.image0), images.shown(pair.image1), pair.reason) for pair in wrong)
     for name0, name1, reason in named:
         found.add("note", "repeats", f"{names_of(name0, name1)}: {reason}")

@@ -1,4 +1,4 @@
-"""Names the wrong pairs of a database, and takes them out of a copy that is to be mapped."""
+"""Names the wrong pairs of a database, and takes them and other wrong matches out of a copy that is to be mapped."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from astr_cli.sfm.database.pair_ids import pair_id
 from astr_cli.sfm.repeats.differences import difference_shares
 from astr_cli.sfm.repeats.holes import hole_shares
-from astr_cli.sfm.repeats.judging import WrongPair, judge
+from astr_cli.sfm.repeats.judging import MisledPair, judge
 from astr_cli.sfm.repeats.looks import small_photo
 from astr_cli.sfm.repeats.pairs import verified_pairs
+from astr_cli.wording import counted
 
 NAMED = 10  # pairs that are told; the summary has all
 
@@ -28,55 +31,75 @@ class Repeat(NamedTuple):
     reason: str
 
 
-def find_repeats(connection: sqlite3.Connection, photos: Path | None, alive: Callable[[], None]) -> list[WrongPair]:
-    """The wrong pairs of a database that has passed the other checks, by number.
+def find_repeats(connection: sqlite3.Connection, photos: Path | None, alive: Callable[[], None]) -> list[MisledPair]:
+    """The misled pairs of a database that has passed the other checks, by number; none if no pair is surely wrong.
 
-    photos: their folder, looked at only where matches contradict each other; None: judged by the matches alone. alive:
+    photos: their folder, looked at only where pairs contradict each other; None: judged by the matches alone. alive:
     called regularly.
     """
     pairs = verified_pairs(connection)
-    wrong = judge(pairs, hole_shares(pairs), alive)
-    if not wrong or photos is None:
-        return wrong
+    misled = judge(pairs, hole_shares(pairs), alive)
+    if photos is None or not _any_surely(misled):
+        return misled if _any_surely(misled) else []
     names = dict(connection.execute("SELECT image_id, name FROM images"))
     small = {}
     for image in sorted({image for pair in pairs for image in (pair.image0, pair.image1)}):
         alive()
         small[image] = small_photo(photos / names[image])
     if any(photo is None for photo in small.values()):
-        return wrong
+        return misled
     pictures = {image: photo for image, photo in small.items() if photo is not None}
-    return judge(pairs, difference_shares(pairs, pictures, alive), alive)
+    misled = judge(pairs, difference_shares(pairs, pictures, alive), alive)
+    return misled if _any_surely(misled) else []
 
 
 def check_repeats(
     database: Path, photos: Path, drop: bool, tell: Callable[[str], None], alive: Callable[[], None]
 ) -> tuple[Repeat, ...]:
-    """Tells the wrong pairs, those with most contradictions first; drop: their geometries are removed, so COLMAP does
-    not see them.
+    """Tells the wrong pairs, those with most contradictions first; drop: their geometries are removed, and the wrong
+    matches of the other pairs, so COLMAP does not see them.
     """
     with closing(sqlite3.connect(database)) as connection, connection:
-        wrong = find_repeats(connection, photos, alive)
+        misled = find_repeats(connection, photos, alive)
         names = dict(connection.execute("SELECT image_id, name FROM images"))
         if drop:
-            numbers = [(pair_id(pair.image0, pair.image1),) for pair in wrong]
-            connection.executemany("DELETE FROM two_view_geometries WHERE pair_id = ?", numbers)
-    wrong.sort(key=lambda pair: -pair.elsewhere)
+            _leave_out(connection, misled)
     found = []
-    for pair in wrong:
+    for pair in sorted((pair for pair in misled if pair.wrong), key=lambda pair: -pair.elsewhere):
         name0, name1 = sorted((names[pair.image0], names[pair.image1]))
         found.append(Repeat(name0, name1, drop, pair.reason))
-    for line in repeat_lines(found):
+    for line in repeat_lines(found, [pair.elsewhere for pair in misled if not pair.wrong]):
         tell(line)
     return tuple(found)
 
 
-def repeat_lines(found: Sequence[Repeat]) -> list[str]:
-    """The first pairs, one line each."""
+def _any_surely(misled: Sequence[MisledPair]) -> bool:
+    return any(pair.surely for pair in misled)
+
+
+def _leave_out(connection: sqlite3.Connection, misled: Sequence[MisledPair]) -> None:
+    for pair in misled:
+        number = pair_id(pair.image0, pair.image1)
+        if pair.wrong:
+            connection.execute("DELETE FROM two_view_geometries WHERE pair_id = ?", (number,))
+            continue
+        query = "SELECT data FROM two_view_geometries WHERE pair_id = ?"
+        (data,) = connection.execute(query, (number,)).fetchone()
+        kept = np.frombuffer(data, "<u4").reshape(-1, 2)[~pair.astray]
+        change = "UPDATE two_view_geometries SET rows = ?, data = ? WHERE pair_id = ?"
+        connection.execute(change, (len(kept), kept.tobytes(), number))
+
+
+def repeat_lines(found: Sequence[Repeat], astray: Sequence[int]) -> list[str]:
+    """The first pairs, one line each, and how many matches of each other pair went astray."""
     if not found:
         return []
     what = "1 pair was" if len(found) == 1 else f"{len(found)} pairs were"
     kept = "left out" if found[0].left_out else "kept; --repeats drop maps without them"
     lines = [f"{what} misled by repeated structure, {kept}:"]
     lines += [f"  {each.name0} - {each.name1}: {each.reason}" for each in found[:NAMED]]
-    return lines + ([f"  and {len(found) - NAMED} more, which summary.json names"] if len(found) > NAMED else [])
+    if len(found) > NAMED:
+        lines.append(f"  and {len(found) - NAMED} more, which summary.json names")
+    if astray:
+        lines.append(f"  and {counted(sum(astray), 'match')} of {counted(len(astray), 'other pair')}")
+    return lines

@@ -25,6 +25,10 @@ class VerifiedPair(NamedTuple):
     points1: Floats
     """(M, 2) in parts of the long side of image1."""
 
+    def chosen(self, matches: NDArray[np.bool_]) -> VerifiedPair:
+        """The pair with these of its matches; matches: (M,)."""
+        return self._replace(points0=self.points0[matches], points1=self.points1[matches])
+
 
 def verified_pairs(connection: sqlite3.Connection) -> list[VerifiedPair]:
     """All pairs with a geometry to map with, by number. The database has passed the other checks."""

@@ -11,7 +11,6 @@ from scipy.spatial import cKDTree
 
 from astr_cli.sfm.repeats.pairs import VerifiedPair
 
-MOST = 300  # matches of a pair that are followed
 STEPS = 6  # pairs in a row; errors grow with each
 NEAR = 0.015  # parts of the long side: a match this near continues another
 SAME = 0.03  # places this near are the same
@@ -19,15 +18,16 @@ ELSEWHERE = 0.06  # places further apart are different
 
 Floats = NDArray[np.float64]
 Numbers = NDArray[np.intp]
+Mask = NDArray[np.bool_]
 
 
 class Meeting(NamedTuple):
-    """Matches of a pair whose two ends were followed into the same photos."""
+    """(M,) matches of a pair whose two ends were followed into the same photos."""
 
-    same: int
+    same: Mask
     """The ends meet."""
-    elsewhere: int
-    """They do not: the pair puts one thing in two places."""
+    elsewhere: Mask
+    """They do not: the match puts one thing in two places."""
 
 
 class _Way(NamedTuple):
@@ -56,16 +56,14 @@ class TrustedPairs:
 
     def meeting(self, pair: VerifiedPair) -> Meeting:
         """Follows both ends of the pair's matches, and compares their places in every photo that both reach."""
-        count = len(pair.points0)
-        chosen = np.linspace(0, count - 1, min(count, MOST)).astype(int)
-        first = self.places(pair.image0, pair.points0[chosen])
-        second = self.places(pair.image1, pair.points1[chosen])
-        near, far = np.zeros(len(chosen), int), np.zeros(len(chosen), int)
+        first = self.places(pair.image0, pair.points0)
+        second = self.places(pair.image1, pair.points1)
+        near, far = np.zeros(len(pair.points0), int), np.zeros(len(pair.points0), int)
         for image in first.keys() & second.keys():
             apart = np.linalg.norm(first[image] - second[image], axis=1)
             near += apart < SAME  # NaN, where one is not seen, is neither
             far += apart > ELSEWHERE
-        return Meeting(int((near > far).sum()), int((far > near).sum()))
+        return Meeting(near > far, far > near)
 
     def places(self, image: int, points: Floats) -> dict[int, Floats]:
         """Of (N, 2) points of a photo, in each photo that trusted pairs reach: (N, 2), NaN where none leads."""
