@@ -9,10 +9,19 @@ from time import perf_counter, process_time
 
 import torch
 
+from astr_cli.bench.adaptive import measure_adaptive
 from astr_cli.bench.least_work import LeastWork, measure_work
 from astr_cli.bench.measuring import core_gflops, machine, peak_resident
 from astr_cli.bench.pair_loop import Loop, LoopPair
-from astr_cli.bench.records import BenchError, Floor, Machine, PipelineRun, PipelineSummary, RefinementRun
+from astr_cli.bench.records import (
+    AdaptiveRun,
+    BenchError,
+    Floor,
+    Machine,
+    PipelineRun,
+    PipelineSummary,
+    RefinementRun,
+)
 from astr_cli.bench.refinement import measure_refinement
 from astr_cli.evaluate.sift import SiftMatcher
 from astr_cli.images.catalogue import find_images
@@ -26,7 +35,7 @@ from astr_cli.options.option import take
 from astr_cli.pairs.reading import format_pair
 
 Names = tuple[str, str]
-Record = Machine | PipelineRun | RefinementRun | Floor | PipelineSummary
+Record = Machine | PipelineRun | RefinementRun | AdaptiveRun | Floor | PipelineSummary
 
 
 def bench_pipeline(options: PipelineOptions) -> Iterator[Record]:
@@ -34,9 +43,7 @@ def bench_pipeline(options: PipelineOptions) -> Iterator[Record]:
     pairs = choose_pairs(find_images(options.folder)[: options.max_images], options.nearest)
     if not pairs:
         raise BenchError(f"{options.folder}: contains only one photo; use a folder of two or more")
-    few = [
-        pairs[index * len(pairs) // min(options.sample, len(pairs))] for index in range(min(options.sample, len(pairs)))
-    ]
+    few = _spread(pairs, options.sample)
     with tempfile.TemporaryDirectory() as folder:
         matching = take(
             MatchOptions,
@@ -63,6 +70,8 @@ def bench_pipeline(options: PipelineOptions) -> Iterator[Record]:
         yield refinement
     yield per_pair
     yield sift
+    if options.adaptive_sample is not None:
+        yield from measure_adaptive(matching, _spread(pairs, options.adaptive_sample))
     floor = _floor(measure_work(loop, few), rates, engine)
     yield floor
     yield _summary(engine, per_pair, sift, floor)
@@ -72,6 +81,12 @@ def choose_pairs(names: Sequence[str], nearest: int | None) -> list[Names]:
     """All pairs of the images, or those at most `nearest` apart in their order."""
     found = combinations(range(len(names)), 2)
     return [(names[a], names[b]) for a, b in found if nearest is None or b - a <= nearest]
+
+
+def _spread(pairs: Sequence[Names], count: int) -> list[Names]:
+    """So many of the pairs, at even distances."""
+    count = min(count, len(pairs))
+    return [pairs[index * len(pairs) // count] for index in range(count)]
 
 
 def _engine(options: MatchOptions, pairs: Sequence[Names]) -> PipelineRun:

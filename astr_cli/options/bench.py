@@ -100,6 +100,14 @@ class PipelineOptions(Options):
         stored=False,
         least=1,
     )
+    adaptive_sample: int | None = option(
+        None,
+        help="Also match N of the pairs with --adaptive and without it, and show the time of both by number of "
+        "matches.",
+        stored=False,
+        least=1,
+        default_text="none",
+    )
     matching: MatchingOptions = group(MatchingOptions)
 
 
