@@ -1,6 +1,6 @@
 """The time that `--adaptive` spares: the same pairs with it and without it, side by side."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from time import perf_counter, process_time
 from typing import NamedTuple
@@ -17,7 +17,7 @@ FEW, MANY = 50, 1000
 class Timed(NamedTuple):
     """One pair, matched once."""
 
-    rows: int
+    rows: float
     seconds: float
     core_seconds: float
 
@@ -31,7 +31,7 @@ def measure_adaptive(options: MatchOptions, pairs: Sequence[tuple[str, str]]) ->
         if index == 0:  # compiles what is compiled at first use
             _timed(without, features)
         found.append((_timed(without, features), _timed(adaptive, features)))
-    return list(_runs(found))
+    return summarise(found)
 
 
 def _timed(loop: Loop, pair: PairInput) -> Timed:
@@ -40,8 +40,9 @@ def _timed(loop: Loop, pair: PairInput) -> Timed:
     return Timed(rows, perf_counter() - start, process_time() - on_cores)
 
 
-def _runs(found: Sequence[tuple[Timed, Timed]]) -> Iterator[AdaptiveRun]:
-    """The means by number of matches without --adaptive."""
+def summarise(found: Sequence[tuple[Timed, Timed]]) -> list[AdaptiveRun]:
+    """Means of pairs matched without --adaptive and with it, by number of matches without it."""
+    runs = []
     for name, least, below in (
         ("all pairs", 0, None),
         (f"fewer than {FEW} matches", 0, FEW),
@@ -50,17 +51,21 @@ def _runs(found: Sequence[tuple[Timed, Timed]]) -> Iterator[AdaptiveRun]:
     ):
         part = [both for both in found if least <= both[0].rows and (below is None or both[0].rows < below)]
         if part:
-            without, adaptive = (
-                Timed(*(sum(column) / len(part) for column in zip(*side, strict=True)))
-                for side in zip(*part, strict=True)
+            without, adaptive = (_mean(side) for side in zip(*part, strict=True))
+            runs.append(
+                AdaptiveRun(
+                    name,
+                    len(part),
+                    without.rows,
+                    adaptive.rows,
+                    without.seconds,
+                    adaptive.seconds,
+                    without.core_seconds,
+                    adaptive.core_seconds,
+                )
             )
-            yield AdaptiveRun(
-                name,
-                len(part),
-                without.rows,
-                adaptive.rows,
-                without.seconds,
-                adaptive.seconds,
-                without.core_seconds,
-                adaptive.core_seconds,
-            )
+    return runs
+
+
+def _mean(several: Sequence[Timed]) -> Timed:
+    return Timed(*(sum(column) / len(several) for column in zip(*several, strict=True)))

@@ -80,9 +80,11 @@ Record = Machine | PipelineRun | RefinementRun | Floor | PipelineSummary
 
 
 def draw_pipeline(found: Iterable[Record], folder: ChartFolder) -> list[Path]:
-    """pipeline.png: seconds per pair of each way to match, and the stages that they went to."""
+    """pipeline.png: seconds per pair of each way to match, and the stages that they went to; none without runs."""
     records = list(found)
     runs = [item for item in records if isinstance(item, PipelineRun)]
+    if not runs:
+        return []
     bars = [(run.name, run.seconds / run.pairs, f"{run.matches:,.0f} matches") for run in runs]
     pairs = runs[0].pairs
     for item in records:
