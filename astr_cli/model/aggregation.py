@@ -148,7 +148,7 @@ class Aggregation(nn.Module):
                 part = maps.of(going.searching)
                 matching = self.matching(part.high0, part.high1, *part.m8, index)
                 spots = self.spots(matching, part.high0, part.high1, *part.m8)
-                settled = early.settled(spots.matching, *maps.grids, index) if adaptive else []
+                settled = early.settled(spots.matching, *maps.grids) if adaptive else []
                 going.look(spots.centres0, spots.centres1, settled)
                 if keep_rounds:
                     kept.append(spots)

@@ -27,17 +27,16 @@ class Limit(NamedTuple):
     """A pair ends if it has less of both."""
 
     matches: float  # in clusters
-    score: float = math.inf  # sum of their scores
+    score: float  # sum of their scores
 
 
-# Of pooled matching matrices in the first rounds, and the size of a cluster there that counts: smaller ones also arise
-# by chance. Chosen on rendered pairs, as are the next two (docs/measurements.md, Stopping early).
-LIMITS = (Limit(40), Limit(60), Limit(80))
-SMALLEST = 12
-# Matches in clusters, as a share of the smaller photo's cells: with more of them after a round, those of the rounds
-# left hardly differ.
-SETTLED = (0.3, 0.3, 0.3)
-SETTLED_SMALLEST = 16
+# Of the pooled matching matrices of the rounds, and the size of a cluster there that counts: smaller ones also arise by
+# chance. Chosen on rendered pairs, as is the share below (docs/measurements.md, Stopping early).
+LIMITS = (Limit(64, 2.8), Limit(82, 4.5), Limit(132, 2.8), Limit(132, 2.8))
+SMALLEST = 6
+# Matches in clusters, as a share of the cells of the smaller photo, of a pair whose matches hardly change any more; and
+# the size of a cluster that counts there.
+SETTLED, SETTLED_SMALLEST = 0.3, 16
 
 Ints = npt.NDArray[np.int64]
 
@@ -66,13 +65,16 @@ def ended(pooled: DualSoftmax, grid0: Grid, grid1: Grid, index: int) -> list[int
     ]
 
 
-def settled(matching: DualSoftmax, grid0: Grid, grid1: Grid, index: int) -> list[int]:
-    """The places of the pairs whose matches have settled in round `index`; grids are (height, width) in cells."""
+def settled(matching: DualSoftmax, grid0: Grid, grid1: Grid) -> list[int]:
+    """The places of the pairs whose matches have settled, by a round's matching matrix.
+
+    Grids are (height, width) in cells.
+    """
     cells = min(math.prod(grid0), math.prod(grid1))
-    if cells < FEWEST_CELLS or index >= len(SETTLED):
+    if cells < FEWEST_CELLS:
         return []
     found = _agreements(matching, grid0, grid1, SETTLED_SMALLEST)
-    return [place for place, each in enumerate(found) if each.matches >= SETTLED[index] * cells]
+    return [place for place, each in enumerate(found) if each.matches >= SETTLED * cells]
 
 
 def _agreements(matching: DualSoftmax, grid0: Grid, grid1: Grid, smallest: int) -> list[Agreement]:
