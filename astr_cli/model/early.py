@@ -32,7 +32,7 @@ class Limit(NamedTuple):
 
 # Of the pooled matching matrices of the rounds, and the size of a cluster there that counts: smaller ones also arise by
 # chance. Chosen on rendered pairs, as is the share below (docs/measurements.md, Stopping early).
-LIMITS = (Limit(66, 2.9), Limit(90, 4.5), Limit(132, 2.9), Limit(132, 1.6))
+LIMITS = (Limit(66, 2.9), Limit(90, 4.5), Limit(132, 2.9), Limit(math.inf, 2.3))
 SMALLEST = 6
 # Matches in clusters, as a share of the cells of the smaller photo, of a pair whose matches hardly change any more; and
 # the size of a cluster that counts there.

@@ -122,8 +122,14 @@ def test_a_settled_pair_keeps_its_spots_and_nearly_all_of_its_matches(shipped, p
     assert torch.equal(shipped.aggregation(here, there, adaptive=True).matching.rows, plainly(shipped, here, there, 0))
 
 
+@pytest.fixture
+def strict(monkeypatch) -> None:
+    """A limit between the pairs of `photos` that overlap and those that do not, in whatever round."""
+    monkeypatch.setattr(early, "LIMITS", (early.Limit(400, math.inf),))
+
+
 @torch.inference_mode()
-def test_pairs_that_neither_end_nor_settle_keep_every_bit(shipped, photos, monkeypatch):
+def test_pairs_that_neither_end_nor_settle_keep_every_bit(shipped, photos, strict, monkeypatch):
     here, there, elsewhere = photos
     monkeypatch.setattr(early, "SETTLED", 2)
     (plain,), (adaptive,) = (shipped.match(here, there, settings=each) for each in (PLAIN, ADAPTIVE))
@@ -133,7 +139,7 @@ def test_pairs_that_neither_end_nor_settle_keep_every_bit(shipped, photos, monke
 
 
 @torch.inference_mode()
-def test_pairs_of_a_batch_end_and_settle_each_for_itself(shipped, photos):
+def test_pairs_of_a_batch_end_and_settle_each_for_itself(shipped, photos, strict):
     here, there, elsewhere = photos
     first = Features(*(torch.cat([part] * 3) for part in here[:3]), None)
     second = Features(*(torch.cat(parts) for parts in zip(elsewhere[:3], there[:3], elsewhere[:3], strict=True)), None)
