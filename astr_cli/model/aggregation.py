@@ -148,7 +148,9 @@ class Aggregation(nn.Module):
                 part = maps.of(going.searching)
                 matching = self.matching(part.high0, part.high1, *part.m8, index)
                 spots = self.spots(matching, part.high0, part.high1, *part.m8)
-                settled = early.settled(spots.matching, *maps.grids) if adaptive else []
+                settled: list[int] = []
+                if adaptive:
+                    settled, going.counts = early.settled(spots.matching, *maps.grids, going.counts)
                 going.look(spots.centres0, spots.centres1, settled)
                 if keep_rounds:
                     kept.append(spots)

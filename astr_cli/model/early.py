@@ -34,9 +34,10 @@ class Limit(NamedTuple):
 # chance. Chosen on rendered pairs, as is the share below (docs/measurements.md, Stopping early).
 LIMITS = (Limit(66, 2.9), Limit(90, 4.5), Limit(132, 2.9), Limit(math.inf, 2.3))
 SMALLEST = 6
-# Matches in clusters, as a share of the cells of the smaller photo, of a pair whose matches hardly change any more; and
-# the size of a cluster that counts there.
-SETTLED, SETTLED_SMALLEST = 0.3, 16
+# Matches in clusters of a matching matrix of all cells, as a share of the smaller photo's cells: a pair has settled
+# with the first share, or with the second if they are at most so many times those of the round before.
+SETTLED, STEADY, GROWTH = 0.3, 0.1, 1.2
+SETTLED_SMALLEST = 16  # the size of a cluster that counts there
 
 Ints = npt.NDArray[np.int64]
 
@@ -65,16 +66,21 @@ def ended(pooled: DualSoftmax, grid0: Grid, grid1: Grid, index: int) -> list[int
     ]
 
 
-def settled(matching: DualSoftmax, grid0: Grid, grid1: Grid) -> list[int]:
-    """The places of the pairs whose matches have settled, by a round's matching matrix.
+def settled(matching: DualSoftmax, grid0: Grid, grid1: Grid, before: list[int]) -> tuple[list[int], list[int]]:
+    """The places of the pairs whose matches have settled, by a round's matching matrix; and all pairs' counts.
 
-    Grids are (height, width) in cells.
+    Grids are (height, width) in cells; `before` has the counts of the round before, 0 where there is none.
     """
     cells = min(math.prod(grid0), math.prod(grid1))
     if cells < FEWEST_CELLS:
-        return []
-    found = _agreements(matching, grid0, grid1, SETTLED_SMALLEST)
-    return [place for place, each in enumerate(found) if each.matches >= SETTLED * cells]
+        return [], before
+    counts = [each.matches for each in _agreements(matching, grid0, grid1, SETTLED_SMALLEST)]
+    places = [
+        place
+        for place, (count, last) in enumerate(zip(counts, before, strict=True))
+        if count >= SETTLED * cells or STEADY * cells <= count <= GROWTH * last
+    ]
+    return places, counts
 
 
 def _agreements(matching: DualSoftmax, grid0: Grid, grid1: Grid, smallest: int) -> list[Agreement]:

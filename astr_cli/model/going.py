@@ -45,12 +45,14 @@ class Going:
     def __init__(self, count: int) -> None:
         self.pairs = list(range(count))  # places in the batch
         self.searching = list(range(count))  # places in `pairs` of those that choose their spots in each round
+        self.counts = [0] * count  # matches of those in the round before (astr_cli/model/early.py)
         self._centres: list[tuple[Tensor, Tensor]] = []
 
     def drop(self, ended: list[int]) -> list[int]:
         """Forget the pairs at these places in `searching`; returns the former places in `pairs` of those that stay."""
         gone = {self.searching[place] for place in ended}
         stay = [place for place in range(len(self.pairs)) if place not in gone]
+        self.counts = [count for place, count in enumerate(self.counts) if place not in ended]
         self.searching = [stay.index(place) for place in self.searching if place not in gone]
         self.pairs = [self.pairs[place] for place in stay]
         self._centres = [self._centres[place] for place in stay] if self._centres else []
@@ -62,6 +64,7 @@ class Going:
         self._centres = self._centres or found
         for place, centres in zip(self.searching, found, strict=True):
             self._centres[place] = centres
+        self.counts = [count for index, count in enumerate(self.counts) if index not in settled]
         self.searching = [place for index, place in enumerate(self.searching) if index not in settled]
 
     @property

@@ -1,6 +1,7 @@
 """Pairs that end early: the clusters against a plain twin, and the results of the pairs that do not end."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -132,6 +133,7 @@ def strict(monkeypatch) -> None:
 def test_pairs_that_neither_end_nor_settle_keep_every_bit(shipped, photos, strict, monkeypatch):
     here, there, elsewhere = photos
     monkeypatch.setattr(early, "SETTLED", 2)
+    monkeypatch.setattr(early, "STEADY", 2)
     (plain,), (adaptive,) = (shipped.match(here, there, settings=each) for each in (PLAIN, ADAPTIVE))
     assert all(torch.equal(a, b) for a, b in zip(plain, adaptive, strict=True))
     (none,) = shipped.match(here, elsewhere, settings=ADAPTIVE)
@@ -155,6 +157,19 @@ def test_pairs_of_a_batch_end_and_settle_each_for_itself(shipped, photos, strict
         torch.testing.assert_close(found[1].keypoints1, alone.keypoints1, atol=1e-3, rtol=0)
 
 
+def test_a_pair_settles_with_many_matches_or_with_steady_ones():
+    cells = math.prod(GRID)
+    steady = math.ceil(0.2 * cells)
+    partner = torch.where(torch.arange(cells) < steady, torch.arange(cells), -1)
+    best0, best1 = best_of(partner)
+    matching = SimpleNamespace(best=lambda: tuple(BestMatches(x.cells[None], x.log_p[None]) for x in (best0, best1)))
+    found = [early.settled(matching, GRID, GRID, [before]) for before in (0, steady // 2, steady, 2 * steady)]
+    assert found == [([], [steady]), ([], [steady]), ([0], [steady]), ([0], [steady])]
+    best0, best1 = best_of(torch.arange(cells))
+    assert early.settled(matching, GRID, GRID, [0]) == ([0], [cells])
+    assert early.settled(matching, (30, 30), GRID, [7]) == ([], [7])  # too small to tell
+
+
 def test_spots_stay_with_their_pairs_while_others_end_and_settle():
     going = Going(4)
     names = torch.arange(4).view(4, 1, 1)
@@ -164,7 +179,7 @@ def test_spots_stay_with_their_pairs_while_others_end_and_settle():
     going.look(names[[2]] + 10, -names[[2]] - 10, settled=[])
     assert [centres.flatten().tolist() for centres in going.centres] == [[0, 12, 3], [0, -12, -3]]
     assert going.drop([0]) == [0, 2]
-    assert (going.pairs, going.searching) == ([0, 3], [])
+    assert (going.pairs, going.searching, going.counts) == ([0, 3], [], [])
     assert going.centres[0].flatten().tolist() == [0, 3]
 
 
