@@ -36,7 +36,7 @@ LIMITS = (Limit(66, 2.9), Limit(90, 4.5), Limit(132, 2.9), Limit(math.inf, 2.3))
 SMALLEST = 6
 # Matches in clusters of a matching matrix of all cells, as a share of the smaller photo's cells: a pair has settled
 # with the first share, or with the second if they are at most so many times those of the round before.
-SETTLED, STEADY, GROWTH = 0.3, 0.1, 1.2
+SETTLED, STEADY, GROWTH = 0.22, 0.1, 1.3
 SETTLED_SMALLEST = 16  # the size of a cluster that counts there
 
 Ints = npt.NDArray[np.int64]

@@ -96,7 +96,7 @@ class MatchingOptions(Options):
     adaptive: bool = option(
         False,
         help="End a pair early, without matches, if its photos seem not to overlap, and spare easy pairs part of the "
-        "search. Pairs without overlap take about half of the time, easy pairs four fifths; now and then a hard pair "
+        "search. Pairs without overlap take about half of the time, easy pairs five sixths; now and then a hard pair "
         "is lost.",
         stored=True,
         panel=MATCHING,
