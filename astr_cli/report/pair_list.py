@@ -12,6 +12,7 @@ import numpy as np
 from astr_cli.report.sources import Sources
 from astr_cli.sfm.database.atomic import read_only
 from astr_cli.sfm.database.drawn_matches import UNKNOWN, DrawnMatches, read_drawn_matches, some_rows
+from astr_cli.sfm.database.pair_ids import MOST_IMAGES
 from astr_cli.sfm.database.verification import MIN_INLIERS
 from astr_cli.store.matches_file import MatchesFile
 from astr_cli.store.types import StoredPair
@@ -52,8 +53,8 @@ def _database_pairs(database: Path) -> Iterator[Pair]:
     query = (
         "SELECT name0.name, name1.name, matches.rows, config, COALESCE(two_view_geometries.rows, 0) "
         "FROM matches LEFT JOIN two_view_geometries USING (pair_id) "
-        "JOIN images AS name0 ON name0.image_id = pair_id / 2147483647 "
-        "JOIN images AS name1 ON name1.image_id = pair_id % 2147483647 WHERE matches.rows > 0"
+        f"JOIN images AS name0 ON name0.image_id = pair_id / {MOST_IMAGES} "
+        f"JOIN images AS name1 ON name1.image_id = pair_id % {MOST_IMAGES} WHERE matches.rows > 0"
     )
     with closing(read_only(database)) as connection:
         for first, second, matches, config, inliers in connection.execute(query):

@@ -13,8 +13,8 @@ from astr_cli.images.drawing import DrawingFolder, draw_matches
 from astr_cli.images.errors import ImageError
 from astr_cli.matching.plots import HELD, MOST, SmallPhoto, photo_title
 from astr_cli.sfm.database.atomic import read_only
-from astr_cli.sfm.database.contents import MOST_IMAGES
 from astr_cli.sfm.database.drawn_matches import DrawnMatches, read_drawn_matches
+from astr_cli.sfm.database.pair_ids import pair_images
 
 COLOURS = np.array([(40, 40, 220), (60, 190, 60), (0, 190, 230)], np.uint8)  # BGR: rejected, verified, not verified yet
 MATCHES = 2000  # of a pair
@@ -67,5 +67,5 @@ def _pairs(database: Path) -> list[tuple[str, str]]:
     with closing(read_only(database)) as connection:
         names: dict[int, str] = dict(connection.execute("SELECT image_id, name FROM images"))
         keys = [key for (key,) in connection.execute("SELECT pair_id FROM matches WHERE rows > 0")]
-    ordered = (sorted((names[key // MOST_IMAGES], names[key % MOST_IMAGES])) for key in keys)
+    ordered = (sorted(names[image] for image in pair_images(key)) for key in keys)
     return sorted((first, second) for first, second in ordered)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from astr_cli.sfm.database.contents import pair_id
+from astr_cli.sfm.database.pair_ids import pair_id
 
 GEOMETRY = {3500: "", 3600: ", F BLOB, E BLOB, H BLOB", 3700: ", F BLOB, E BLOB, H BLOB, qvec BLOB, tvec BLOB"}
 TABLES = """

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from astr_cli.cli.app import run
 from astr_cli.errors import AstrError
 from astr_cli.sfm.database.atomic import examine
-from astr_cli.sfm.database.contents import pair_id, pair_images, read_existing
+from astr_cli.sfm.database.contents import read_existing
 from astr_cli.sfm.database.locked import DatabaseError
+from astr_cli.sfm.database.pair_ids import pair_id, pair_images
 
 from .foreign_databases import execute, foreign
 

@@ -60,6 +60,37 @@ def test_an_export_is_read_back(
         assert run([*command, "--images", str(folder / "photos"), "--overwrite"]) == 0
 
 
+def test_photos_that_colmap_does_not_read_become_png(project: Path, tmp_path: Path) -> None:
+    """Same poses and pixels as from photos that it reads, which stay as they are."""
+    photos, model = tmp_path / "photos", read_model(project / "sparse" / "0")
+    (tmp_path / "model").mkdir()
+    (photos / "sub").mkdir(parents=True)
+    names = {}
+    for count, image in enumerate(sorted(model.images.values(), key=lambda image: image.name)):
+        names[image.name] = f"sub/{count}.webp" if count % 2 else f"sub/{image.name}"
+        with Image.open(project / "photos" / image.name) as photo:
+            photo.save(photos / names[image.name], lossless=True)
+        image.name = names[image.name]
+    model.write(tmp_path / "model")
+    for start, source, out in (
+        (project / "sparse" / "0", project / "photos", "plain"),
+        (tmp_path / "model", photos, "webp"),
+    ):
+        command = ["export", str(start), "--format", "undistorted", "--out", str(tmp_path / out)]
+        assert run([*command, "--images", str(source)]) == 0
+    plain, made = (read_model(tmp_path / out / "sparse" / "0") for out in ("plain", "webp"))
+    for before, after in names.items():
+        written = f"{after}.png" if after.endswith("webp") else after
+        pose = plain.find_image_with_name(before).cam_from_world().matrix()
+        assert np.allclose(made.find_image_with_name(written).cam_from_world().matrix(), pose)
+        with (
+            Image.open(tmp_path / "plain" / "images" / before) as a,
+            Image.open(tmp_path / "webp" / "images" / written) as b,
+        ):
+            assert np.abs(np.asarray(a.convert("L")).astype(int) - np.asarray(b.convert("L"))).mean() < 2
+    assert not list((tmp_path / "webp").glob(".photos-*"))
+
+
 def test_a_distortion_of_zero_becomes_a_pinhole_camera(project: Path, tmp_path: Path) -> None:
     """COLMAP keeps the model of such cameras, but splatting takes nothing except pinhole cameras."""
     model = read_model(project / "sparse" / "0")

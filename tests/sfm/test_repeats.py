@@ -11,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from astr_cli.cli.reconstruct_output import pair_warnings
+from astr_cli.sfm.database.pair_ids import pair_id
 from astr_cli.sfm.mapping.pair_agreement import PairFigures
 from astr_cli.sfm.repeats.differences import difference_shares
 from astr_cli.sfm.repeats.finding import Repeat, check_repeats
 from astr_cli.sfm.repeats.holes import hole_shares
 from astr_cli.sfm.repeats.judging import judge
-from astr_cli.sfm.repeats.pairs import PAIR_BASE, VerifiedPair
+from astr_cli.sfm.repeats.pairs import VerifiedPair
 from astr_cli.sfm.repeats.places import TrustedPairs
 
 PHOTOS = 8
@@ -97,7 +98,7 @@ def database(path: Path, pairs: list[VerifiedPair]) -> None:
                 rows[image].append(1000 * points)
                 ids.append(np.arange(before, before + len(points)))
             data = np.stack(ids, 1).astype("<u4").tobytes()
-            record = (pair.image0 * PAIR_BASE + pair.image1, len(pair.points0), 2, data, 2)
+            record = (pair_id(pair.image0, pair.image1), len(pair.points0), 2, data, 2)
             connection.execute("INSERT INTO two_view_geometries VALUES (?, ?, ?, ?, ?)", record)
         for image, parts in rows.items():
             points = np.concatenate(parts).astype("<f4")
@@ -117,7 +118,7 @@ def test_wrong_pairs_are_named_and_dropped_from_the_database(tmp_path: Path) -> 
     with sqlite3.connect(tmp_path / "told.db") as connection:
         left = {pair for (pair,) in connection.execute("SELECT pair_id FROM two_view_geometries")}
     assert len(left) == len(pairs) - 1
-    assert PAIR_BASE + 2 not in left
+    assert pair_id(1, 2) not in left
 
 
 def chain(agreeing: float) -> list[PairFigures]:

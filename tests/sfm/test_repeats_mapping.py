@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from astr_cli.options.mapping import MapOptions
+from astr_cli.sfm.database.pair_ids import pair_id, pair_images
 from astr_cli.sfm.mapping import first_models
 from astr_cli.sfm.mapping.mapper import map_database
 from astr_cli.sfm.repeats.finding import Repeat
-from astr_cli.sfm.repeats.pairs import PAIR_BASE
 
 from .flights import fly
 
@@ -24,9 +24,9 @@ def leaving_out(first: int) -> Callable[..., tuple[Repeat, ...]]:
     def check(database: Path, photos: Path, drop: bool, *_: object) -> tuple[Repeat, ...]:
         with closing(sqlite3.connect(database)) as connection, connection:
             names = dict(connection.execute("SELECT image_id, name FROM images"))
-            pairs = [divmod(row[0], PAIR_BASE) for row in connection.execute("SELECT pair_id FROM matches")]
+            pairs = [pair_images(row[0]) for row in connection.execute("SELECT pair_id FROM matches")]
             wrong = [pair for pair in pairs if max(pair) >= first]
-            numbers = [(a * PAIR_BASE + b,) for a, b in wrong]
+            numbers = [(pair_id(a, b),) for a, b in wrong]
             connection.executemany("DELETE FROM two_view_geometries WHERE pair_id = ?", numbers)
         return tuple(Repeat(names[a], names[b], drop, "why") for a, b in wrong)
 

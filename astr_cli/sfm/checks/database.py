@@ -17,10 +17,10 @@ from astr_cli.sfm.checks.frames import check_frames, columns_of
 from astr_cli.sfm.checks.graph import PairCount, check_graph, check_names
 from astr_cli.sfm.checks.points import check_indices, check_keypoints, judge, report_suspicion
 from astr_cli.sfm.checks.report import FileReport, Findings, UnreadableError, names_of
+from astr_cli.sfm.database.pair_ids import MOST_IMAGES, pair_images
 from astr_cli.sfm.repeats.finding import find_repeats
 from astr_cli.wording import first_line
 
-PAIR_BASE = 2147483647  # pair_id = lower image id * this + higher image id
 NEEDED = ("images", "cameras", "keypoints", "matches", "two_view_geometries")
 CONFIGS = range(10)
 COLUMNS = (2, 4, 6)  # of keypoints
@@ -122,7 +122,7 @@ def _images(connection: sqlite3.Connection, found: Findings) -> Images:
     cameras = {}
     seen = set()
     for number, name, camera in connection.execute("SELECT image_id, name, camera_id FROM images"):
-        if not _whole(number) or not isinstance(name, str) or not 0 < number < PAIR_BASE:
+        if not _whole(number) or not isinstance(name, str) or not 0 < number < MOST_IMAGES:
             found.add("error", "damaged", f"image {number} is named {name}")
             continue
         if name in seen:
@@ -196,7 +196,7 @@ def _check_configs(connection: sqlite3.Connection, images: Images, found: Findin
 def _pair(pair_id: Any) -> tuple[int, int] | None:
     if not _whole(pair_id) or pair_id <= 0:
         return None
-    return pair_id // PAIR_BASE, pair_id % PAIR_BASE
+    return pair_images(pair_id)
 
 
 def _array(data: Any, rows: Any, columns: Any, form: str) -> NDArray[Any] | None:

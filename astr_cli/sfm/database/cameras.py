@@ -78,7 +78,7 @@ def _format_notes(infos: Iterable[ImageInfo]) -> Iterator[str]:
     if foreign:
         yield (
             f"{counted(len(foreign), 'photo')} (for example {foreign[0].name}): COLMAP's own programs do not read "
-            f"{foreign[0].format}; astr does not mind, but convert the photos before COLMAP undistorts them"
+            f"{foreign[0].format}; astr does, and astr export MODEL --format undistorted writes such photos as PNG"
         )
 
 

@@ -15,9 +15,9 @@ import numpy as np
 from astr_cli.names import NameProblem, require_name
 from astr_cli.sfm.database.atomic import read_only
 from astr_cli.sfm.database.locked import UNREADABLE, DatabaseError
+from astr_cli.sfm.database.pair_ids import MOST_IMAGES, pair_images
 from astr_cli.store.camera_models import MODELS
 
-MOST_IMAGES = 2147483647  # COLMAP's pair_id is smaller id * this + larger id
 COLUMNS = (2, 4, 6)  # of keypoints: x, y; scale, orientation; or an affine shape
 CONFIGS = range(10)
 MATRICES = {"F": 72, "E": 72, "H": 72, "qvec": 32, "tvec": 24}  # bytes
@@ -58,16 +58,6 @@ class Existing:
 
 NONE: frozenset[int] = frozenset()
 NOTHING = Existing({}, {}, 0, 0, NONE, NONE, NONE, NONE, NONE, NONE, {})
-
-
-def pair_id(image0: int, image1: int) -> int:
-    """COLMAP's number of a pair, the same for both orders."""
-    return min(image0, image1) * MOST_IMAGES + max(image0, image1)
-
-
-def pair_images(pair: int) -> tuple[int, int]:
-    """The image ids of a pair, the smaller first."""
-    return pair // MOST_IMAGES, pair % MOST_IMAGES
 
 
 def read_existing(path: Path) -> Existing:

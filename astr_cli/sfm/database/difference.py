@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astr_cli.sfm.database.atomic import Target
-from astr_cli.sfm.database.contents import Existing, pair_id, pair_images
+from astr_cli.sfm.database.contents import Existing
 from astr_cli.sfm.database.locked import DatabaseError
+from astr_cli.sfm.database.pair_ids import pair_id, pair_images
 from astr_cli.sfm.tracks.match_rows import MatchedImage
 from astr_cli.wording import counted
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astr_cli.sfm.database.atomic import read_only
-from astr_cli.sfm.database.contents import pair_id
+from astr_cli.sfm.database.pair_ids import pair_id
 from astr_cli.sfm.database.verification import MIN_INLIERS
 
 HELD = 256  # photos whose keypoints stay in memory

@@ -18,7 +18,7 @@ from astr_cli.options.option import declared
 from astr_cli.refine.rules import Summary
 from astr_cli.sfm.database.atomic import Target, backup_name, is_resumed, new_database
 from astr_cli.sfm.database.cameras import image_ids, import_images
-from astr_cli.sfm.database.contents import NOTHING, Existing, pair_id
+from astr_cli.sfm.database.contents import NOTHING, Existing
 from astr_cli.sfm.database.difference import (
     Difference,
     difference,
@@ -34,6 +34,7 @@ from astr_cli.sfm.database.inputs import (
 from astr_cli.sfm.database.keypoints import clear_geometries, write_notes, write_points
 from astr_cli.sfm.database.known_poses import KnownPoses, cameras_of, write_model
 from astr_cli.sfm.database.locked import copy_database
+from astr_cli.sfm.database.pair_ids import pair_id
 from astr_cli.sfm.database.sharing import share_cameras
 from astr_cli.sfm.database.verification import Verified, count_verified, verify
 from astr_cli.sfm.tracks.build import Tracks, build_tracks

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astr_cli.sfm.database.atomic import mark_resumable, read_only
-from astr_cli.sfm.database.contents import COLUMNS, pair_id, pair_images
+from astr_cli.sfm.database.contents import COLUMNS
+from astr_cli.sfm.database.pair_ids import pair_id, pair_images
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS astr_import (name TEXT PRIMARY KEY, value TEXT NOT NULL);

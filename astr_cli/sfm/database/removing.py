@@ -7,7 +7,7 @@ from collections.abc import Collection
 from contextlib import closing
 from pathlib import Path
 
-from astr_cli.sfm.database.contents import pair_images
+from astr_cli.sfm.database.pair_ids import pair_images
 
 CAMERA = 0  # COLMAP's type of sensor
 OWNED = ("keypoints", "descriptors", "astr_keypoints", "images")  # tables with a row per image

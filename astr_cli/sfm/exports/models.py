@@ -17,7 +17,9 @@ import numpy as np
 from astr_cli.errors import AstrError
 from astr_cli.matching.resources.signals import StopFlag
 from astr_cli.sfm.colmap import cancellable, pycolmap, quiet, read_model
+from astr_cli.sfm.exports.foreign_photos import readable_model
 from astr_cli.sfm.mapping.point_cloud import write_ply
+from astr_cli.sfm.scratch import scratch_folder
 
 OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])  # from COLMAP's camera axes (y down, z ahead) to x right, y up, z back
 PINHOLES = ("PINHOLE", "SIMPLE_PINHOLE")
@@ -48,14 +50,14 @@ def write_undistorted(model: Path, photos: Path, folder: Path, stop: StopFlag) -
 def write_openmvs(model: Path, photos: Path, folder: Path, stop: StopFlag) -> None:
     """images/, sparse and stereo/: COLMAP's dense workspace, which OpenMVS reads too.
 
-    Raises AstrError: COLMAP cannot read a photo.
+    A photo that COLMAP does not read, a.webp, becomes a.webp.png. Raises AstrError: a photo that cannot be read.
     """
     lost = [image.name for image in read_model(model).images.values() if not (photos / image.name).is_file()]
     if lost:
         raise AstrError(f"{photos / lost[0]}: no such photo; give the folder of the photos with --images")
-    with quiet(errors=False):
+    with scratch_folder(folder, "photos") as scratch, quiet(errors=False):
         try:
-            cancellable(stop, pycolmap.undistort_images, folder, model, photos)
+            cancellable(stop, pycolmap.undistort_images, folder, *readable_model(model, photos, scratch, stop.check))
         except (RuntimeError, ValueError) as error:
             raise AstrError(f"{photos}: COLMAP cannot undistort the photos ({error}); convert them to JPEG") from None
     for name in SCRIPTS:

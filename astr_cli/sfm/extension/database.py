@@ -15,9 +15,9 @@ from astr_cli.matching.resources.signals import StopFlag
 from astr_cli.sfm.database.atomic import is_resumed, new_database, read_only
 from astr_cli.sfm.database.cameras import HeldPhoto, import_images
 from astr_cli.sfm.database.contents import Existing as Contents
-from astr_cli.sfm.database.contents import pair_id
 from astr_cli.sfm.database.inputs import content_hash, find_matched_masks
 from astr_cli.sfm.database.keypoints import extend_points
+from astr_cli.sfm.database.pair_ids import pair_id
 from astr_cli.sfm.database.verification import verify
 from astr_cli.sfm.extension.folder import Reconstruction
 from astr_cli.sfm.extension.new_photos import Photos

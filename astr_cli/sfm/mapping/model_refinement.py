@@ -22,7 +22,7 @@ from astr_cli.refine.rules import Summary, kept_by, summary
 from astr_cli.refine.settings import Settings
 from astr_cli.refine.surfaces import tangent_views
 from astr_cli.refine.tracks import refine_tracks
-from astr_cli.sfm.database.contents import pair_images
+from astr_cli.sfm.database.pair_ids import pair_images
 from astr_cli.sfm.mapping.colmap_mappers import MapperSettings, adjust, copied, triangulate
 from astr_cli.sfm.tracks.match_rows import MatchedImage
 from astr_cli.sfm.tracks.refinement import KeptSteps, largest_error, photo_pixels, steps_heard

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from astr_cli.sfm.colmap import read_model
 from astr_cli.sfm.database.atomic import read_only
-from astr_cli.sfm.database.contents import pair_images
+from astr_cli.sfm.database.pair_ids import pair_images
 from astr_cli.sfm.database.verification import MIN_INLIERS
 
 AGREEING = 8.0  # pixels off the epipolar line: twice what verification allows, as the model's cameras are adjusted

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from astr_cli.sfm.database.atomic import read_only
-from astr_cli.sfm.database.contents import pair_images
+from astr_cli.sfm.database.pair_ids import pair_images
 from astr_cli.sfm.database.verification import MIN_INLIERS
 
 TURNED = (5, 6)  # COLMAP's kinds of a geometry: panoramic; planar or panoramic

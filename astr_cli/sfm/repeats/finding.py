@@ -8,11 +8,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
+from astr_cli.sfm.database.pair_ids import pair_id
 from astr_cli.sfm.repeats.differences import difference_shares
 from astr_cli.sfm.repeats.holes import hole_shares
 from astr_cli.sfm.repeats.judging import WrongPair, judge
 from astr_cli.sfm.repeats.looks import small_photo
-from astr_cli.sfm.repeats.pairs import PAIR_BASE, verified_pairs
+from astr_cli.sfm.repeats.pairs import verified_pairs
 
 NAMED = 10  # pairs that are told; the summary has all
 
@@ -58,7 +59,7 @@ def check_repeats(
         wrong = find_repeats(connection, photos, alive)
         names = dict(connection.execute("SELECT image_id, name FROM images"))
         if drop:
-            numbers = [(pair.image0 * PAIR_BASE + pair.image1,) for pair in wrong]
+            numbers = [(pair_id(pair.image0, pair.image1),) for pair in wrong]
             connection.executemany("DELETE FROM two_view_geometries WHERE pair_id = ?", numbers)
     wrong.sort(key=lambda pair: -pair.elsewhere)
     found = []

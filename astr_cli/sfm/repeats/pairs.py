@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-PAIR_BASE = 2147483647  # pair_id = lower image id * this + higher image id
+from astr_cli.sfm.database.pair_ids import pair_images
+
 FEWEST = 15  # inliers; COLMAP's mapper skips pairs with fewer
 
 Floats = NDArray[np.float64]
@@ -36,7 +37,7 @@ def verified_pairs(connection: sqlite3.Connection) -> list[VerifiedPair]:
     query = "SELECT pair_id, data FROM two_view_geometries WHERE config > 1 AND rows >= ? AND cols = 2 ORDER BY pair_id"
     found = []
     for pair, data in connection.execute(query, (FEWEST,)):
-        image0, image1 = divmod(pair, PAIR_BASE)
+        image0, image1 = pair_images(pair)
         matches = np.frombuffer(data, "<u4").reshape(-1, 2)
         points0, points1 = keypoints[image0][matches[:, 0]], keypoints[image1][matches[:, 1]]
         found.append(VerifiedPair(image0, image1, points0 / sides[image0], points1 / sides[image1]))
