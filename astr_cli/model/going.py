@@ -69,7 +69,7 @@ class Going:
 
     @property
     def centres(self) -> tuple[Tensor, Tensor]:
-        """The window centres of all pairs that go on: (B, N0, 1 + k) in image1, (B, N1, 1 + k) in image0."""
+        """The window centres of all pairs left: (B, N0, 1 + k) in image1, (B, N1, 1 + k) in image0."""
         centres0, centres1 = zip(*self._centres, strict=True)
         return torch.stack(centres0), torch.stack(centres1)
 
