@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from astr_cli.bench.records import Floor, Machine, PipelineRun, PipelineSummary, RefinementRun, Timing
+from astr_cli.bench.records import AdaptiveRun, Floor, Machine, PipelineRun, PipelineSummary, RefinementRun, Timing
 from astr_cli.images.charts import COLOURS, SERIES, ChartFolder, chart, plain_marks
 
 if TYPE_CHECKING:
@@ -76,13 +76,15 @@ def _write(axes: Axes, end: float, row: float, text: str) -> None:
     axes.annotate(text, (end, row), (4, 0), textcoords="offset points", va="center", fontsize=8.5)
 
 
-Record = Machine | PipelineRun | RefinementRun | Floor | PipelineSummary
+Record = Machine | PipelineRun | RefinementRun | AdaptiveRun | Floor | PipelineSummary
 
 
 def draw_pipeline(found: Iterable[Record], folder: ChartFolder) -> list[Path]:
-    """pipeline.png: seconds per pair of each way to match, and the stages that they went to."""
+    """pipeline.png: seconds per pair of each way to match, and the stages that they went to; none without runs."""
     records = list(found)
     runs = [item for item in records if isinstance(item, PipelineRun)]
+    if not runs:
+        return []
     bars = [(run.name, run.seconds / run.pairs, f"{run.matches:,.0f} matches") for run in runs]
     pairs = runs[0].pairs
     for item in records:

@@ -9,10 +9,19 @@ from time import perf_counter, process_time
 
 import torch
 
+from astr_cli.bench.adaptive import measure_adaptive
 from astr_cli.bench.least_work import LeastWork, measure_work
 from astr_cli.bench.measuring import core_gflops, machine, peak_resident
 from astr_cli.bench.pair_loop import Loop, LoopPair
-from astr_cli.bench.records import BenchError, Floor, Machine, PipelineRun, PipelineSummary, RefinementRun
+from astr_cli.bench.records import (
+    AdaptiveRun,
+    BenchError,
+    Floor,
+    Machine,
+    PipelineRun,
+    PipelineSummary,
+    RefinementRun,
+)
 from astr_cli.bench.refinement import measure_refinement
 from astr_cli.evaluate.sift import SiftMatcher
 from astr_cli.images.catalogue import find_images
@@ -23,35 +32,31 @@ from astr_cli.matching.run.match import match_pairs
 from astr_cli.options.bench import PipelineOptions
 from astr_cli.options.matching import MatchOptions
 from astr_cli.options.option import take
-from astr_cli.pairs.reading import format_pair
+from astr_cli.pairs.reading import format_pair, read_pairs
 
 Names = tuple[str, str]
-Record = Machine | PipelineRun | RefinementRun | Floor | PipelineSummary
+Record = Machine | PipelineRun | RefinementRun | AdaptiveRun | Floor | PipelineSummary
 
 
 def bench_pipeline(options: PipelineOptions) -> Iterator[Record]:
     """The machine, the runs, the floor, and the ratios. Raises AstrError for a request that cannot be run."""
-    pairs = choose_pairs(find_images(options.folder)[: options.max_images], options.nearest)
+    names = find_images(options.folder)[: options.max_images]
+    pairs = choose_pairs(names, options.nearest) if options.pairs is None else _listed(options.pairs, names)
     if not pairs:
         raise BenchError(f"{options.folder}: contains only one photo; use a folder of two or more")
-    few = [
-        pairs[index * len(pairs) // min(options.sample, len(pairs))] for index in range(min(options.sample, len(pairs)))
-    ]
     with tempfile.TemporaryDirectory() as folder:
-        matching = take(
-            MatchOptions,
-            options.matching,
-            pairs=Path(folder) / "pairs.txt",
-            out=Path(folder) / "matches.h5",
-            images=options.folder,
-        )
+        files = {"pairs": Path(folder) / "pairs.txt", "out": Path(folder) / "matches.h5"}
+        matching = take(MatchOptions, options.matching, **files, images=options.folder)
+        if options.adaptive_sample is not None:
+            yield from measure_adaptive(matching, _spread(pairs, options.adaptive_sample))
+            return
         compute = resolve_compute(matching)
         dtype = torch.bfloat16 if compute.precision == "bf16" else torch.float32
         rates = machine(compute.device, dtype)
         _engine(replace(matching, out=Path(folder) / "warm.h5"), pairs[:1])  # compiles what is compiled at first use
         engine = _engine(matching, pairs)
         refinement = measure_refinement(matching.out, options.folder, engine, Path(folder))
-    loop = Loop(matching)
+    loop, few = Loop(matching), _spread(pairs, options.sample)
     sampled = [loop.match(*names) for names in few]
     per_pair = _loop_run(loop, sampled, len(pairs))
     sift = _sift_run(options.folder, compute.long_side, few, pairs)
@@ -72,6 +77,22 @@ def choose_pairs(names: Sequence[str], nearest: int | None) -> list[Names]:
     """All pairs of the images, or those at most `nearest` apart in their order."""
     found = combinations(range(len(names)), 2)
     return [(names[a], names[b]) for a, b in found if nearest is None or b - a <= nearest]
+
+
+def _listed(path: Path, names: Sequence[str]) -> list[Names]:
+    """The pairs of a file. Raises BenchError for photos that are not among `names`."""
+    pairs = [(pair.name0, pair.name1) for pair in read_pairs(path).pairs]
+    missing = sorted({name for pair in pairs for name in pair} - set(names))
+    if missing or not pairs:
+        reason = f"{missing[0]} is not among the photos" if missing else "has no pairs"
+        raise BenchError(f"{path}: {reason}; list pairs of photos of the folder")
+    return pairs
+
+
+def _spread(pairs: Sequence[Names], count: int) -> list[Names]:
+    """So many of the pairs, at even distances."""
+    count = min(count, len(pairs))
+    return [pairs[index * len(pairs) // count] for index in range(count)]
 
 
 def _engine(options: MatchOptions, pairs: Sequence[Names]) -> PipelineRun:

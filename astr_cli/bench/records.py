@@ -58,6 +58,20 @@ class PipelineRun:
 
 
 @dataclass(frozen=True)
+class AdaptiveRun:
+    """The same pairs with `--adaptive` and without it, with their features computed before."""
+
+    name: str  # which pairs
+    pairs: int
+    without_matches: float  # rows per pair, on average
+    matches: float  # with --adaptive
+    without_seconds: float  # wall clock per pair
+    seconds: float
+    without_core_seconds: float  # processor time per pair
+    core_seconds: float
+
+
+@dataclass(frozen=True)
 class RefinementRun:
     """The refinement of the tracks that the matches make, on one thread."""
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from astr_cli.bench.pipeline import Record
-    from astr_cli.bench.records import PipelineRun, PipelineSummary, RefinementRun
+    from astr_cli.bench.records import AdaptiveRun, PipelineRun, PipelineSummary, RefinementRun
 
 BAR = 40  # characters of the bar for a stage that takes all of the time
 
@@ -31,6 +31,8 @@ def command(options: PipelineOptions, charts: ChartOption, output: JsonOption) -
     astr bench pipeline photos/ --max-images 20
 
     astr bench pipeline photos/ --nearest 5 --device cuda --json
+
+    astr bench pipeline photos/ --adaptive-sample 60
 
     astr bench pipeline photos/ --plots charts/
 
@@ -57,16 +59,17 @@ def command(options: PipelineOptions, charts: ChartOption, output: JsonOption) -
 
 
 def _event(item: Record) -> str:
-    from astr_cli.bench.records import Floor, Machine, PipelineRun, RefinementRun
+    from astr_cli.bench.records import AdaptiveRun, Floor, Machine, PipelineRun, RefinementRun
 
     kinds = {Machine: "machine", PipelineRun: "run", RefinementRun: "refinement", Floor: "floor"}
+    kinds[AdaptiveRun] = "adaptive"
     return kinds.get(type(item), "summary")
 
 
 def _print(found: Iterator[Record]) -> None:
     from rich.console import Console
 
-    from astr_cli.bench.records import Floor, Machine, PipelineRun, PipelineSummary, RefinementRun
+    from astr_cli.bench.records import AdaptiveRun, Floor, Machine, PipelineRun, PipelineSummary, RefinementRun
 
     out = Console(highlight=False, soft_wrap=True)
     for item in found:
@@ -80,6 +83,8 @@ def _print(found: Iterator[Record]) -> None:
                 _print_run(out, item)
             case RefinementRun():
                 _print_refinement(out, item)
+            case AdaptiveRun():
+                _print_adaptive(out, item)
             case Floor():
                 out.print(
                     f"\nfloor: {item.seconds:.1f} s ({item.image_gflop:.1f} GFLOP per photo, "
@@ -116,6 +121,16 @@ def _print_refinement(out: Console, run: RefinementRun) -> None:
     out.print(
         f"\nrefinement of the tracks: {run.keypoints:,} keypoints in {run.images} photos, {run.refined:,} of them "
         f"refined, in {run.seconds:.1f} s{share}{memory}"
+    )
+
+
+def _print_adaptive(out: Console, run: AdaptiveRun) -> None:
+    from astr_cli.wording import counted
+
+    clock, cores = run.seconds / run.without_seconds, run.core_seconds / run.without_core_seconds
+    out.print(
+        f"--adaptive, {run.name}: {counted(run.pairs, 'pair')}, {clock:.2f} of the time without it ({cores:.2f} in "
+        f"processor time), {run.matches:,.0f} matches per pair (without it {run.without_matches:,.0f})"
     )
 
 

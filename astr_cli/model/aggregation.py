@@ -3,15 +3,16 @@ attention that exchange their features."""
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from astr_cli.model import early
 from astr_cli.model.backbone import Features
 from astr_cli.model.config import AstrConfig
-from astr_cli.model.early import remaining
+from astr_cli.model.going import Going, Maps, Masks
 from astr_cli.model.layers import (
     MapNorm,
     apply_mask,
@@ -29,7 +30,6 @@ from astr_cli.ops.attention import spot_attention
 from astr_cli.ops.matching import DualSoftmax, dual_softmax
 
 Attend = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
-Masks: TypeAlias = tuple[Tensor | None, Tensor | None]  # of both images
 
 
 class SpotRound(NamedTuple):
@@ -48,7 +48,7 @@ class Aggregated(NamedTuple):
     coarse1: Tensor  # (B, C, H1/8, W1/8)
     matching: DualSoftmax  # the final matching matrix P_c
     rounds: tuple[SpotRound, ...]  # empty unless asked for, and where there are no spots
-    pairs: tuple[int, ...]  # their places in the batch; where none is left, `matching` is of the round that ended them
+    pairs: tuple[int, ...]  # their places in the batch; where none is left, `matching` is empty
 
 
 class CrossLayer(nn.Module):
@@ -126,48 +126,70 @@ class Aggregation(nn.Module):
     ) -> Aggregated:
         """Features of B pairs in, `Aggregated` out; `keep_rounds` keeps each round's matrix and spots.
 
-        adaptive: pairs whose photos seem not to overlap end after one of the first rounds.
+        adaptive: pairs whose photos seem not to overlap end in one of the first rounds, before its matching matrix.
+        Pairs whose matches have settled keep their spots, without matching matrices in the rounds left.
         """
+        maps = self.first(features0, features1)
+        going = Going(len(maps.high0))
+        kept: list[SpotRound] = []
+        for index in range(self.config.rounds):
+            # NOTE the paper's rounds share no weights (docs/model.md, Presets).
+            weights = 0 if self.config.shared_rounds else index
+            maps = self.exchange(maps, weights)
+            if not self.config.spot_guided:
+                maps = self.attend(maps, weights, linear_attention, linear_attention)
+                continue
+            if adaptive and going.searching:
+                pooled = self.pooled_matching(maps.of(going.searching), index)
+                maps = maps.of(going.drop(early.ended(pooled, *maps.pooled_grids, index)))
+                if not going.pairs:
+                    return Aggregated(maps.high0, maps.high1, pooled.of([]), (), ())
+            if going.searching:
+                part = maps.of(going.searching)
+                matching = self.matching(part.high0, part.high1, *part.m8, index)
+                spots = self.spots(matching, part.high0, part.high1, *part.m8)
+                settled: list[int] = []
+                if adaptive:
+                    settled, going.counts = early.settled(spots.matching, *maps.grids, going.counts)
+                going.look(spots.centres0, spots.centres1, settled)
+                if keep_rounds:
+                    kept.append(spots)
+            centres0, centres1 = going.centres
+            attend0, attend1 = self.spot_attend(centres0, maps.high1), self.spot_attend(centres1, maps.high0)
+            maps = self.attend(maps, weights, attend0, attend1)
+        high0, high1 = self.fuse(self.last_up, (maps.high0, maps.high1), (maps.low0, maps.low1), maps.m8)
+        matching = self.matching(high0, high1, *maps.m8, self.config.rounds)
+        return Aggregated(high0, high1, matching, tuple(kept), tuple(going.pairs))
+
+    def first(self, features0: Features, features1: Features) -> Maps:
+        """Both levels after the positional encoding and the plain layers."""
         low0, high0 = self.encode(features0)
         low1, high1 = self.encode(features1)
         m8 = (features0.mask8, features1.mask8)
-        m32 = (_shrink(features0.mask8), _shrink(features1.mask8))
+        m32 = (_shrink(features0.mask8, 4), _shrink(features1.mask8, 4))
         low0, low1 = self.first32(low0, low1, *m32, full_attention, full_attention)
         high0, high1 = self.first8(high0, high1, *m8, linear_attention, linear_attention)
-        kept: list[SpotRound] = []
-        pairs = tuple(range(len(high0)))
-        for index in range(self.config.rounds):
-            weights = 0 if self.config.shared_rounds else index
-            # Both directions of the exchange start from the values before it (figure 2).
-            raised = self.fuse(self.up[weights], (high0, high1), (low0, low1), m8)
-            lowered = self.fuse(self.down[weights], (low0, low1), (high0, high1), m32)
-            (high0, high1), (low0, low1) = raised, lowered
-            low0, low1 = self.cross32[weights](low0, low1, *m32, full_attention, full_attention)
-            if not self.config.spot_guided:
-                high0, high1 = self.spot8[weights](high0, high1, *m8, linear_attention, linear_attention)
-                continue
-            matching = self.matching(high0, high1, *m8, index)
-            stay = remaining(matching, _grid(high0), _grid(high1), index) if adaptive else list(range(len(pairs)))
-            if len(stay) < len(pairs):
-                pairs, matching = tuple(pairs[place] for place in stay), matching.of(stay)
-                high0, high1, low0, low1 = (x[stay] for x in (high0, high1, low0, low1))
-                m8, m32 = _of(m8, stay), _of(m32, stay)
-            if not pairs:
-                return Aggregated(high0, high1, matching, tuple(kept), pairs)
-            spots = self.spots(matching, high0, high1, *m8)
-            attend0 = self.spot_attend(spots.centres0, high1)
-            attend1 = self.spot_attend(spots.centres1, high0)
-            high0, high1 = self.spot8[weights](high0, high1, *m8, attend0, attend1)
-            if keep_rounds:
-                kept.append(spots)
-        high0, high1 = self.fuse(self.last_up, (high0, high1), (low0, low1), m8)
-        return Aggregated(high0, high1, self.matching(high0, high1, *m8, self.config.rounds), tuple(kept), pairs)
+        return Maps(high0, high1, low0, low1, m8, m32)
+
+    def exchange(self, maps: Maps, weights: int) -> Maps:
+        """What a round does before its spots: both levels exchange their features, and 1/32 attends."""
+        # Both directions start from the values before the exchange (figure 2).
+        high, low = (maps.high0, maps.high1), (maps.low0, maps.low1)
+        high0, high1 = self.fuse(self.up[weights], high, low, maps.m8)
+        low0, low1 = self.fuse(self.down[weights], low, high, maps.m32)
+        low0, low1 = self.cross32[weights](low0, low1, *maps.m32, full_attention, full_attention)
+        return maps._replace(high0=high0, high1=high1, low0=low0, low1=low1)
+
+    def attend(self, maps: Maps, weights: int, attend0: Attend, attend1: Attend) -> Maps:
+        """The layer at 1/8 of a round."""
+        high0, high1 = self.spot8[weights](maps.high0, maps.high1, *maps.m8, attend0, attend1)
+        return maps._replace(high0=high0, high1=high1)
 
     def encode(self, features: Features) -> tuple[Tensor, Tensor]:
         """Add the positional encoding to F32 and F8, once."""
         encoded = []
         for x, stride, mask in (
-            (features.coarse32, 32, _shrink(features.mask8)),
+            (features.coarse32, 32, _shrink(features.mask8, 4)),
             (features.coarse8, 8, features.mask8),
         ):
             grid = (x.shape[2], x.shape[3])
@@ -180,7 +202,7 @@ class Aggregation(nn.Module):
         layer: nn.Module,
         maps: tuple[Tensor, Tensor],
         others: tuple[Tensor, Tensor],
-        masks: tuple[Tensor | None, Tensor | None],
+        masks: Masks,
     ) -> tuple[Tensor, Tensor]:
         """Run one `Fuse` on both images."""
         if masks[0] is None and masks[1] is None:
@@ -193,6 +215,12 @@ class Aggregation(nn.Module):
         flat0 = None if mask0 is None else mask0.flatten(1)
         flat1 = None if mask1 is None else mask1.flatten(1)
         return dual_softmax(to_tokens(x0), to_tokens(x1), scale, flat0, flat1)
+
+    def pooled_matching(self, maps: Maps, index: int) -> DualSoftmax:
+        """Matching matrix `index` of means of 2x2 cells, at a sixteenth of its cost."""
+        mask0, mask1 = maps.m8
+        pooled0, pooled1 = F.avg_pool2d(maps.high0, 2), F.avg_pool2d(maps.high1, 2)
+        return self.matching(pooled0, pooled1, _shrink(mask0, 2), _shrink(mask1, 2), index)
 
     def spots(
         self, matching: DualSoftmax, x0: Tensor, x1: Tensor, mask0: Tensor | None, mask1: Tensor | None
@@ -216,16 +244,6 @@ def _spot_attend(
     return spot_attention(query, key, value, centres, grid, window, mask)
 
 
-def _grid(x: Tensor) -> tuple[int, int]:
-    return x.shape[2], x.shape[3]
-
-
-def _of(masks: Masks, pairs: list[int]) -> Masks:
-    """The masks of some pairs of the batch."""
-    mask0, mask1 = masks
-    return None if mask0 is None else mask0[pairs], None if mask1 is None else mask1[pairs]
-
-
-def _shrink(mask8: Tensor | None) -> Tensor | None:
-    """Mask at 1/32 from the one at 1/8: valid as soon as one cell is."""
-    return None if mask8 is None else F.max_pool2d(mask8.float()[:, None], 4)[:, 0] > 0
+def _shrink(mask: Tensor | None, times: int) -> Tensor | None:
+    """Mask (B, H, W) of a level whose cells are larger: valid as soon as one of the old cells is."""
+    return None if mask is None else F.max_pool2d(mask.float()[:, None], times)[:, 0] > 0

@@ -24,7 +24,7 @@ class MatchSettings:
     max_matches: int | None = None  # coarse matches kept, the best first
     one_way: bool = False  # only rows with image0 on the grid
     scaling: Literal["auto", "off"] = "auto"  # auto: intrinsics where both are known, else local affine
-    adaptive: bool = False  # pairs whose photos seem not to overlap end early, without matches
+    adaptive: bool = False  # pairs without overlap end early, without matches; easy ones keep their spots
 
 
 class RawMatches(NamedTuple):

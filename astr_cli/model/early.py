@@ -1,4 +1,4 @@
-"""Ending pairs early (`--adaptive`): whether two photos seem to overlap, asked of a round's matching matrix.
+"""Sparing time (`--adaptive`): whether two photos seem to overlap, and whether their matches have settled.
 
 Where photos overlap, neighbouring cells match neighbouring cells long before the network is sure of any match. Without
 overlap only small clusters agree, by chance. NOTE not in the paper (docs/model.md, Around the model).
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from astr_cli.model.going import Grid
 from astr_cli.ops.matching import BestMatches, DualSoftmax
 
 REACH = 2  # cells between two matches that may support each other
@@ -19,21 +20,25 @@ SLACK, STRETCH = 1.2, 0.5  # their ends may differ by so many cells, and by so m
 RATIOS = (1, 2)  # sizes of things in one photo over those in the other; these tolerances cover what is between
 FEWEST_CELLS = 2000  # of either photo: smaller ones cost little, and nothing is known about them
 CELLS = 4800  # of a photo of 640x480, for which the limits below hold
+POOLED = 4  # cells in one of the pooled matching matrix
 
 
 class Limit(NamedTuple):
     """A pair ends if it has less of both."""
 
-    smallest: int  # matches of a cluster that counts: smaller ones also arise by chance
-    matches: float = math.inf  # in such clusters
-    score: float = math.inf  # sum of their scores
+    matches: float  # in clusters
+    score: float  # sum of their scores
 
 
-# After the first rounds; the scores say little before the third. Chosen on rendered pairs (docs/measurements.md,
-# Stopping early).
-LIMITS = (Limit(16, matches=30), Limit(20, matches=60), Limit(20, score=3.5))
+# Of the pooled matching matrices of the rounds, and the size of a cluster there that counts: smaller ones also arise by
+# chance. Chosen on rendered pairs, as is the share below (docs/measurements.md, Stopping early).
+LIMITS = (Limit(66, 2.9), Limit(90, 4.5), Limit(132, 2.9), Limit(math.inf, 2.3))
+SMALLEST = 6
+# Matches in clusters of a matching matrix of all cells, as a share of the smaller photo's cells: a pair has settled
+# with the first share, or with the second if they are at most so many times those of the round before.
+SETTLED, STEADY, GROWTH = 0.22, 0.1, 1.3
+SETTLED_SMALLEST = 16  # the size of a cluster that counts there
 
-Grid = tuple[int, int]
 Ints = npt.NDArray[np.int64]
 
 
@@ -44,21 +49,47 @@ class Agreement(NamedTuple):
     score: float  # sum of their scores
 
 
-def remaining(matching: DualSoftmax, grid0: Grid, grid1: Grid, index: int) -> list[int]:
-    """The places of the pairs that do not end after round `index`; grids are (height, width) in cells."""
-    best0, best1 = matching.best()
-    every = list(range(len(best0.cells)))
-    cells = min(math.prod(grid0), math.prod(grid1))
+def ended(pooled: DualSoftmax, grid0: Grid, grid1: Grid, index: int) -> list[int]:
+    """The places of the pairs that end in round `index`, by its pooled matching matrix.
+
+    Grids are (height, width) of the pooled maps.
+    """
+    cells = POOLED * min(math.prod(grid0), math.prod(grid1))
     if cells < FEWEST_CELLS or index >= len(LIMITS):
-        return every
+        return []
     limit, share = LIMITS[index], cells / CELLS
-    stay = []
-    for pair in every:
-        own0, own1 = (BestMatches(best.cells[pair], best.log_p[pair]) for best in (best0, best1))
-        found = agreement(own0, own1, grid0, grid1, limit.smallest)
-        if found.matches >= limit.matches * share or found.score >= limit.score * share:
-            stay.append(pair)
-    return stay
+    found = _agreements(pooled, grid0, grid1, SMALLEST)
+    return [
+        place
+        for place, each in enumerate(found)
+        if each.matches < limit.matches * share and each.score < limit.score * share
+    ]
+
+
+def settled(matching: DualSoftmax, grid0: Grid, grid1: Grid, before: list[int]) -> tuple[list[int], list[int]]:
+    """The places of the pairs whose matches have settled, by a round's matching matrix; and all pairs' counts.
+
+    Grids are (height, width) in cells; `before` has the counts of the round before, 0 where there is none.
+    """
+    cells = min(math.prod(grid0), math.prod(grid1))
+    if cells < FEWEST_CELLS:
+        return [], before
+    counts = [each.matches for each in _agreements(matching, grid0, grid1, SETTLED_SMALLEST)]
+    places = [
+        place
+        for place, (count, last) in enumerate(zip(counts, before, strict=True))
+        if count >= SETTLED * cells or STEADY * cells <= count <= GROWTH * last
+    ]
+    return places, counts
+
+
+def _agreements(matching: DualSoftmax, grid0: Grid, grid1: Grid, smallest: int) -> list[Agreement]:
+    best0, best1 = matching.best()
+    pairs = zip(best0.cells, best0.log_p, best1.cells, best1.log_p, strict=True)
+    return [
+        agreement(BestMatches(cells0, log_p0), BestMatches(cells1, log_p1), grid0, grid1, smallest)
+        for cells0, log_p0, cells1, log_p1 in pairs
+    ]
 
 
 def agreement(best0: BestMatches, best1: BestMatches, grid0: Grid, grid1: Grid, smallest: int) -> Agreement:

@@ -94,11 +94,24 @@ class PipelineOptions(Options):
         least=1,
         default_text="all pairs",
     )
+    pairs: Path | None = option(
+        None,
+        help="Take the pairs of this file, one `name0 name1` per line.",
+        stored=False,
+        default_text="all pairs",
+    )
     sample: int = option(
         8,
         help="Pairs to measure for the loop and for SIFT; the time of all pairs is extrapolated.",
         stored=False,
         least=1,
+    )
+    adaptive_sample: int | None = option(
+        None,
+        help="Measure only this: N of the pairs with --adaptive and without it, side by side, by number of matches.",
+        stored=False,
+        least=1,
+        default_text="measure the whole pipeline",
     )
     matching: MatchingOptions = group(MatchingOptions)
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from astr_cli.bench.adaptive import Timed, summarise
 from astr_cli.bench.pipeline import choose_pairs
 from astr_cli.cli.app import run
 from astr_cli.images.charts import is_chart
@@ -62,6 +63,31 @@ def test_tables_say_the_same(arguments: list[str], tmp_path: Path, capsys) -> No
     for text in ("astr match: 3 pairs in", "one pair at a time: 3 pairs (from 2 measured)", "times the floor", "█"):
         assert text in out
     assert "features computed 4 times for 4 photos" in out
+
+
+def test_adaptive_is_compared_on_a_sample_of_the_pairs(arguments: list[str], tmp_path: Path, capsys) -> None:
+    listed = tmp_path / "pairs.txt"
+    listed.write_text("0.png 1.png\n1.png 3.png\n0.png 3.png\n", encoding="utf-8")
+    wanted = [*arguments, "--pairs", str(listed), "--adaptive-sample", "2"]
+    assert run([*wanted, "--json"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {line["event"] for line in lines} == {"adaptive"}
+    assert lines[0]["name"] == "all pairs"
+    assert lines[0]["pairs"] == sum(line["pairs"] for line in lines[1:]) == 2
+    assert all(line["seconds"] > 0 and line["without_core_seconds"] > 0 for line in lines)
+    assert run(wanted) == 0
+    assert "--adaptive, all pairs: 2 pairs, " in capsys.readouterr().out
+    listed.write_text("0.png gone.png\n", encoding="utf-8")
+    assert run(wanted) == 2
+    assert "gone.png is not among the photos" in capsys.readouterr().err
+
+
+def test_runs_fall_into_their_classes_by_the_matches_without_adaptive() -> None:
+    few, many = (Timed(10, 4.0, 2.0), Timed(0, 1.0, 0.5)), (Timed(3000, 8.0, 4.0), Timed(2990, 6.0, 3.0))
+    everything, hardly, easy = summarise([few, many, few])
+    assert (everything.pairs, hardly.pairs, easy.pairs) == (3, 2, 1)
+    assert (hardly.seconds, hardly.without_core_seconds, easy.matches) == (1.0, 2.0, 2990)
+    assert everything.seconds == pytest.approx(8 / 3) and everything.without_seconds == pytest.approx(16 / 3)
 
 
 def test_one_photo_is_refused(arguments: list[str], tmp_path, capsys) -> None:

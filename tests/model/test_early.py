@@ -1,6 +1,7 @@
 """Pairs that end early: the clusters against a plain twin, and the results of the pairs that do not end."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,11 +9,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from astr_cli.model import early
 from astr_cli.model.aggregation import Aggregated
 from astr_cli.model.astr import Astr, MatchSettings
 from astr_cli.model.backbone import Features
 from astr_cli.model.checkpoint import load_weights
 from astr_cli.model.early import LIMITS, REACH, SLACK, STRETCH, agreement, clusters
+from astr_cli.model.going import Going
 from astr_cli.model.watching import watched
 from astr_cli.ops.matching import BestMatches
 from astr_cli.resources import weights_path
@@ -95,18 +98,50 @@ def photos(shipped) -> tuple[Features, Features, Features]:
     return tuple(shipped.extract(view.contiguous()) for view in views)
 
 
+def plainly(model: Astr, first: Features, second: Features, found_in: int | None) -> torch.Tensor:
+    """The last matching matrix, where the spots of round `found_in` serve the rounds after it too (None: no round)."""
+    layers = model.aggregation
+    maps = layers.first(first, second)
+    for index in range(model.config.rounds):
+        maps = layers.exchange(maps, 0)
+        if found_in is None or index <= found_in:
+            matching = layers.matching(maps.high0, maps.high1, *maps.m8, index)
+            spots = layers.spots(matching, maps.high0, maps.high1, *maps.m8)
+        attend0 = layers.spot_attend(spots.centres0, maps.high1)
+        attend1 = layers.spot_attend(spots.centres1, maps.high0)
+        maps = layers.attend(maps, 0, attend0, attend1)
+    high0, high1 = layers.fuse(layers.last_up, maps[:2], maps[2:4], maps.m8)
+    return layers.matching(high0, high1, *maps.m8, model.config.rounds).rows
+
+
 @torch.inference_mode()
-def test_pairs_that_stay_keep_every_bit_and_others_end(shipped, photos):
-    here, there, elsewhere = photos
+def test_a_settled_pair_keeps_its_spots_and_nearly_all_of_its_matches(shipped, photos):
+    here, there, _ = photos
     (plain,), (adaptive,) = (shipped.match(here, there, settings=each) for each in (PLAIN, ADAPTIVE))
-    assert len(plain.scores) > 200
+    assert len(adaptive.scores) > 0.95 * len(plain.scores) > 200
+    assert torch.equal(shipped.aggregation(here, there).matching.rows, plainly(shipped, here, there, None))
+    assert torch.equal(shipped.aggregation(here, there, adaptive=True).matching.rows, plainly(shipped, here, there, 0))
+
+
+@pytest.fixture
+def strict(monkeypatch) -> None:
+    """A limit between the pairs of `photos` that overlap and those that do not, in whatever round."""
+    monkeypatch.setattr(early, "LIMITS", (early.Limit(400, math.inf),))
+
+
+@torch.inference_mode()
+def test_pairs_that_neither_end_nor_settle_keep_every_bit(shipped, photos, strict, monkeypatch):
+    here, there, elsewhere = photos
+    monkeypatch.setattr(early, "SETTLED", 2)
+    monkeypatch.setattr(early, "STEADY", 2)
+    (plain,), (adaptive,) = (shipped.match(here, there, settings=each) for each in (PLAIN, ADAPTIVE))
     assert all(torch.equal(a, b) for a, b in zip(plain, adaptive, strict=True))
     (none,) = shipped.match(here, elsewhere, settings=ADAPTIVE)
     assert [len(part) for part in none] == [0, 0, 0, 0]
 
 
 @torch.inference_mode()
-def test_a_pair_that_ends_leaves_the_batch(shipped, photos):
+def test_pairs_of_a_batch_end_and_settle_each_for_itself(shipped, photos, strict):
     here, there, elsewhere = photos
     first = Features(*(torch.cat([part] * 3) for part in here[:3]), None)
     second = Features(*(torch.cat(parts) for parts in zip(elsewhere[:3], there[:3], elsewhere[:3], strict=True)), None)
@@ -116,10 +151,36 @@ def test_a_pair_that_ends_leaves_the_batch(shipped, photos):
     handle.remove()
     assert aggregated[0].pairs == (1,)
     assert [len(found[0].scores), len(found[2].scores)] == [0, 0]
-    (alone,) = shipped.match(here, there, settings=PLAIN)
+    (alone,) = shipped.match(here, there, settings=ADAPTIVE)
     assert abs(len(found[1].scores) - len(alone.scores)) <= 0.001 * len(alone.scores)
     if len(found[1].scores) == len(alone.scores):
         torch.testing.assert_close(found[1].keypoints1, alone.keypoints1, atol=1e-3, rtol=0)
+
+
+def test_a_pair_settles_with_many_matches_or_with_steady_ones():
+    cells = math.prod(GRID)
+    steady = math.ceil(0.2 * cells)
+    partner = torch.where(torch.arange(cells) < steady, torch.arange(cells), -1)
+    best0, best1 = best_of(partner)
+    matching = SimpleNamespace(best=lambda: tuple(BestMatches(x.cells[None], x.log_p[None]) for x in (best0, best1)))
+    found = [early.settled(matching, GRID, GRID, [before]) for before in (0, steady // 2, steady, 2 * steady)]
+    assert found == [([], [steady]), ([], [steady]), ([0], [steady]), ([0], [steady])]
+    best0, best1 = best_of(torch.arange(cells))
+    assert early.settled(matching, GRID, GRID, [0]) == ([0], [cells])
+    assert early.settled(matching, (30, 30), GRID, [7]) == ([], [7])  # too small to tell
+
+
+def test_spots_stay_with_their_pairs_while_others_end_and_settle():
+    going = Going(4)
+    names = torch.arange(4).view(4, 1, 1)
+    assert going.drop([1]) == [0, 2, 3]
+    going.look(names[[0, 2, 3]], -names[[0, 2, 3]], settled=[0, 2])
+    assert (going.pairs, going.searching) == ([0, 2, 3], [1])
+    going.look(names[[2]] + 10, -names[[2]] - 10, settled=[])
+    assert [centres.flatten().tolist() for centres in going.centres] == [[0, 12, 3], [0, -12, -3]]
+    assert going.drop([0]) == [0, 2]
+    assert (going.pairs, going.searching, going.counts) == ([0, 3], [], [])
+    assert going.centres[0].flatten().tolist() == [0, 3]
 
 
 @torch.inference_mode()
@@ -127,4 +188,4 @@ def test_a_watched_pair_never_ends(shipped, photos):
     with watched(shipped, ADAPTIVE) as kept:
         shipped.match(photos[0], photos[2], settings=ADAPTIVE)
     assert len(kept.aggregated[0].rounds) == shipped.config.rounds
-    assert len(kept.spots) == shipped.config.rounds > len(LIMITS)
+    assert len(kept.spots) == shipped.config.rounds >= len(LIMITS)
