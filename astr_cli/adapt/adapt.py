@@ -168,6 +168,6 @@ def _evaluated(
 ) -> Evaluation[Any]:
     stop.check()
     benchmark = read_pose_folder(split.held_back, "held-back pairs")
-    matching = EvalMatching(weights=str(weights), long_side=options.long_side, device=options.device)
+    matching = EvalMatching(weights=str(weights), long_side=options.long_side, device=options.device, focus="off")
     with scratch_folder() as scratch:
         return evaluate_astr(benchmark, match_options(benchmark, Path(scratch), matching), listener)

@@ -46,7 +46,8 @@ def bench_pipeline(options: PipelineOptions) -> Iterator[Record]:
         raise BenchError(f"{options.folder}: contains only one photo; use a folder of two or more")
     with tempfile.TemporaryDirectory() as folder:
         files = {"pairs": Path(folder) / "pairs.txt", "out": Path(folder) / "matches.h5"}
-        matching = take(MatchOptions, options.matching, **files, images=options.folder)
+        # The loop and the floor know no second look, and how many pairs have one depends on the photos.
+        matching = take(MatchOptions, replace(options.matching, focus="off"), **files, images=options.folder)
         if options.adaptive_sample is not None:
             yield from measure_adaptive(matching, _spread(pairs, options.adaptive_sample))
             return

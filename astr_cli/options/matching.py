@@ -102,9 +102,10 @@ class MatchingOptions(Options):
         panel=MATCHING,
     )
     focus: Focus = option(
-        "off",
+        "auto",
         help="auto: where two photos share only a small part, or show it at unlike sizes, match this part again, "
-        "enlarged; off: match whole photos once.",
+        "enlarged; off: match whole photos once, which is faster by a tenth, and by a quarter where photos share "
+        "nothing.",
         stored=True,
         panel=MATCHING,
         before="off",

@@ -63,7 +63,7 @@ def test_attributes_say_what_decides_the_result_and_nothing_else(scene) -> None:
         "one_way": "false",
         "scaling": "auto",
         "adaptive": "false",
-        "focus": "off",
+        "focus": "auto",
         "cameras": "exif",
         "precision": "fp32",
         "rotate": "exif",
