@@ -17,7 +17,10 @@ from astr_cli.model.checkpoint import FORMAT, UNFOLD, config_difference, header_
 
 
 def mix(first: Path, second: Path, share: float, out: Path) -> None:
-    """Writes `out`, without what would unfold BatchNorm. Raises AstrError: other networks, unreadable files."""
+    """Writes `out`; BatchNorm unfolds as in `first`, as training with it frozen does not change its statistics.
+
+    Raises AstrError: other networks, unreadable files.
+    """
     header0, tensors0 = read_tensors(first)
     header1, tensors1 = read_tensors(second)
     difference = config_difference(header_config(second, header1), header_config(first, header0))
@@ -25,6 +28,7 @@ def mix(first: Path, second: Path, share: float, out: Path) -> None:
         raise AstrError(f"{second}: another network than {first}: {difference}")
     names = sorted(name for name in tensors1 if not name.endswith(UNFOLD))
     mixed = {name: _between(tensors0[name], tensors1[name], share) for name in names}
+    mixed |= {name: tensor for name, tensor in tensors0.items() if name.endswith(UNFOLD)}
     steps = f"{share:g} of step {header1.get('step')}, the rest of step {header0.get('step')}"
     write_tensors(out, FORMAT, {**_own(header1), "mixed": steps}, mixed)
 
