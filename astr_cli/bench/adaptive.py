@@ -27,7 +27,7 @@ def measure_adaptive(options: MatchOptions, pairs: Sequence[tuple[str, str]]) ->
     without, adaptive = (Loop(replace(options, adaptive=each)) for each in (False, True))
     found = []
     for index, names in enumerate(pairs):
-        features = without.read(*names)
+        features = adaptive.read(*names)
         if index == 0:  # compiles what is compiled at first use
             _timed(without, features)
         found.append((_timed(without, features), _timed(adaptive, features)))

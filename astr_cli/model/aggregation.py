@@ -126,8 +126,8 @@ class Aggregation(nn.Module):
     ) -> Aggregated:
         """Features of B pairs in, `Aggregated` out; `keep_rounds` keeps each round's matrix and spots.
 
-        adaptive: pairs whose photos seem not to overlap end in one of the first rounds, before its matching matrix.
-        Pairs whose matches have settled keep their spots, without matching matrices in the rounds left.
+        adaptive: pairs whose photos seem not to overlap end in the first round, before its matching matrix. Pairs
+        whose matches have settled keep their spots, without matching matrices in the rounds left.
         """
         maps = self.first(features0, features1)
         going = Going(len(maps.high0))
@@ -139,9 +139,10 @@ class Aggregation(nn.Module):
             if not self.config.spot_guided:
                 maps = self.attend(maps, weights, linear_attention, linear_attention)
                 continue
-            if adaptive and going.searching:
-                pooled = self.pooled_matching(maps.of(going.searching), index)
-                maps = maps.of(going.drop(early.ended(pooled, *maps.pooled_grids, index)))
+            if adaptive and index == 0:
+                pooled = self.pooled_matching(maps)
+                doubtful = early.doubtful(pooled, *maps.pooled_grids)
+                maps = maps.of(going.drop(self.ended(features0, features1, doubtful)))
                 if not going.pairs:
                     return Aggregated(maps.high0, maps.high1, pooled.of([]), (), ())
             if going.searching:
@@ -216,11 +217,19 @@ class Aggregation(nn.Module):
         flat1 = None if mask1 is None else mask1.flatten(1)
         return dual_softmax(to_tokens(x0), to_tokens(x1), scale, flat0, flat1)
 
-    def pooled_matching(self, maps: Maps, index: int) -> DualSoftmax:
-        """Matching matrix `index` of means of 2x2 cells, at a sixteenth of its cost."""
+    def pooled_matching(self, maps: Maps) -> DualSoftmax:
+        """The matching matrix of the first round, of means of 2x2 cells, at a sixteenth of its cost."""
         mask0, mask1 = maps.m8
         pooled0, pooled1 = F.avg_pool2d(maps.high0, 2), F.avg_pool2d(maps.high1, 2)
-        return self.matching(pooled0, pooled1, _shrink(mask0, 2), _shrink(mask1, 2), index)
+        return self.matching(pooled0, pooled1, _shrink(mask0, 2), _shrink(mask1, 2), 0)
+
+    def ended(self, features0: Features, features1: Features, doubtful: early.Doubtful) -> list[int]:
+        """The places of the doubtful pairs that end, after a look at their small copies."""
+        small0, small1 = features0.small, features1.small
+        if not doubtful.places or small0 is None or small1 is None:
+            return []
+        copies = self(small0.of(doubtful.places), small1.of(doubtful.places)).matching
+        return early.ended(doubtful, copies)
 
     def spots(
         self, matching: DualSoftmax, x0: Tensor, x1: Tensor, mask0: Tensor | None, mask1: Tensor | None

@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from astr_cli.model import early
 from astr_cli.model.aggregation import Aggregated, Aggregation
 from astr_cli.model.backbone import Backbone, Features
 from astr_cli.model.coarse import CoarseMatches, cell_centres, coarse_matches
@@ -51,16 +52,19 @@ class Astr(nn.Module):
         self.fine = FineStage(config)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def extract(self, images: Tensor, masks: Tensor | None = None) -> Features:
+    def extract(self, images: Tensor, masks: Tensor | None = None, adaptive: bool = False) -> Features:
         """Grey images (B, 1, H, W) float32 in [0, 1], sides multiples of 32; masks (B, H, W) bool, True = valid.
 
-        Raises ValueError on other shapes.
+        adaptive: also those of small copies, for pairs that may end early. Raises ValueError on other shapes.
         """
         if images.ndim != 4 or images.shape[1] != 1 or images.shape[2] % 32 or images.shape[3] % 32:
             raise ValueError(f"expected images (B, 1, 32 m, 32 n), got {tuple(images.shape)}")
         if masks is not None and masks.shape != (images.shape[0], *images.shape[2:]):
             raise ValueError(f"expected masks {(images.shape[0], *images.shape[2:])}, got {tuple(masks.shape)}")
-        return self.backbone(images, masks)
+        features: Features = self.backbone(images, masks)
+        if not adaptive or features.coarse8[0, 0].numel() < early.FEWEST_CELLS:
+            return features
+        return features._replace(small=self.backbone(*early.small_copies(images, masks)))
 
     def match(
         self,

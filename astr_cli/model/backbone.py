@@ -19,13 +19,22 @@ class Features(NamedTuple):
     coarse8: Tensor  # (B, C, H/8, W/8)
     fine: Tensor  # (B, fine_map, H/2, W/2)
     mask8: Tensor | None  # (B, H/8, W/8) bool, True = valid; None = all valid
+    small: "Features | None" = None  # of small copies of the images, by which pairs may end early
 
     def split(self, count: int) -> "tuple[Features, Features]":
         """The first `count` images and the others."""
-        first, second = zip(
-            *((None, None) if f is None else f.split((count, len(f) - count)) for f in self), strict=True
-        )
-        return Features(*first), Features(*second)
+        return self.of(slice(count)), self.of(slice(count, None))
+
+    def of(self, images: list[int] | slice) -> "Features":
+        """Those of some of the images."""
+        mask8 = None if self.mask8 is None else self.mask8[images]
+        small = None if self.small is None else self.small.of(images)
+        return Features(self.coarse32[images], self.coarse8[images], self.fine[images], mask8, small)
+
+    def tensors(self) -> list[Tensor]:
+        """All that it holds."""
+        own = [self.coarse32, self.coarse8, self.fine] + ([] if self.mask8 is None else [self.mask8])
+        return own if self.small is None else own + self.small.tensors()
 
 
 class ResidualBlock(nn.Module):

@@ -1,7 +1,8 @@
 """Sparing time (`--adaptive`): whether two photos seem to overlap, and whether their matches have settled.
 
 Where photos overlap, neighbouring cells match neighbouring cells long before the network is sure of any match. Without
-overlap only small clusters agree, by chance. NOTE not in the paper (docs/model.md, Around the model).
+overlap only small clusters agree, by chance. Where this leaves doubt, small copies of both photos are matched first, at
+a fifth of the time. NOTE not in the paper (docs/model.md, Around the model).
 """
 
 import math
@@ -11,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+from torch import Tensor
+from torch.nn import functional as F
 
 from astr_cli.model.going import Grid
 from astr_cli.ops.matching import BestMatches, DualSoftmax
@@ -19,27 +22,24 @@ REACH = 2  # cells between two matches that may support each other
 SLACK, STRETCH = 1.2, 0.5  # their ends may differ by so many cells, and by so much more per cell between them
 RATIOS = (1, 2)  # sizes of things in one photo over those in the other; these tolerances cover what is between
 FEWEST_CELLS = 2000  # of either photo: smaller ones cost little, and nothing is known about them
-CELLS = 4800  # of a photo of 640x480, for which the limits below hold
-POOLED = 4  # cells in one of the pooled matching matrix
-
-
-class Limit(NamedTuple):
-    """A pair ends if it has less of both."""
-
-    matches: float  # in clusters
-    score: float  # sum of their scores
-
-
-# Of the pooled matching matrices of the rounds, and the size of a cluster there that counts: smaller ones also arise by
-# chance. Chosen on rendered pairs, as is the share below (docs/measurements.md, Stopping early).
-LIMITS = (Limit(66, 2.9), Limit(90, 4.5), Limit(132, 2.9), Limit(math.inf, 2.3))
-SMALLEST = 6
+SMALLEST = 6  # the size of a cluster of the pooled matching matrix that counts: smaller ones also arise by chance
+# Chosen on rendered pairs and real photos, as are the shares below (docs/measurements.md, Stopping early).
+SURE = 25.0  # sum of scores in such clusters from which a pair goes on without a look at its small copies
+CONFIDENT = 0.1  # score of a match of small copies that counts
+LEAST = 110.0  # number of these plus one, times that sum plus one, below which a pair ends
 # Matches in clusters of a matching matrix of all cells, as a share of the smaller photo's cells: a pair has settled
 # with the first share, or with the second if they are at most so many times those of the round before.
 SETTLED, STEADY, GROWTH = 0.22, 0.1, 1.3
 SETTLED_SMALLEST = 16  # the size of a cluster that counts there
 
 Ints = npt.NDArray[np.int64]
+
+
+class Doubtful(NamedTuple):
+    """Pairs that are not sure to overlap."""
+
+    places: list[int]
+    scores: list[float]  # sum of the scores of matches in clusters
 
 
 class Agreement(NamedTuple):
@@ -49,21 +49,29 @@ class Agreement(NamedTuple):
     score: float  # sum of their scores
 
 
-def ended(pooled: DualSoftmax, grid0: Grid, grid1: Grid, index: int) -> list[int]:
-    """The places of the pairs that end in round `index`, by its pooled matching matrix.
+def doubtful(pooled: DualSoftmax, grid0: Grid, grid1: Grid) -> Doubtful:
+    """The pairs with little agreement in the pooled matching matrix of the first round.
 
     Grids are (height, width) of the pooled maps.
     """
-    cells = POOLED * min(math.prod(grid0), math.prod(grid1))
-    if cells < FEWEST_CELLS or index >= len(LIMITS):
-        return []
-    limit, share = LIMITS[index], cells / CELLS
-    found = _agreements(pooled, grid0, grid1, SMALLEST)
-    return [
-        place
-        for place, each in enumerate(found)
-        if each.matches < limit.matches * share and each.score < limit.score * share
-    ]
+    scores = [each.score for each in _agreements(pooled, grid0, grid1, SMALLEST)]
+    places = [place for place, score in enumerate(scores) if score < SURE]
+    return Doubtful(places, [scores[place] for place in places])
+
+
+def ended(pairs: Doubtful, copies: DualSoftmax) -> list[int]:
+    """The places of the doubtful pairs that end, by the last matching matrix of their small copies."""
+    best0, _ = copies.best()
+    counts = (copies.mutual() & (best0.log_p > math.log(CONFIDENT))).sum(dim=1).tolist()
+    each = zip(pairs.places, pairs.scores, counts, strict=True)
+    return [place for place, score, count in each if (count + 1) * (score + 1) < LEAST]
+
+
+def small_copies(images: Tensor, masks: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Images (B, 1, H, W) and masks (B, H, W) at about half the size, sides multiples of 32."""
+    size = [max(1, int(side / 64 + 0.5)) * 32 for side in images.shape[2:]]
+    small = F.interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False)
+    return small, None if masks is None else F.adaptive_max_pool2d(masks.float()[:, None], size)[:, 0] > 0
 
 
 def settled(matching: DualSoftmax, grid0: Grid, grid1: Grid, before: list[int]) -> tuple[list[int], list[int]]:

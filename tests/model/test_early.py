@@ -8,13 +8,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn import functional as F
 
 from astr_cli.model import early
 from astr_cli.model.aggregation import Aggregated
 from astr_cli.model.astr import Astr, MatchSettings
 from astr_cli.model.backbone import Features
 from astr_cli.model.checkpoint import load_weights
-from astr_cli.model.early import LIMITS, REACH, SLACK, STRETCH, agreement, clusters
+from astr_cli.model.early import REACH, SLACK, STRETCH, agreement, clusters
 from astr_cli.model.going import Going
 from astr_cli.model.watching import watched
 from astr_cli.ops.matching import BestMatches
@@ -95,7 +96,7 @@ def photos(shipped) -> tuple[Features, Features, Features]:
     """Two photos that overlap, and one of something else."""
     wide = textured(1, 8 * GRID[0] + 32, 8 * GRID[1] + 64)
     views = wide[:, :, :-32, :-64], wide[:, :, 32:, 64:], textured(2, 8 * GRID[0], 8 * GRID[1])
-    return tuple(shipped.extract(view.contiguous()) for view in views)
+    return tuple(shipped.extract(view.contiguous(), adaptive=True) for view in views)
 
 
 def plainly(model: Astr, first: Features, second: Features, found_in: int | None) -> torch.Tensor:
@@ -125,8 +126,8 @@ def test_a_settled_pair_keeps_its_spots_and_nearly_all_of_its_matches(shipped, p
 
 @pytest.fixture
 def strict(monkeypatch) -> None:
-    """A limit between the pairs of `photos` that overlap and those that do not, in whatever round."""
-    monkeypatch.setattr(early, "LIMITS", (early.Limit(400, math.inf),))
+    """Every pair of `photos` is doubtful."""
+    monkeypatch.setattr(early, "SURE", math.inf)
 
 
 @torch.inference_mode()
@@ -140,21 +141,56 @@ def test_pairs_that_neither_end_nor_settle_keep_every_bit(shipped, photos, stric
     assert [len(part) for part in none] == [0, 0, 0, 0]
 
 
+def joined(*photos: Features) -> Features:
+    """The photos as one batch."""
+    small = [photo.small for photo in photos if photo.small is not None]
+    maps = (torch.cat(parts) for parts in zip(*(photo[:3] for photo in photos), strict=True))
+    return Features(*maps, None, joined(*small) if small else None)
+
+
 @torch.inference_mode()
 def test_pairs_of_a_batch_end_and_settle_each_for_itself(shipped, photos, strict):
     here, there, elsewhere = photos
-    first = Features(*(torch.cat([part] * 3) for part in here[:3]), None)
-    second = Features(*(torch.cat(parts) for parts in zip(elsewhere[:3], there[:3], elsewhere[:3], strict=True)), None)
+    first, second = joined(here, here, here), joined(elsewhere, there, elsewhere)
     aggregated: list[Aggregated] = []
     handle = shipped.aggregation.register_forward_hook(lambda _, args, found: aggregated.append(found))
     found = shipped.match(first, second, settings=ADAPTIVE)
     handle.remove()
-    assert aggregated[0].pairs == (1,)
+    copies, whole = aggregated
+    assert (copies.pairs, whole.pairs) == ((0, 1, 2), (1,))
     assert [len(found[0].scores), len(found[2].scores)] == [0, 0]
     (alone,) = shipped.match(here, there, settings=ADAPTIVE)
     assert abs(len(found[1].scores) - len(alone.scores)) <= 0.001 * len(alone.scores)
     if len(found[1].scores) == len(alone.scores):
         torch.testing.assert_close(found[1].keypoints1, alone.keypoints1, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("right", "score", "ends"), [(30, 3.0, True), (40, 3.0, False), (30, 4.0, False), (0, 24.0, True)]
+)
+def test_a_pair_ends_with_little_agreement_and_few_matches_of_its_small_copies(right, score, ends):
+    cells = math.prod(GRID)
+    best0, best1 = best_of(torch.where(torch.arange(cells) < right, torch.arange(cells), -1))
+    copies = SimpleNamespace(
+        best=lambda: (BestMatches(best0.cells[None], best0.log_p[None]), None),
+        mutual=lambda: (best1.cells[best0.cells] == torch.arange(cells))[None],
+    )
+    assert early.ended(early.Doubtful([7], [score]), copies) == ([7] if ends else [])
+
+
+@torch.inference_mode()
+def test_small_copies_are_the_photos_at_half_their_size(shipped):
+    photo = textured(3, 320, 512)
+    masks = torch.ones(1, 320, 512, dtype=torch.bool)
+    masks[:, :, 256:] = False
+    small, mask = early.small_copies(photo, masks)
+    torch.testing.assert_close(small[:, :, 8:-8, 8:-8], F.avg_pool2d(photo, 2)[:, :, 8:-8, 8:-8], atol=0.1, rtol=0)
+    assert mask is not None and mask[:, :, :128].all() and not mask[:, :, 128:].any()
+    assert early.small_copies(textured(3, 96, 480), None)[0].shape == (1, 1, 64, 256)
+    assert shipped.extract(photo).small is None  # nothing is spent where no pair may end
+    assert shipped.extract(textured(3, 256, 480), adaptive=True).small is None  # too small to tell
+    features = shipped.extract(photo, masks, adaptive=True).small
+    assert features is not None and features.mask8 is not None and features.coarse8.shape[2:] == (20, 32)
 
 
 def test_a_pair_settles_with_many_matches_or_with_steady_ones():
@@ -188,4 +224,4 @@ def test_a_watched_pair_never_ends(shipped, photos):
     with watched(shipped, ADAPTIVE) as kept:
         shipped.match(photos[0], photos[2], settings=ADAPTIVE)
     assert len(kept.aggregated[0].rounds) == shipped.config.rounds
-    assert len(kept.spots) == shipped.config.rounds >= len(LIMITS)
+    assert len(kept.spots) == shipped.config.rounds

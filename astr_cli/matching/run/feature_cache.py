@@ -8,7 +8,7 @@ from astr_cli.model.backbone import Features
 
 def feature_bytes(features: Features) -> int:
     """The bytes that the tensors of `features` hold."""
-    return sum(tensor.numel() * tensor.element_size() for tensor in features if tensor is not None)
+    return sum(tensor.numel() * tensor.element_size() for tensor in features.tensors())
 
 
 class FeatureCache:

@@ -66,7 +66,7 @@ class Runner:
         image = torch.from_numpy(np.ascontiguousarray(gray))[None, None].to(self.device)
         valid = None if mask is None else torch.from_numpy(np.ascontiguousarray(mask))[None].to(self.device)
         with self._computing():
-            return self._model.extract(image, valid)
+            return self._model.extract(image, valid, self._settings.adaptive)
 
     def match(self, batch: Sequence[PairInput]) -> list[PairMatches]:
         """Matches of pairs whose matched sizes agree, in the pixels of the raw photos."""
@@ -147,11 +147,13 @@ def _stack(features: Sequence[Features]) -> Features:
     if len(features) == 1:
         return features[0]
     masks = [each.mask8 for each in features if each.mask8 is not None]
+    small = [each.small for each in features if each.small is not None]
     return Features(
         torch.cat([each.coarse32 for each in features]),
         torch.cat([each.coarse8 for each in features]),
         torch.cat([each.fine for each in features]),
         torch.cat(masks) if masks else None,
+        _stack(small) if small else None,
     )
 
 
