@@ -24,9 +24,9 @@ RATIOS = (1, 2)  # sizes of things in one photo over those in the other; these t
 FEWEST_CELLS = 2000  # of either photo: smaller ones cost little, and nothing is known about them
 SMALLEST = 6  # the size of a cluster of the pooled matching matrix that counts: smaller ones also arise by chance
 # Chosen on rendered pairs and real photos, as are the shares below (docs/measurements.md, Stopping early).
-SURE = 25.0  # sum of scores in such clusters from which a pair goes on without a look at its small copies
+SURE = 15.0  # sum of scores in such clusters from which a pair goes on without a look at its small copies
 CONFIDENT = 0.1  # score of a match of small copies that counts
-LEAST = 110.0  # number of these plus one, times that sum plus one, below which a pair ends
+LEAST = 120.0  # number of these plus one, times that sum plus one, below which a pair ends
 # Matches in clusters of a matching matrix of all cells, as a share of the smaller photo's cells: a pair has settled
 # with the first share, or with the second if they are at most so many times those of the round before.
 SETTLED, STEADY, GROWTH = 0.22, 0.1, 1.3
@@ -67,9 +67,14 @@ def ended(pairs: Doubtful, copies: DualSoftmax) -> list[int]:
     return [place for place, score, count in each if (count + 1) * (score + 1) < LEAST]
 
 
+def small_side(side: int) -> int:
+    """Half of a side that is a multiple of 32, rounded up to another one."""
+    return -(-side // 64) * 32
+
+
 def small_copies(images: Tensor, masks: Tensor | None) -> tuple[Tensor, Tensor | None]:
     """Images (B, 1, H, W) and masks (B, H, W) at about half the size, sides multiples of 32."""
-    size = [max(1, int(side / 64 + 0.5)) * 32 for side in images.shape[2:]]
+    size = [small_side(side) for side in images.shape[2:]]
     small = F.interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False)
     return small, None if masks is None else F.adaptive_max_pool2d(masks.float()[:, None], size)[:, 0] > 0
 

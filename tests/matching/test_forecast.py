@@ -28,14 +28,17 @@ def test_backbone_runs_are_those_of_the_run(scene, memory: int) -> None:
     assert (found.seconds, found.measured_pairs) == (None, 0)
 
 
-@pytest.mark.parametrize("preset", ["astr", "astr-small"])
-def test_bytes_of_features(preset: str) -> None:
+@pytest.mark.parametrize(
+    ("preset", "side", "adaptive"), [("astr", 160, False), ("astr-small", 160, True), ("astr-small", 544, True)]
+)
+def test_bytes_of_features(preset: str, side: int, adaptive: bool) -> None:
     import torch
 
-    view = photo_geometry((160, 96), 160, None)
+    view = photo_geometry((side, 256), side, None)
     with torch.inference_mode():
-        features = Astr(PRESETS[preset]).extract(torch.rand(1, 1, 96, 160))
-    assert view_bytes(view, PRESETS[preset]) == feature_bytes(features)
+        features = Astr(PRESETS[preset]).extract(torch.rand(1, 1, 256, side), adaptive=adaptive)
+    assert view_bytes(view, PRESETS[preset], adaptive=adaptive) == feature_bytes(features)
+    assert (features.small is not None) == (side == 544)
 
 
 def test_a_look_at_the_first_pairs_leaves_nothing_behind(scene) -> None:

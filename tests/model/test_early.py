@@ -166,7 +166,7 @@ def test_pairs_of_a_batch_end_and_settle_each_for_itself(shipped, photos, strict
 
 
 @pytest.mark.parametrize(
-    ("right", "score", "ends"), [(30, 3.0, True), (40, 3.0, False), (30, 4.0, False), (0, 24.0, True)]
+    ("right", "score", "ends"), [(28, 3.0, True), (29, 3.0, False), (28, 3.2, False), (0, 14.0, True)]
 )
 def test_a_pair_ends_with_little_agreement_and_few_matches_of_its_small_copies(right, score, ends):
     cells = math.prod(GRID)

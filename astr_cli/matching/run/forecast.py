@@ -15,6 +15,7 @@ from astr_cli.matching.run.match import ignore, match_and_discard
 from astr_cli.matching.run.plan import PairBatch
 from astr_cli.matching.run.prepare import prepare
 from astr_cli.model.config import AstrConfig
+from astr_cli.model.early import FEWEST_CELLS, small_side
 from astr_cli.options.matching import MatchOptions
 from astr_cli.pairs.reading import format_pair
 
@@ -57,7 +58,9 @@ def forecast(options: MatchOptions, sample: int, listener: Listener = ignore) ->
     """
     prepared = prepare(options, listener)
     config, compute = prepared.weights.model.config, prepared.compute
-    sizes = {name: view_bytes(view, config, compute.precision) for name, view in prepared.views.items()}
+    sizes = {
+        name: view_bytes(view, config, compute.precision, options.adaptive) for name, view in prepared.views.items()
+    }
     cache_bytes = default_cache_bytes(compute.device) if options.memory is None else options.memory
     measured = _measure(options, sampled(prepared.plan, sample, compute.jobs), listener)
     names = {name for batch in prepared.plan for name in batch.names()}
@@ -83,10 +86,15 @@ def forecast(options: MatchOptions, sample: int, listener: Listener = ignore) ->
     )
 
 
-def view_bytes(view: PhotoGeometry, config: AstrConfig, precision: str = "fp32") -> int:
-    """Bytes of the features of a photo."""
-    pixels = view.matched[0] * view.matched[1]
-    numbers = config.channels * (pixels // 1024 + pixels // 64) + config.fine_map * (pixels // 4)
+def view_bytes(view: PhotoGeometry, config: AstrConfig, precision: str = "fp32", adaptive: bool = False) -> int:
+    """Bytes of the features of a photo, and with `adaptive` also those of its small copy."""
+    sizes = [view.matched]
+    if adaptive and view.matched[0] * view.matched[1] >= 64 * FEWEST_CELLS:
+        sizes.append((small_side(view.matched[0]), small_side(view.matched[1])))
+    numbers = 0
+    for width, height in sizes:
+        pixels = width * height
+        numbers += config.channels * (pixels // 1024 + pixels // 64) + config.fine_map * (pixels // 4)
     return numbers * (2 if precision == "bf16" else 4)
 
 
