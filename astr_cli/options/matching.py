@@ -96,8 +96,8 @@ class MatchingOptions(Options):
     adaptive: bool = option(
         False,
         help="End a pair early, without matches, if its photos seem not to overlap, and spare easy pairs part of the "
-        "search. Pairs without overlap take about half of the time, easy pairs five sixths; now and then a hard pair "
-        "is lost.",
+        "search. Pairs without overlap take less than half of the time, easy pairs five sixths; now and then a hard "
+        "pair is lost.",
         stored=True,
         panel=MATCHING,
     )
