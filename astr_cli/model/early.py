@@ -24,7 +24,7 @@ RATIOS = (1, 2)  # sizes of things in one photo over those in the other; these t
 FEWEST_CELLS = 2000  # of either photo: smaller ones cost little, and nothing is known about them
 SMALLEST = 6  # the size of a cluster of the pooled matching matrix that counts: smaller ones also arise by chance
 # Chosen on rendered pairs and real photos, as are the shares below (docs/measurements.md, Stopping early).
-SURE = 15.0  # sum of scores in such clusters from which a pair goes on without a look at its small copies
+SURE = 15.0  # sum of scores in such clusters from which the small copies of a pair are not matched
 CONFIDENT = 0.1  # score of a match of small copies that counts
 LEAST = 120.0  # number of these plus one, times that sum plus one, below which a pair ends
 # Matches in clusters of a matching matrix of all cells, as a share of the smaller photo's cells: a pair has settled
