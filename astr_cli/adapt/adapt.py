@@ -25,7 +25,7 @@ from astr_cli.options.evaluate import EvalMatching
 from astr_cli.options.matching import MatchingOptions
 from astr_cli.options.reconstruct import ReconstructOptions
 from astr_cli.resources import weights_path
-from astr_cli.sfm.reconstruct import reconstruct
+from astr_cli.sfm.reconstruction.reconstruct import reconstruct
 from astr_cli.train.checkpoint import CHECKPOINT
 from astr_cli.train.command import TrainRequest, train
 from astr_cli.train.config import Change
