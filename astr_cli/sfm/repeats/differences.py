@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 from scipy.spatial import cKDTree
 
-from astr_cli.sfm.repeats.holes import AROUND, COVERED, EMPTY, GRID, HALF, KNOWN, WITHIN, cells
+from astr_cli.sfm.repeats.holes import AROUND, COVERED, EMPTY, GRID, UNSEEN, KNOWN, WITHIN, cells
 from astr_cli.sfm.repeats.looks import Picture, alike, found_near
 from astr_cli.sfm.repeats.pairs import VerifiedPair
 
@@ -49,7 +49,7 @@ def difference_shares(
     for first, second in sides:
         there, back = _differences(first, second, known, photos), _differences(second, first, known, photos)
         covered = sum(int((known[side.image] & side.covered).sum()) for side in (first, second))
-        doubts.append((HALF + there + back) / (1 + covered))
+        doubts.append((UNSEEN + there + back) / (1 + covered))
     return np.array(doubts)
 
 

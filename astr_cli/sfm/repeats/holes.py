@@ -13,7 +13,7 @@ from astr_cli.sfm.repeats.pairs import VerifiedPair
 GRID = 40  # cells per long side
 AROUND, WITHIN = 9, 3  # cells: the surroundings of a place, and the place
 COVERED, KNOWN, EMPTY = 0.5, 0.75, 0.25  # shares of cells with matches: around, in other pairs, in this pair
-HALF = 0.5  # of a cell: holes are counted upon it, so that of pairs without any the larger one is the surer
+UNSEEN = 3.0  # cells counted upon the holes: where none is seen in n cells, up to 3 of n may be there (19 times in 20)
 
 Floats = NDArray[np.float64]
 
@@ -24,7 +24,7 @@ def hole_shares(pairs: Sequence[VerifiedPair]) -> Floats:
     for number, pair in enumerate(pairs):
         for image, points in ((pair.image0, pair.points0), (pair.image1, pair.points1)):
             seen.setdefault(image, []).append((number, cells(points)))
-    holes, covered = np.full(len(pairs), HALF), np.ones(len(pairs))
+    holes, covered = np.full(len(pairs), UNSEEN), np.ones(len(pairs))
     for grids in seen.values():
         near = [uniform_filter(grid, WITHIN, mode="constant") for _, grid in grids]
         known = np.sort(near, axis=0)[-2:].min(0) > KNOWN

@@ -1,4 +1,4 @@
-"""Which pairs, and which matches, are wrong: those that lead elsewhere than the more trustworthy pairs."""
+"""Which pairs, and which matches, are wrong: those that lead elsewhere than the more trustworthy parts of pairs."""
 
 from __future__ import annotations
 
@@ -10,66 +10,126 @@ from numpy.typing import NDArray
 
 from astr_cli.sfm.repeats.pairs import FEWEST as FEWEST_INLIERS
 from astr_cli.sfm.repeats.pairs import VerifiedPair
-from astr_cli.sfm.repeats.places import TrustedPairs
+from astr_cli.sfm.repeats.parts import Part
+from astr_cli.sfm.repeats.places import Meeting, TrustedPairs
 
-FEWEST = 12  # followed matches that end elsewhere; fewer may be outliers
-ELSEWHERE = 0.5  # share of the followed matches; with fewer the pair is right, but for those matches
+FEWEST = 12  # followed matches that decide; fewer may be outliers
+ELSEWHERE = 0.5  # share of the followed matches; with fewer the part is right, but for those matches
 SURE = 2.0  # standard deviations of a coin's heads: of few followed matches, most may end elsewhere by chance
+
+Floats = NDArray[np.float64]
+Numbers = NDArray[np.intp]
+Mask = NDArray[np.bool_]
 
 
 class MisledPair(NamedTuple):
-    """A pair with matches that others contradict."""
+    """A pair with matches that are left out."""
 
     image0: int
     image1: int
-    astray: NDArray[np.bool_]
-    """(M,) its matches that end elsewhere in other photos."""
+    kept: Mask
+    """(M,) its matches that are not."""
+    elsewhere: int
+    """How many matches end elsewhere in other photos."""
     followed: int
 
     @property
-    def elsewhere(self) -> int:
-        """How many matches end elsewhere."""
-        return int(self.astray.sum())
-
-    @property
     def wrong(self) -> bool:
-        """Whether the whole pair is, and not these matches alone."""
-        return self.elsewhere >= FEWEST and self.elsewhere > ELSEWHERE * self.followed
+        """Whether too few matches are left to map with."""
+        return int(self.kept.sum()) < FEWEST_INLIERS
 
     @property
     def surely(self) -> bool:
-        """Whether the pair is wrong, and hardly by chance; one such pair in a set shows that things repeat there."""
-        return self.wrong and self.elsewhere - ELSEWHERE * self.followed > SURE * 0.5 * self.followed**0.5
+        """Whether most matches are wrong, and hardly by chance; one such pair in a set shows that things repeat."""
+        chance = SURE * 0.5 * self.followed**0.5
+        return self.elsewhere >= FEWEST and self.elsewhere - ELSEWHERE * self.followed > chance
 
     @property
     def reason(self) -> str:
-        """Why it is wrong, in words."""
+        """Why matches are left out, in words."""
+        if not self.elsewhere:
+            return "other pairs connect the two photos, but do not confirm the matches"
         return f"{self.elsewhere} of {self.followed} matches end elsewhere when followed through other photos"
 
 
 def judge(
-    pairs: Sequence[VerifiedPair], doubts: NDArray[np.float64], alive: Callable[[], None] = lambda: None
+    pairs: Sequence[VerifiedPair], parts: Sequence[Part], doubts: Floats, alive: Callable[[], None] = lambda: None
 ) -> list[MisledPair]:
-    """Takes pairs with the smallest doubts first (of equal ones, that with more matches), without the matches that the
-    pairs taken before contradict, and leaves out those of which they contradict most.
+    """Takes parts with the smallest doubts first (of equal ones, that with more matches), without the matches that the
+    parts taken before contradict, and leaves out those of which they contradict most.
 
-    Rows of like windows lie along the lines on which photos move, so right pairs too have matches that are shifted by a
-    window or two. If they were taken with them, later pairs would be judged by them.
+    Rows of like windows lie along the lines on which photos move, so right parts too have matches that are shifted by a
+    window or two. If they were taken with them, later parts would be judged by them.
 
-    doubts: (P,) how much is missing in each. No photo loses its connection, as only pairs that connect its two photos
-    already can contradict a pair. alive: called before each pair. Returns the pairs that were not taken whole, by
-    number.
+    doubts: (len(parts),) how much differs in each. A part that nothing confirms or contradicts is taken if it connects
+    its two photos, so that no photo loses its connection; else it waits with the loose matches until all others are
+    judged. alive: called before each part. Returns the pairs that are not taken whole, by number.
     """
-    trusted = TrustedPairs()
-    misled = []
-    for number in np.lexsort((-np.array([len(pair.points0) for pair in pairs]), doubts)).tolist():
+    verdicts = _Verdicts(pairs)
+    order = np.lexsort((-np.array([len(part.matches) for part in parts]), doubts)).tolist()
+    for number in order:
         alive()
-        pair = pairs[number]
-        met = trusted.meeting(pair)
-        found = MisledPair(pair.image0, pair.image1, met.elsewhere, int((met.same | met.elsewhere).sum()))
-        if found.elsewhere:
-            misled.append(found)
-        kept = pair.chosen(~met.elsewhere)
-        if not found.wrong and len(kept.points0) >= FEWEST_INLIERS:
-            trusted.add(kept)
-    return sorted(misled, key=lambda found: (found.image0, found.image1))
+        verdicts.take(parts[number])
+    waiting = [parts[number].number for number in order]
+    for number in dict.fromkeys([*waiting, *range(len(pairs))]):
+        alive()
+        verdicts.take_rest(number)
+    return sorted(verdicts.misled(), key=lambda found: (found.image0, found.image1))
+
+
+class _Verdicts:
+    """What is decided so far, match by match."""
+
+    def __init__(self, pairs: Sequence[VerifiedPair]) -> None:
+        self._pairs = pairs
+        self._trusted = TrustedPairs()
+        none = [np.zeros(len(pair.points0), bool) for pair in pairs]
+        self._same, self._elsewhere, self._kept, self._decided = ([each.copy() for each in none] for _ in range(4))
+
+    def take(self, part: Part) -> None:
+        """Decides on a part, if that can be done already."""
+        met = self._meeting(part.number, part.matches)
+        confirmed = met.same.sum() >= FEWEST
+        if _contradicted(met):
+            self._decide(part.number, part.matches, np.zeros(len(part.matches), bool))
+        elif confirmed or not self._trusted.connect(part.shown.image0, part.shown.image1):
+            self._decide(part.number, part.matches, ~met.elsewhere)
+
+    def take_rest(self, number: int) -> None:
+        """Decides on the other matches of a pair: they need to be confirmed, where other pairs can do so."""
+        rest = np.flatnonzero(~self._decided[number])
+        pair = self._pairs[number]
+        if not len(rest):
+            return
+        met = self._meeting(number, rest)
+        if _contradicted(met):
+            self._decide(number, rest, np.zeros(len(rest), bool))
+        elif self._trusted.connect(pair.image0, pair.image1, otherwise=True):
+            self._decide(number, rest, met.same)
+        else:
+            self._decide(number, rest, ~met.elsewhere)
+
+    def misled(self) -> list[MisledPair]:
+        """The pairs that are not kept whole."""
+        found = []
+        for pair, same, elsewhere, kept in zip(self._pairs, self._same, self._elsewhere, self._kept, strict=True):
+            if not kept.all():
+                far = int(elsewhere.sum())
+                found.append(MisledPair(pair.image0, pair.image1, kept, far, far + int(same.sum())))
+        return found
+
+    def _meeting(self, number: int, matches: Numbers) -> Meeting:
+        met = self._trusted.meeting(self._pairs[number].chosen(matches))
+        self._same[number][matches], self._elsewhere[number][matches] = met.same, met.elsewhere
+        return met
+
+    def _decide(self, number: int, matches: Numbers, kept: Mask) -> None:
+        self._decided[number][matches] = True
+        self._kept[number][matches] = kept
+        if kept.any():
+            self._trusted.add(self._pairs[number].chosen(matches[kept]))
+
+
+def _contradicted(met: Meeting) -> bool:
+    far, near = int(met.elsewhere.sum()), int(met.same.sum())
+    return far >= FEWEST and far > ELSEWHERE * (far + near)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -48,11 +49,24 @@ class TrustedPairs:
             self.add(pair)
 
     def add(self, pair: VerifiedPair) -> None:
-        """Trusts one more pair."""
-        there = _Way(pair.points0, pair.points1, cKDTree(pair.points0))
-        back = _Way(pair.points1, pair.points0, cKDTree(pair.points1))
-        self._ways.setdefault(pair.image0, {})[pair.image1] = there
-        self._ways.setdefault(pair.image1, {})[pair.image0] = back
+        """Trusts one more pair, or further matches of a pair."""
+        known = self._ways.get(pair.image0, {}).get(pair.image1)
+        points0 = pair.points0 if known is None else np.concatenate([known.starts, pair.points0])
+        points1 = pair.points1 if known is None else np.concatenate([known.ends, pair.points1])
+        self._ways.setdefault(pair.image0, {})[pair.image1] = _Way(points0, points1, cKDTree(points0))
+        self._ways.setdefault(pair.image1, {})[pair.image0] = _Way(points1, points0, cKDTree(points1))
+
+    def connect(self, image0: int, image1: int, otherwise: bool = False) -> bool:
+        """Whether pairs lead from one photo to the other; otherwise: at most STEPS of them, and not one that is both."""
+        reached, last = {image0}, {image0}
+        for step in itertools.count():
+            after = {there for here in last for there in self._ways.get(here, {})} - reached
+            if otherwise and step == 0:
+                after -= {image1}
+            if image1 in after or not after or (otherwise and step + 1 == STEPS):
+                return image1 in after
+            reached, last = reached | after, after
+        return False
 
     def meeting(self, pair: VerifiedPair) -> Meeting:
         """Follows both ends of the pair's matches, and compares their places in every photo that both reach."""
