@@ -28,28 +28,31 @@ class MisledPair(NamedTuple):
     image0: int
     image1: int
     kept: Mask
-    """(M,) its matches that are not."""
+    """(M,) its matches that are not left out."""
     elsewhere: int
     """How many matches end elsewhere in other photos."""
     followed: int
 
     @property
+    def enough(self) -> bool:
+        """Whether the matches that are kept are enough to map with."""
+        return int(self.kept.sum()) >= FEWEST_INLIERS
+
+    @property
     def wrong(self) -> bool:
-        """Whether too few matches are left to map with."""
-        return int(self.kept.sum()) < FEWEST_INLIERS
+        """Whether the pair is, and not some of its matches alone."""
+        return _contradicted(self.elsewhere, self.followed) or not self.enough
 
     @property
     def surely(self) -> bool:
-        """Whether most matches are wrong, and hardly by chance; one such pair in a set shows that things repeat."""
-        chance = SURE * 0.5 * self.followed**0.5
-        return self.elsewhere >= FEWEST and self.elsewhere - ELSEWHERE * self.followed > chance
+        """Whether it is, and hardly by chance; one such pair in a set shows that things repeat there."""
+        return _surely(self.elsewhere, self.followed)
 
     @property
     def reason(self) -> str:
-        """Why matches are left out, in words."""
-        if not self.elsewhere:
-            return "other pairs connect the two photos, but do not confirm the matches"
-        return f"{self.elsewhere} of {self.followed} matches end elsewhere when followed through other photos"
+        """Why it is wrong, in words."""
+        why = f"{self.elsewhere} of {self.followed} matches end elsewhere when followed through other photos"
+        return f"{why}; {self.kept.sum()} others are confirmed" if self.enough else why
 
 
 def judge(
@@ -62,19 +65,35 @@ def judge(
     window or two. If they were taken with them, later parts would be judged by them.
 
     doubts: (len(parts),) how much differs in each. A part that nothing confirms or contradicts is taken if it connects
-    its two photos, so that no photo loses its connection; else it waits with the loose matches until all others are
-    judged. alive: called before each part. Returns the pairs that are not taken whole, by number.
+    its two photos, so that no photo loses its connection; else it waits, as do the loose matches, until all others are
+    judged. alive: called before each judgement. Returns the pairs that are not taken whole, by number.
     """
     verdicts = _Verdicts(pairs)
-    order = np.lexsort((-np.array([len(part.matches) for part in parts]), doubts)).tolist()
+    order = _surest_first([part.shown for part in parts], doubts)
     for number in order:
         alive()
         verdicts.take(parts[number])
-    waiting = [parts[number].number for number in order]
-    for number in dict.fromkeys([*waiting, *range(len(pairs))]):
+    for number in dict.fromkeys([*(parts[number].pair for number in order), *range(len(pairs))]):
         alive()
         verdicts.take_rest(number)
     return sorted(verdicts.misled(), key=lambda found: (found.image0, found.image1))
+
+
+def any_misled(pairs: Sequence[VerifiedPair], doubts: Floats, alive: Callable[[], None] = lambda: None) -> bool:
+    """Whether a pair is surely wrong, which shows that things repeat in the set; ends at the first such pair.
+
+    doubts: (P,) by pair, as pairs are taken whole here.
+    """
+    trusted = TrustedPairs()
+    for number in _surest_first(pairs, doubts):
+        alive()
+        met = trusted.meeting(pairs[number])
+        elsewhere, followed = met.counts
+        if _surely(elsewhere, followed):
+            return True
+        if not _contradicted(elsewhere, followed):
+            trusted.add(pairs[number].chosen(~met.elsewhere))
+    return False
 
 
 class _Verdicts:
@@ -83,31 +102,30 @@ class _Verdicts:
     def __init__(self, pairs: Sequence[VerifiedPair]) -> None:
         self._pairs = pairs
         self._trusted = TrustedPairs()
+        self._mixed: set[int] = set()  # pairs with a part that is contradicted
         none = [np.zeros(len(pair.points0), bool) for pair in pairs]
         self._same, self._elsewhere, self._kept, self._decided = ([each.copy() for each in none] for _ in range(4))
 
     def take(self, part: Part) -> None:
         """Decides on a part, if that can be done already."""
-        met = self._meeting(part.number, part.matches)
-        confirmed = met.same.sum() >= FEWEST
-        if _contradicted(met):
-            self._decide(part.number, part.matches, np.zeros(len(part.matches), bool))
-        elif confirmed or not self._trusted.connect(part.shown.image0, part.shown.image1):
-            self._decide(part.number, part.matches, ~met.elsewhere)
+        met = self._meeting(part.pair, part.matches)
+        elsewhere, followed = met.counts
+        if _contradicted(elsewhere, followed):
+            self._mixed.add(part.pair)
+            self._decide(part.pair, part.matches, np.zeros(len(part.matches), bool))
+        elif followed - elsewhere >= FEWEST or not self._trusted.connect(part.shown.image0, part.shown.image1):
+            self._decide(part.pair, part.matches, ~met.elsewhere)
 
     def take_rest(self, number: int) -> None:
-        """Decides on the other matches of a pair: they need to be confirmed, where other pairs can do so."""
+        """Decides on the other matches of a pair: beside a part that is contradicted, they need to be confirmed."""
         rest = np.flatnonzero(~self._decided[number])
-        pair = self._pairs[number]
         if not len(rest):
             return
         met = self._meeting(number, rest)
-        if _contradicted(met):
+        if _contradicted(*met.counts):
             self._decide(number, rest, np.zeros(len(rest), bool))
-        elif self._trusted.connect(pair.image0, pair.image1, otherwise=True):
-            self._decide(number, rest, met.same)
         else:
-            self._decide(number, rest, ~met.elsewhere)
+            self._decide(number, rest, met.same if number in self._mixed else ~met.elsewhere)
 
     def misled(self) -> list[MisledPair]:
         """The pairs that are not kept whole."""
@@ -130,6 +148,15 @@ class _Verdicts:
             self._trusted.add(self._pairs[number].chosen(matches[kept]))
 
 
-def _contradicted(met: Meeting) -> bool:
-    far, near = int(met.elsewhere.sum()), int(met.same.sum())
-    return far >= FEWEST and far > ELSEWHERE * (far + near)
+def _surest_first(pairs: Sequence[VerifiedPair], doubts: Floats) -> list[int]:
+    order: list[int] = np.lexsort((-np.array([len(pair.points0) for pair in pairs]), doubts)).tolist()
+    return order
+
+
+def _contradicted(elsewhere: int, followed: int) -> bool:
+    return elsewhere >= FEWEST and elsewhere > ELSEWHERE * followed
+
+
+def _surely(elsewhere: int, followed: int) -> bool:
+    chance = SURE * 0.5 * followed**0.5
+    return elsewhere >= FEWEST and elsewhere - ELSEWHERE * followed > chance

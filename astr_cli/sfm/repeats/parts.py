@@ -22,8 +22,8 @@ Numbers = NDArray[np.intp]
 class Part(NamedTuple):
     """Matches of one pair that hang together."""
 
-    number: int
-    """Of the pair."""
+    pair: int
+    """Its number."""
     matches: Numbers
     """(K,) of the pair's matches."""
     shown: VerifiedPair

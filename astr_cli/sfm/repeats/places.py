@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -30,6 +29,12 @@ class Meeting(NamedTuple):
     elsewhere: Mask
     """They do not: the match puts one thing in two places."""
 
+    @property
+    def counts(self) -> tuple[int, int]:
+        """How many end elsewhere, and how many could be followed."""
+        elsewhere = int(self.elsewhere.sum())
+        return elsewhere, elsewhere + int(self.same.sum())
+
 
 class _Way(NamedTuple):
     """A pair in one of its two directions."""
@@ -56,17 +61,13 @@ class TrustedPairs:
         self._ways.setdefault(pair.image0, {})[pair.image1] = _Way(points0, points1, cKDTree(points0))
         self._ways.setdefault(pair.image1, {})[pair.image0] = _Way(points1, points0, cKDTree(points1))
 
-    def connect(self, image0: int, image1: int, otherwise: bool = False) -> bool:
-        """Whether pairs lead from one photo to the other; otherwise: at most STEPS of them, and not one that is both."""
+    def connect(self, image0: int, image1: int) -> bool:
+        """Whether trusted pairs lead from one photo to the other, over any number of photos."""
         reached, last = {image0}, {image0}
-        for step in itertools.count():
-            after = {there for here in last for there in self._ways.get(here, {})} - reached
-            if otherwise and step == 0:
-                after -= {image1}
-            if image1 in after or not after or (otherwise and step + 1 == STEPS):
-                return image1 in after
-            reached, last = reached | after, after
-        return False
+        while last and image1 not in reached:
+            last = {there for here in last for there in self._ways.get(here, {})} - reached
+            reached |= last
+        return image1 in reached
 
     def meeting(self, pair: VerifiedPair) -> Meeting:
         """Follows both ends of the pair's matches, and compares their places in every photo that both reach."""
