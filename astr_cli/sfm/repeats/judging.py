@@ -117,24 +117,26 @@ class _Verdicts:
             self._decide(part.pair, part.matches, ~met.elsewhere)
 
     def take_rest(self, number: int) -> None:
-        """Decides on the other matches of a pair: beside a part that is contradicted, they need to be confirmed."""
+        """Decides on the other matches of a pair; beside a part that is contradicted, they need to be confirmed."""
         rest = np.flatnonzero(~self._decided[number])
-        if not len(rest):
-            return
-        met = self._meeting(number, rest)
-        if _contradicted(*met.counts):
-            self._decide(number, rest, np.zeros(len(rest), bool))
-        else:
-            self._decide(number, rest, met.same if number in self._mixed else ~met.elsewhere)
+        if len(rest):
+            met = self._meeting(number, rest)
+            if _contradicted(*met.counts):
+                self._decide(number, rest, np.zeros(len(rest), bool))
+            else:
+                self._decide(number, rest, met.same if number in self._mixed else ~met.elsewhere)
 
     def misled(self) -> list[MisledPair]:
         """The pairs that are not kept whole."""
-        found = []
-        for pair, same, elsewhere, kept in zip(self._pairs, self._same, self._elsewhere, self._kept, strict=True):
-            if not kept.all():
-                far = int(elsewhere.sum())
-                found.append(MisledPair(pair.image0, pair.image1, kept, far, far + int(same.sum())))
-        return found
+        return [
+            MisledPair(pair.image0, pair.image1, kept, *self._counts(number))
+            for number, (pair, kept) in enumerate(zip(self._pairs, self._kept, strict=True))
+            if not kept.all()
+        ]
+
+    def _counts(self, number: int) -> tuple[int, int]:
+        """How many matches of a pair end elsewhere, and how many could be followed."""
+        return Meeting(self._same[number], self._elsewhere[number]).counts
 
     def _meeting(self, number: int, matches: Numbers) -> Meeting:
         met = self._trusted.meeting(self._pairs[number].chosen(matches))
