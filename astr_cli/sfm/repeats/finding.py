@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from astr_cli.sfm.database.pair_ids import pair_id
-from astr_cli.sfm.repeats.differences import difference_shares
-from astr_cli.sfm.repeats.holes import hole_shares
+from astr_cli.sfm.repeats.differences import difference_doubts
+from astr_cli.sfm.repeats.holes import hole_doubts
 from astr_cli.sfm.repeats.judging import MisledPair, any_misled, judge
 from astr_cli.sfm.repeats.looks import Picture, small_photo
 from astr_cli.sfm.repeats.pairs import VerifiedPair, verified_pairs
@@ -39,12 +39,12 @@ def find_repeats(connection: sqlite3.Connection, photos: Path | None, alive: Cal
     called regularly.
     """
     pairs = verified_pairs(connection)
-    if not any_misled(pairs, hole_shares(pairs), alive):
+    if not any_misled(pairs, hole_doubts(pairs), alive):
         return []
     parts = coherent_parts(pairs)
     shown = [part.shown for part in parts]
     pictures = {} if photos is None else _small_photos(connection, photos, pairs, alive)
-    doubts = difference_shares(shown, pictures, alive) if pictures else hole_shares(shown)
+    doubts = difference_doubts(shown, pictures, alive) if pictures else hole_doubts(shown)
     misled = judge(pairs, parts, doubts, alive)
     return misled if any(pair.surely for pair in misled) else []
 
