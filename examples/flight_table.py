@@ -25,7 +25,7 @@ from astr_cli.options.matching import MatchingOptions
 from astr_cli.options.pairs import PairChoice, SpatialOptions
 from astr_cli.options.reconstruct import ReconstructOptions
 from astr_cli.sfm.mapping.control_points import read_control
-from astr_cli.sfm.reconstruct import reconstruct
+from astr_cli.sfm.reconstruction.reconstruct import reconstruct
 
 KINDS = ("grid", "line", "orbit")
 PLACES: dict[str, dict[str, Any]] = {

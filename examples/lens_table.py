@@ -23,7 +23,7 @@ from astr_cli.options.pairs import PairChoice
 from astr_cli.options.reconstruct import ReconstructOptions
 from astr_cli.sfm.mapping.alignment import centre_error
 from astr_cli.sfm.mapping.mapper import ModelSummary, camera_centres
-from astr_cli.sfm.reconstruct import reconstruct
+from astr_cli.sfm.reconstruction.reconstruct import reconstruct
 
 LENSES: dict[str, dict[str, Any]] = {
     "none": {},

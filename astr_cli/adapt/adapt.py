@@ -25,7 +25,8 @@ from astr_cli.options.evaluate import EvalMatching
 from astr_cli.options.matching import MatchingOptions
 from astr_cli.options.reconstruct import ReconstructOptions
 from astr_cli.resources import weights_path
-from astr_cli.sfm.reconstruct import reconstruct
+from astr_cli.sfm.reconstruction.reconstruct import reconstruct
+from astr_cli.store.errors import JournalMismatch
 from astr_cli.train.checkpoint import CHECKPOINT
 from astr_cli.train.command import TrainRequest, train
 from astr_cli.train.config import Change
@@ -106,7 +107,11 @@ def _model(options: AdaptOptions, listener: Listener, tell: Callable[[str], None
     """The folder of the largest model."""
     matching = MatchingOptions(weights=options.weights, long_side=options.long_side, device=options.device)
     request = ReconstructOptions(options.photos, options.folder / "model", report=False, matching=matching)
-    found = reconstruct(request, listener, tell, stop=stop).model
+    try:
+        found = reconstruct(request, listener, tell, stop=stop).model
+    except JournalMismatch as error:
+        remedy = f"choose another --work, or remove {options.folder} to start over"
+        raise AstrError(f"{error.problem}; {remedy}") from None
     tell(f"a model of {counted(len(found.registered), 'photo')}, {counted(found.points, 'point')}")
     return found.folder
 

@@ -21,7 +21,7 @@ from astr_cli.sfm.database.sharing import share_cameras
 from astr_cli.sfm.database.sift import sift_database
 from astr_cli.sfm.mapping.alignment import centre_error
 from astr_cli.sfm.mapping.mapper import MappingError, ModelSummary, camera_centres, map_database
-from astr_cli.sfm.reconstruct import reconstruct
+from astr_cli.sfm.reconstruction.reconstruct import reconstruct
 
 OURS, SIFT = "astr", "SIFT"
 

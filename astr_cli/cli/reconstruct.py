@@ -32,7 +32,7 @@ def command(options: ReconstructOptions, output: OutputOptions) -> int:
     from astr_cli.cli.reconstruct_output import print_reconstruction
     from astr_cli.cli.report import write_after
     from astr_cli.cli.sfm_output import progress_line, stoppable
-    from astr_cli.sfm.reconstruct import reconstruct
+    from astr_cli.sfm.reconstruction.reconstruct import reconstruct
 
     with (
         stoppable(f"{options.out}: stopped; run the same command again to resume") as stop,

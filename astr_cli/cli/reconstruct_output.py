@@ -26,14 +26,14 @@ from astr_cli.cli.survey_output import (
 )
 from astr_cli.sfm.mapping.camera_changes import CameraFigures, cameras_astray
 from astr_cli.sfm.mapping.pair_agreement import PairFigures, doubtful_pairs, is_folded
-from astr_cli.sfm.reconstruct_summary import database_record, pair_record, plain
+from astr_cli.sfm.reconstruction.summary import database_record, pair_record, plain
 from astr_cli.sfm.repeats.finding import Repeat
 from astr_cli.wording import counted, listed
 
 if TYPE_CHECKING:
     from astr_cli.sfm.mapping.mapper import ModelSummary
     from astr_cli.sfm.mapping.unregistered import Join
-    from astr_cli.sfm.reconstruct_summary import ReconstructSummary
+    from astr_cli.sfm.reconstruction.summary import ReconstructSummary
 
 ROWS = 20  # of the table; summary.json has all
 CAMERAS = 5  # that are printed

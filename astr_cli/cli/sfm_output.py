@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from astr_cli.cli import console
 from astr_cli.errors import Interrupted
 from astr_cli.matching.resources.signals import StopFlag, stop_on_signals
-from astr_cli.sfm.reconstruct_summary import database_record, plain
+from astr_cli.sfm.reconstruction.summary import database_record, plain
 from astr_cli.wording import counted
 
 if TYPE_CHECKING:

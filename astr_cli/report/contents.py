@@ -18,7 +18,7 @@ from astr_cli.report.sources import Sources, find_photos
 from astr_cli.report.warnings import warning_lines
 from astr_cli.sfm.mapping.mapper import ModelSummary
 from astr_cli.sfm.mapping.place_errors import place_errors
-from astr_cli.sfm.stages import read_stages
+from astr_cli.sfm.reconstruction.stages import read_stages
 from astr_cli.wording import counted
 
 MOST_SEEN = 300_000  # keypoints drawn on all thumbnails

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from astr_cli.errors import AstrError
 from astr_cli.files import parse_json
 from astr_cli.sfm.mapping.mapper import ModelSummary
-from astr_cli.sfm.reconstruct_summary import model_of
-from astr_cli.sfm.stages import TIMES
+from astr_cli.sfm.reconstruction.stages import TIMES
+from astr_cli.sfm.reconstruction.summary import model_of
 from astr_cli.store.errors import StoreError
 from astr_cli.store.matches_file import MatchesFile
 from astr_cli.store.output import SIGNATURE

@@ -15,7 +15,14 @@ class StoreError(AstrError):
 
 
 class JournalMismatch(StoreError):
-    """Existing matches were made with other options or weights; the message lists each difference."""
+    """Existing matches were made with other options or weights; `problem` lists each difference.
+
+    A command with other options than those of `astr match` catches it, and says what to do there.
+    """
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        super().__init__(f"{problem}; {remedy}")
+        self.problem = problem
 
 
 def is_full(error: OSError) -> bool:

@@ -108,7 +108,7 @@ def _require_equal_options(first: Path, old: Mapping[str, str], path: Path, new:
     ]
     if lines:
         raise JournalMismatch(
-            f"{first} and {path}: were matched with other options ({'; '.join(lines)}); match both with the same ones"
+            f"{first} and {path}: were matched with other options ({'; '.join(lines)})", "match both with the same ones"
         )
 
 

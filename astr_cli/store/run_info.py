@@ -95,8 +95,8 @@ def require_same(path: Path, old: Mapping[str, str], run: RunInfo) -> None:
     lines = difference(old, run, path.parent)
     if lines:
         raise JournalMismatch(
-            f"{path}: was matched with other options ({'; '.join(lines)}); use the old options, choose another --out, "
-            "or start over with --overwrite"
+            f"{path}: was matched with other options ({'; '.join(lines)})",
+            "use the old options, choose another --out, or start over with --overwrite",
         )
 
 
@@ -118,8 +118,8 @@ def load_run(path: Path) -> SavedRun | None:
         content = parse_json(read_own(path))
         if content["format"] not in READ:
             raise JournalMismatch(
-                f"{path}: has journal format {content['format']}, but this astr writes {JOURNAL_FORMAT}; "
-                "start over with --overwrite"
+                f"{path}: has journal format {content['format']}, but this astr writes {JOURNAL_FORMAT}",
+                "start over with --overwrite",
             )
         options = {str(name): str(value) for name, value in content["options"].items()}
         return SavedRun(options, bool(content["fresh"]), tuple(map(ImageStamp.of, content["images"])))

@@ -16,7 +16,7 @@ from PIL import Image
 from astr_cli.cli.app import run
 from astr_cli.matching.run.events import MatchSummary
 from astr_cli.options.matching import MatchOptions
-from astr_cli.sfm import reconstruct as module
+from astr_cli.sfm.reconstruction import reconstruct as module
 
 from ..sfm.conftest import Scene, arc, make_scene
 

@@ -31,8 +31,8 @@ from astr_cli.report.warnings import warning_lines
 from astr_cli.sfm.colmap import pycolmap
 from astr_cli.sfm.database.drawn_matches import read_drawn_matches
 from astr_cli.sfm.mapping.place_errors import place_errors
-from astr_cli.sfm.pair_plots import draw_verified
-from astr_cli.sfm.stages import MOST_RUNS, TIMES, Stages, read_stages
+from astr_cli.sfm.reconstruction.pair_plots import draw_verified
+from astr_cli.sfm.reconstruction.stages import MOST_RUNS, TIMES, Stages, read_stages
 
 from .conftest import NAMES, SIZE, data_of, with_repeats
 
@@ -194,7 +194,7 @@ def test_times_of_the_stages(made: Path, data: dict[str, Any]) -> None:
 def test_stages_are_told_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
     clock = iter(range(0, 10_000, 10))
-    monkeypatch.setattr("astr_cli.sfm.stages.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("astr_cli.sfm.reconstruction.stages.time.monotonic", lambda: next(clock))
     for run_number in range(MOST_RUNS + 3):
         stages = Stages(tmp_path, told.append)
         stages.begin("one")

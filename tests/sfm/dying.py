@@ -20,7 +20,7 @@ import json, os, shutil, sys, traceback
 from astr_cli.cli.app import run
 from astr_cli.cli import reconstruct_output
 from astr_cli.matching.run.events import MatchSummary
-from astr_cli.sfm import reconstruct
+from astr_cli.sfm.reconstruction import reconstruct
 from astr_cli.sfm.exports import export, hdf5, text
 EVENTS = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "shutil.rmtree", "sqlite3.connect"}
 seen = 0

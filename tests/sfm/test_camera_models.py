@@ -16,7 +16,7 @@ from astr_cli.sfm.database.sharing import CameraOptionError, check_camera_option
 from astr_cli.sfm.mapping.alignment import centre_error
 from astr_cli.sfm.mapping.camera_models import ModelChoice, converted
 from astr_cli.sfm.mapping.mapper import ModelSummary, camera_centres, map_database
-from astr_cli.sfm.reconstruct_summary import plain
+from astr_cli.sfm.reconstruction.summary import plain
 
 from .flights import Flight, fly
 

@@ -17,7 +17,7 @@ from astr_cli.sfm.mapping.control_adjustment import control_of, triangulated
 from astr_cli.sfm.mapping.control_points import ControlError, ControlPoint, read_control
 from astr_cli.sfm.mapping.coordinates import CoordinateError
 from astr_cli.sfm.mapping.mapper import ModelSummary, camera_centres, map_database
-from astr_cli.sfm.reconstruct_summary import plain
+from astr_cli.sfm.reconstruction.summary import plain
 
 from .flights import CHECKS, UTM, Flight, fly
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from astr_cli.options.matching import MatchOptions
 from astr_cli.scenes.textures import procedural_textures
-from astr_cli.sfm import reconstruct as module
+from astr_cli.sfm.reconstruction import reconstruct as module
 
 
 @pytest.fixture

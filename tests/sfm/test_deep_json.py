@@ -13,7 +13,7 @@ from astr_cli.evaluate.readers.gt_json import read_gt_json
 from astr_cli.evaluate.records import read_scores
 from astr_cli.model.checkpoint import WeightsError, load_weights, read_tensors, write_tensors
 from astr_cli.resources import weights_path
-from astr_cli.sfm.reconstruct_summary import read_model_record
+from astr_cli.sfm.reconstruction.summary import read_model_record
 from astr_cli.sfm.tracks.statistics import TrackStatistics
 from astr_cli.train.checkpoint import CHECKPOINT, read_config
 from astr_cli.train.checkpoint import FORMAT as RUN_FORMAT

@@ -11,12 +11,12 @@ import pytest
 
 from astr_cli.cli.app import run
 from astr_cli.pairs.reading import read_pairs
-from astr_cli.sfm import reconstruct as reconstruct_module
 from astr_cli.sfm.colmap import read_model
 from astr_cli.sfm.database.contents import read_existing
 from astr_cli.sfm.database.keypoints import read_points
 from astr_cli.sfm.extension import extend as module
 from astr_cli.sfm.extension import remove as removing
+from astr_cli.sfm.reconstruction import reconstruct as reconstruct_module
 from astr_cli.store.matches_file import MatchesFile
 
 from .conftest import Scene, arc, make_scene

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from astr_cli.cli.app import run
-from astr_cli.sfm import reconstruct as reconstruct_module
 from astr_cli.sfm.database.contents import read_existing
 from astr_cli.sfm.database.keypoints import read_points
 from astr_cli.sfm.extension import extend as module
+from astr_cli.sfm.reconstruction import reconstruct as reconstruct_module
 
 from .extending import Place, error_of, stand_in
 from .rendered import LONG_SIDE, rendered

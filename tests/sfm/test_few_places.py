@@ -11,10 +11,10 @@ import pytest
 from astr_cli.cli.app import run
 from astr_cli.options.database import CameraOptions, ImportOptions
 from astr_cli.options.mapping import MapOptions
-from astr_cli.sfm import reconstruct as module
 from astr_cli.sfm.database.importing import import_matches
 from astr_cli.sfm.mapping.mapper import MappingError, map_database
 from astr_cli.sfm.mapping.unregistered import unregistered
+from astr_cli.sfm.reconstruction import reconstruct as module
 
 from .conftest import Camera, arc, make_scene
 from .foreign_databases import execute

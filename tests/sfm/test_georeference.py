@@ -19,7 +19,7 @@ from astr_cli.sfm.database.importing import import_matches
 from astr_cli.sfm.mapping.coordinates import utm_grid
 from astr_cli.sfm.mapping.georeference import georeference_of
 from astr_cli.sfm.mapping.mapper import camera_centres, map_database
-from astr_cli.sfm.reconstruct_summary import plain
+from astr_cli.sfm.reconstruction.summary import plain
 
 from .flights import ORIGIN, fly
 from .test_mapping import write_places

@@ -16,12 +16,12 @@ from astr_cli.cli.app import run
 from astr_cli.options.database import CameraOptions, ImportOptions
 from astr_cli.options.refinement import TrackRefineOptions
 from astr_cli.refine.rules import Summary
-from astr_cli.sfm import reconstruct as module
 from astr_cli.sfm.colmap import pycolmap, read_model
 from astr_cli.sfm.database.importing import import_matches
 from astr_cli.sfm.mapping.colmap_mappers import MapperSettings, copied
 from astr_cli.sfm.mapping.mapper import map_database
 from astr_cli.sfm.mapping.model_refinement import ModelRefiner, better, observations, stricter, write_refined
+from astr_cli.sfm.reconstruction import reconstruct as module
 from astr_cli.sfm.tracks.match_rows import MatchedImage
 from astr_cli.sfm.tracks.refinement import PhotoPixels
 

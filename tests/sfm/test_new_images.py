@@ -17,12 +17,12 @@ from astr_cli.matching.run.events import Notice
 from astr_cli.options.database import CameraOptions, ImportOptions
 from astr_cli.options.matching import MatchOptions
 from astr_cli.options.reconstruct import ReconstructOptions
-from astr_cli.sfm import reconstruct as module
 from astr_cli.sfm.colmap import add_images, pycolmap, read_model
 from astr_cli.sfm.database.cameras import import_images
 from astr_cli.sfm.database.importing import import_matches
 from astr_cli.sfm.mapping.colours import colours_at
 from astr_cli.sfm.mapping.mapper import map_database
+from astr_cli.sfm.reconstruction import reconstruct as module
 
 from .conftest import arc, make_scene
 from .foreign_databases import files

@@ -16,7 +16,7 @@ from astr_cli.options.mapping import MapOptions
 from astr_cli.sfm.colmap import pycolmap
 from astr_cli.sfm.mapping.mapper import ModelSummary, camera_centres, map_database
 from astr_cli.sfm.mapping.precision import PhotoPrecision, Precision, centre_slopes, precision_of
-from astr_cli.sfm.reconstruct_summary import plain
+from astr_cli.sfm.reconstruction.summary import plain
 
 from .flights import CHECKS, UTM, Flight, fly
 

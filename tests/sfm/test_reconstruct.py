@@ -15,10 +15,10 @@ from astr_cli.matching.run.events import FailedPair, MatchSummary, Started, Writ
 from astr_cli.options.database import CameraOptions
 from astr_cli.options.matching import MatchOptions
 from astr_cli.options.reconstruct import ReconstructOptions
-from astr_cli.sfm import reconstruct as module
 from astr_cli.sfm.colmap import pycolmap
 from astr_cli.sfm.mapping.alignment import centre_error
 from astr_cli.sfm.mapping.mapper import camera_centres
+from astr_cli.sfm.reconstruction import reconstruct as module
 
 from .foreign_databases import files
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from astr_cli.cli.app import run
 from astr_cli.options.matching import MatchOptions
-from astr_cli.sfm import reconstruct as module
+from astr_cli.sfm.reconstruction import reconstruct as module
 
 from .foreign_databases import files
 from .test_reconstruct import stand_in

@@ -11,10 +11,10 @@ from scipy.spatial.transform import Rotation
 
 from astr_cli.cli.app import run
 from astr_cli.options.database import CameraOptions
-from astr_cli.sfm import reconstruct as reconstruct_module
 from astr_cli.sfm.colmap import read_model
 from astr_cli.sfm.database.contents import read_existing
 from astr_cli.sfm.database.rigs import RigError, check_rigs, read_rigs
+from astr_cli.sfm.reconstruction import reconstruct as reconstruct_module
 
 from .conftest import Camera, Scene, arc, make_scene
 from .extending import stand_in

@@ -70,7 +70,7 @@ EARLY = """
 import os, signal, sys
 from astr_cli.cli.app import main
 def hook(event, values):
-    if event == "import" and values[0] == "astr_cli.sfm.reconstruct":
+    if event == "import" and values[0] == "astr_cli.sfm.reconstruction.reconstruct":
         os.kill(os.getpid(), signal.SIGTERM)
 sys.addaudithook(hook)
 sys.argv[1:] = ["reconstruct", "photos", "--out", "out"]

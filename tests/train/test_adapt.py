@@ -21,7 +21,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "images"
 
 
-def test_too_few_photos_are_refused_before_any_training(
+def test_too_few_photos_are_refused_before_any_training_and_so_is_the_work_of_another_call(
     photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "new.safetensors"
@@ -31,6 +31,10 @@ def test_too_few_photos_are_refused_before_any_training(
     work = tmp_path / "new-work"
     assert (work / "model" / "sparse" / "0" / "images.bin").is_file() and not (work / "run").exists()
     assert not out.exists()
+    command[command.index("192")] = "160"
+    assert run([*command, "--quiet"]) == 2
+    message = capsys.readouterr().err
+    assert "long_side: 192 -> 160" in message and f"choose another --work, or remove {work} to start over" in message
 
 
 def test_what_cannot_be_written_is_refused_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -27,6 +27,7 @@ from astr_cli.sfm.extension.record import extended_text
 from astr_cli.sfm.extension.state import JOINED, clear, move_in, set_ready, taken, work_folder
 from astr_cli.sfm.mapping.unregistered import Unregistered
 from astr_cli.sfm.pairs.automatic import HEAD
+from astr_cli.sfm.reconstruction.folder import SUMMARY
 from astr_cli.store.matches_file import MatchesFile
 from astr_cli.store.merging import merge_files
 
@@ -121,4 +122,4 @@ def _write_lists(start: Start, pairs: NewPairs, extended: Extended, made: Path) 
         head = f"{HEAD}{pairs.method} pairs of {photos} photos, extended\n"
         (made / "pairs.txt").write_text(head + text.partition("\n")[2] + pairs_text(pairs.pairs), encoding="utf-8")
     record = extended_text(start.done.record, extended, len(pairs.pairs), made / "database.db")
-    (made / "summary.json").write_text(record, encoding="utf-8")
+    (made / SUMMARY).write_text(record, encoding="utf-8")

@@ -12,10 +12,9 @@ from astr_cli.options.config_file import stored_options
 from astr_cli.options.reconstruct import ReconstructOptions
 from astr_cli.sfm.mapping.mapper import ModelSummary
 from astr_cli.sfm.own_files import is_model
-from astr_cli.sfm.reconstruct import CONFIG, CONFIG_HEAD
-from astr_cli.sfm.reconstruct_summary import model_of
+from astr_cli.sfm.reconstruction.folder import CONFIG, CONFIG_HEAD, SUMMARY
+from astr_cli.sfm.reconstruction.summary import model_of
 
-SUMMARY = "summary.json"
 FILES = ("pairs.txt", "matches.h5", "database.db", SUMMARY)
 
 

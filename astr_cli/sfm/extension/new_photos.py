@@ -15,7 +15,7 @@ from astr_cli.sfm.database.cameras import given_photos
 from astr_cli.sfm.database.sharing import share_cameras
 from astr_cli.sfm.extension.folder import Reconstruction
 from astr_cli.sfm.pairs.automatic import Source, choose_pairs
-from astr_cli.sfm.reconstruct import made_folders
+from astr_cli.sfm.reconstruction.photos import made_folders
 from astr_cli.store.matches_file import MatchesFile
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from astr_cli.sfm.database.cameras import held_by
 from astr_cli.sfm.extension.models import Extended
 from astr_cli.sfm.mapping.pair_agreement import doubtful_pairs
-from astr_cli.sfm.reconstruct_summary import pair_record, plain
+from astr_cli.sfm.reconstruction.summary import pair_record, plain
 
 
 def extended_text(record: Mapping[str, Any], extended: Extended, pairs: int, database: Path) -> str:

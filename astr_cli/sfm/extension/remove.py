@@ -28,6 +28,7 @@ from astr_cli.sfm.extension.record import extended_text
 from astr_cli.sfm.extension.shrinking import models_in, shrink_models
 from astr_cli.sfm.extension.state import DROPPED, JOINED, move_in, set_ready, taken, work_folder
 from astr_cli.sfm.pairs.automatic import HEAD
+from astr_cli.sfm.reconstruction.folder import SUMMARY
 from astr_cli.store.matches_file import MatchesFile
 from astr_cli.store.merging import write_without
 
@@ -84,7 +85,7 @@ def _steps(options: ExtendOptions, start: Start, names: Sequence[str]) -> Remove
     (out / JOINED).replace(made / "matches.h5")
     _write_pairs(out, names, made)
     record = extended_text(done.record, left, -lost, made / "database.db")
-    (made / "summary.json").write_text(record, encoding="utf-8")
+    (made / SUMMARY).write_text(record, encoding="utf-8")
     set_ready(out, made)
     move_in(out, done.options.sparse)
     return RemoveSummary(out, tuple(names), lost, left, done.options.report)

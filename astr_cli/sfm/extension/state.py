@@ -18,8 +18,8 @@ from astr_cli.files import write_whole
 from astr_cli.sfm.database.atomic import check_target
 from astr_cli.sfm.database.inputs import content_hash
 from astr_cli.sfm.database.locked import unused
-from astr_cli.sfm.extension.folder import FILES, SUMMARY, Reconstruction, read_options, read_reconstruction
-from astr_cli.sfm.reconstruct import LOCK
+from astr_cli.sfm.extension.folder import FILES, Reconstruction, read_options, read_reconstruction
+from astr_cli.sfm.reconstruction.folder import LOCK, SUMMARY
 from astr_cli.sfm.scratch import stamp_of
 from astr_cli.store.lock import Lock
 

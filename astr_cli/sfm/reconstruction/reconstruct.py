@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
-from astr_cli.errors import AstrError
-from astr_cli.files import check_output_folder, write_whole
-from astr_cli.images.catalogue import catalogue, find_images
+from astr_cli.files import check_output_folder
 from astr_cli.images.drawing import DrawingFolder
 from astr_cli.images.gimbal import turned_photos
-from astr_cli.images.info import ImageInfo
 from astr_cli.matching.resources.signals import StopFlag
 from astr_cli.matching.run.events import Event, Listener, Notice
 from astr_cli.matching.run.forecast import forecast
@@ -25,36 +21,36 @@ from astr_cli.options.database import ImportOptions
 from astr_cli.options.mapping import MapOptions
 from astr_cli.options.matching import MatchOptions
 from astr_cli.options.option import take
-from astr_cli.options.pairs import METHODS
 from astr_cli.options.reconstruct import ReconstructOptions
 from astr_cli.options.refinement import RefineOptions
-from astr_cli.pairs.reading import read_pairs
 from astr_cli.sfm.colmap import pycolmap
 from astr_cli.sfm.database.atomic import check_target
-from astr_cli.sfm.database.cameras import given_photos
 from astr_cli.sfm.database.importing import import_matches
 from astr_cli.sfm.database.inputs import content_hash, find_matched_masks
-from astr_cli.sfm.database.sharing import check_camera_options, share_cameras
+from astr_cli.sfm.database.sharing import check_camera_options
 from astr_cli.sfm.mapping.control_points import read_control
 from astr_cli.sfm.mapping.mapper import ModelSummary, map_database
 from astr_cli.sfm.mapping.model_refinement import ModelRefiner
 from astr_cli.sfm.mapping.pair_agreement import pair_figures
-from astr_cli.sfm.own_files import require_own_files, require_own_models
-from astr_cli.sfm.pair_plots import draw_verified
-from astr_cli.sfm.pairs.automatic import HEAD, Source, write_choice
-from astr_cli.sfm.reconstruct_summary import ReconstructSummary, read_model_record, summary_text
-from astr_cli.sfm.stages import MARK as STAGES_MARK
-from astr_cli.sfm.stages import TIMES, Stages
+from astr_cli.sfm.pairs.automatic import Source, write_choice
+from astr_cli.sfm.reconstruction.folder import (
+    CONFIG,
+    CONFIG_HEAD,
+    SUMMARY,
+    nothing_left,
+    own_folder,
+    require_own,
+    write,
+)
+from astr_cli.sfm.reconstruction.pair_plots import draw_verified
+from astr_cli.sfm.reconstruction.photos import Photos, usable_photos
+from astr_cli.sfm.reconstruction.stages import Stages
+from astr_cli.sfm.reconstruction.summary import ReconstructSummary, read_model_record, summary_text
 from astr_cli.sfm.tracks.match_rows import StoredRows
 from astr_cli.sfm.tracks.refinement import PhotoPixels
-from astr_cli.store.lock import Lock
 from astr_cli.store.matches_file import MatchesFile
 from astr_cli.wording import counted, duration_text
 
-FEWEST_PHOTOS = 2
-CONFIG = "options.toml"
-CONFIG_HEAD = "astr reconstruct"
-LOCK = ".reconstruct.lock"
 MANY_PAIRS = 400  # from then on, a sample costs little beside the run
 SAMPLE = 4  # pairs
 ASKED = 100  # photos whose angles are read, evenly spaced; the header of each costs a millisecond
@@ -97,16 +93,16 @@ def reconstruct(
     if options.mapping.gcp is not None:
         read_control(options.mapping.gcp, options.mapping.gcp_check)
     check_output_folder(options.out)
-    photos = _photos(options)
-    _require_own(options)
+    photos = usable_photos(options)
+    require_own(options)
     drawings = None if options.plots is None else DrawingFolder(options.plots)
-    with _own_folder(options):
+    with own_folder(options):
         return _steps(options, photos, drawings, listener, tell, matched, stop or StopFlag())
 
 
 def _steps(
     options: ReconstructOptions,
-    photos: _Photos,
+    photos: Photos,
     drawings: DrawingFolder | None,
     listener: Listener,
     tell: Callable[[str], None],
@@ -122,12 +118,12 @@ def _steps(
         listener(event)
 
     stages = Stages(options.out, tell)
-    with _nothing_left(options):
+    with nothing_left(options):
         stages.begin("choosing pairs")
         check_target(database, replace_ours=True)
         source = Source(options.photos, photos.names, options.matching.weights, options.matching.device)
         pairs = write_choice(matching.pairs, source, options.choice, tell)
-        _write(options.out / CONFIG, config_text(options, options.out, f"{CONFIG_HEAD} --config {CONFIG}"))
+        write(options.out / CONFIG, config_text(options, options.out, f"{CONFIG_HEAD} --config {CONFIG}"))
         stop.check()
         _tell_turned(options, photos.names, tell)
         _tell_cost(matching, len(pairs.pairs), tell)
@@ -153,9 +149,9 @@ def _steps(
     stages.begin("mapping", "tracks and verified pairs")
     model, key = _mapped(options, database, imported.images, photos.given, tell, stop)
     figures = pair_figures(database, model.folder)
-    file = options.out / "summary.json"
+    file = options.out / SUMMARY
     summary = ReconstructSummary(pairs, found, imported, model, figures, photos.skipped, file)
-    _write(file, summary_text(summary, key))
+    write(file, summary_text(summary, key))
     stages.end()
     return summary
 
@@ -186,17 +182,6 @@ def _tell_cost(matching: MatchOptions, pairs: int, tell: Callable[[str], None]) 
         )
 
 
-def _require_own(options: ReconstructOptions) -> None:
-    """Raises AstrError when OUT holds files of these names that an earlier call did not write."""
-    out, listed = options.out, options.out / "pairs.txt"
-    marks = {out / CONFIG: f"# {CONFIG_HEAD}", out / "summary.json": "mapping_key", out / TIMES: STAGES_MARK}
-    given = Path(options.choice.pairs)
-    if not (listed.exists() and given.exists() and given.samefile(listed)):  # the user may keep the list there
-        marks[listed] = HEAD
-    require_own_files(marks)
-    require_own_models(options.sparse)
-
-
 def _mapped(
     options: ReconstructOptions,
     database: Path,
@@ -209,7 +194,7 @@ def _mapped(
     by_model = options.refinement if options.refinement.refine == "model" else None
     choose = options.cameras.chooses
     key = _mapping_key(database, options.mapping, by_model, choose)
-    model = read_model_record(options.out / "summary.json", key, options.sparse / "0")
+    model = read_model_record(options.out / SUMMARY, key, options.sparse / "0")
     if model is not None:
         tell(f"{model.folder}: up to date, not mapped again")
         return model, key
@@ -234,106 +219,3 @@ def _mapping_key(database: Path, options: MapOptions, by_model: RefineOptions | 
     control = "" if options.gcp is None else content_hash(options.gcp)
     text = f"{content_hash(database, HEADER)} {control} {options!r} {by_model!r} {choose} {pycolmap.__version__}"
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-class _Photos(NamedTuple):
-    """The photos of a folder."""
-
-    names: list[str]
-    """Usable, without images of an earlier run."""
-    skipped: tuple[str, ...]
-    """The problems of the others."""
-    given: frozenset[str]
-    """Those whose cameras the user gave."""
-
-
-def _photos(options: ReconstructOptions) -> _Photos:
-    photos = options.photos
-    made = made_folders(options)
-    names = [name for name in find_images(photos) if not made & set((photos / name).resolve().parents)]
-    found = catalogue(photos, names)
-    if found.errors and not options.skip_bad:
-        raise AstrError(f"{photos}: {found.complaint()}; use --skip-bad to continue without bad photos")
-    good = list(found.infos)
-    given = _check_cameras(options, found.infos)
-    if len(good) < FEWEST_PHOTOS:
-        raise AstrError(
-            f"{photos}: {counted(len(good), 'photo')} {'is' if len(good) == 1 else 'are'} too few for a model; "
-            f"use at least {FEWEST_PHOTOS}"
-        )
-    return _Photos(good, tuple(found.errors.values()), given)
-
-
-def _check_cameras(options: ReconstructOptions, infos: Mapping[str, ImageInfo]) -> frozenset[str]:
-    """The photos whose cameras the user gave.
-
-    Raises AstrError for cameras that the photos cannot have, hours before the database is written.
-    """
-    listed, used = Path(options.choice.pairs), set(infos)
-    if options.choice.pairs not in METHODS and listed.is_file():
-        used &= {name for pair in read_pairs(listed).pairs for name in (pair.name0, pair.name1)}
-    sharing = share_cameras({name: info for name, info in infos.items() if name in used}, options.cameras)
-    return given_photos(sharing, options.cameras)
-
-
-def made_folders(options: ReconstructOptions) -> set[Path]:
-    """Folders whose images are no photos: OUT; for photos in OUT, the folders that astr and COLMAP make in it; plots,
-    and masks in a folder of their own.
-    """
-    out, photos = options.out.resolve(), options.photos.resolve()
-    plots = {options.plots.resolve()} if options.plots is not None else set()
-    masks = {options.matching.masks.resolve()} if options.matching.masks is not None else set()
-    apart = plots | (masks - {photos, *photos.parents})
-    return apart | ({out / "sparse", out / "dense"} if out in (photos, *photos.parents) else {out})
-
-
-@contextmanager
-def _own_folder(options: ReconstructOptions) -> Iterator[None]:
-    """Makes OUT and keeps a second run out of it; folders that are still empty when the block refuses are removed."""
-    made = [folder for folder in (options.sparse, *options.sparse.parents) if not folder.exists()]
-    _make_folder(options.sparse)
-    try:
-        lock = Lock(options.out / LOCK, options.out)
-    except OSError as error:
-        raise AstrError(f"{options.out}: cannot be written ({error.strerror}); choose another --out") from None
-    try:
-        yield
-    except AstrError:
-        lock.release(remove=True)
-        with suppress(OSError):  # the folder contains other files
-            for folder in made:
-                folder.rmdir()
-        raise
-    finally:
-        lock.release(remove=True)
-
-
-@contextmanager
-def _nothing_left(options: ReconstructOptions) -> Iterator[None]:
-    """Removes the files of the block if it refuses to start."""
-    files = (options.out / "pairs.txt", options.out / CONFIG, options.out / TIMES)
-    before = {file: file.read_bytes() for file in files if file.is_file()}
-    try:
-        yield
-    except AstrError as error:
-        if error.exit_code == AstrError.exit_code:
-            for file in files:
-                if file in before:
-                    write_whole(file, before[file])
-                else:
-                    file.unlink(missing_ok=True)
-        raise
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise AstrError(f"{folder}: the folder cannot be created ({error.strerror}); choose another --out") from None
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        write_whole(path, text)
-    except OSError as error:
-        raise AstrError(f"{path}: cannot be written ({error.strerror}); free some space and run it again") from None

@@ -1,0 +1,1 @@
+"""`astr reconstruct`: a folder of photos to a model."""
