@@ -15,11 +15,13 @@ from hypothesis import strategies as st
 from astr_cli.cli.reconstruct_output import pair_warnings
 from astr_cli.sfm.database.pair_ids import pair_id
 from astr_cli.sfm.mapping.pair_agreement import PairFigures
-from astr_cli.sfm.repeats.differences import difference_shares
+from astr_cli.sfm.repeats.differences import difference_doubts
+from astr_cli.sfm.repeats.doubts import Doubts
 from astr_cli.sfm.repeats.finding import Repeat, check_repeats
-from astr_cli.sfm.repeats.holes import hole_shares
-from astr_cli.sfm.repeats.judging import judge
+from astr_cli.sfm.repeats.holes import hole_doubts
+from astr_cli.sfm.repeats.judging import MisledPair, judge, suspects
 from astr_cli.sfm.repeats.pairs import VerifiedPair
+from astr_cli.sfm.repeats.parts import Part, coherent_parts
 from astr_cli.sfm.repeats.places import TrustedPairs
 
 PHOTOS = 8
@@ -40,11 +42,18 @@ def graph(seed: int, wrong: Mapping[tuple[int, int], float], noise: float = 0.00
     return pairs
 
 
+def judged(pairs: list[VerifiedPair], shares: np.ndarray) -> list[MisledPair]:
+    """What is misled, if those shares of the pairs differ, in 1000 cells of each part."""
+    parts = coherent_parts(pairs)
+    cells = 1000 * shares[[part.pair for part in parts]]
+    return judge(pairs, parts, Doubts(cells, np.full(len(parts), 1000.0)))
+
+
 @settings(max_examples=5, deadline=None)
 @given(seed=st.integers(0, 1000))
 def test_a_right_graph_with_noise_stays_whole(seed: int) -> None:
     pairs = graph(seed, {})
-    misled = judge(pairs, np.random.default_rng(seed).uniform(0, 0.05, len(pairs)))
+    misled = judged(pairs, np.random.default_rng(seed).uniform(0, 0.05, len(pairs)))
     assert sum(pair.elsewhere for pair in misled) == 0
 
 
@@ -54,7 +63,7 @@ def test_injected_pairs_are_found_and_no_others(seed: int) -> None:
     ends = list(itertools.combinations(range(PHOTOS), 2))
     wrong = {ends[k] for k in np.random.default_rng(seed).choice(len(ends), 3, replace=False)}
     doubts = np.array([0.02 if pair in wrong else 0.001 for pair in ends])
-    found = judge(graph(seed, dict.fromkeys(wrong, 1)), doubts)
+    found = judged(graph(seed, dict.fromkeys(wrong, 1)), doubts)
     assert {(pair.image0 - 1, pair.image1 - 1) for pair in found if pair.wrong} == wrong
 
 
@@ -62,14 +71,65 @@ def test_pairs_that_are_right_in_part_lose_their_wrong_matches_alone() -> None:
     """Their shifted matches agree with each other, and with the wrong pairs, which are judged after them."""
     shares = {ends: (0, 0, 0.4, 1)[min(3, ends[1] - ends[0])] for ends in itertools.combinations(range(PHOTOS), 2)}
     pairs = graph(2, shares)
-    misled = {(pair.image0, pair.image1): pair for pair in judge(pairs, np.array([*shares.values()]))}
+    misled = {(pair.image0, pair.image1): pair for pair in judged(pairs, np.array([*shares.values()]))}
     for pair, (ends, share) in zip(pairs, shares.items(), strict=True):
         shifted = np.abs(pair.points1[:, 0] - pair.points0[:, 0] + 0.05 * (ends[1] - ends[0])) > SHIFT / 2
         found = misled.get((pair.image0, pair.image1))
-        astray = np.zeros(len(shifted), bool) if found is None else found.astray
+        astray = np.zeros(len(shifted), bool) if found is None else ~found.kept
         assert (found is not None and found.wrong) == (share == 1), ends
         assert not (astray & ~shifted).any(), ends
         assert (astray & shifted).sum() >= 0.9 * shifted.sum(), ends
+
+
+def test_parts_are_right_or_wrong_as_a_whole() -> None:
+    for part in coherent_parts(graph(5, dict.fromkeys([(0, 1), (2, 6)], 0.4))):
+        steps = part.shown.points1[:, 0] - part.shown.points0[:, 0]
+        assert np.ptp(steps) < SHIFT / 2, (part.shown.image0, part.shown.image1)
+
+
+def test_a_link_that_is_right_in_part_is_taken_before_a_pair_that_is_wrong() -> None:
+    """Pairs (3, 4) and (2, 5) alone connect two halves. The whole pair (3, 4), which is right in part, differs more."""
+    ends = list(itertools.combinations(range(PHOTOS), 2))
+    crossing = {(3, 4): 0.4, (2, 5): 1, (2, 4): 1}
+    chosen = [k for k, (a, b) in enumerate(ends) if (a < 4) == (b < 4) or (a, b) in crossing]
+    pairs = [graph(6, crossing)[k] for k in chosen]
+    link = [ends[k] for k in chosen].index((3, 4))
+    wholes = [Part(number, np.arange(len(pair.points0)), pair) for number, pair in enumerate(pairs)]
+    for parts, right in ((wholes, False), (coherent_parts(pairs), True)):
+        shifted = [np.median(part.shown.points1[:, 0] - part.shown.points0[:, 0]) > 0 for part in parts]
+        cells = np.array(
+            [
+                30 if part.pair == link and (wrong or not right) else 15 * wrong
+                for part, wrong in zip(parts, shifted, strict=True)
+            ]
+        )
+        misled = {
+            (pair.image0 - 1, pair.image1 - 1): pair
+            for pair in judge(pairs, parts, Doubts(cells, np.full(len(parts), 1000.0)))
+        }
+        assert ((2, 5) in misled and not misled[2, 5].kept.any()) == right
+        assert misled[3, 4].enough == right
+
+
+def test_a_wrong_link_without_differences_is_found_by_those_of_the_pairs_that_follow_it() -> None:
+    """Photo 7: pair (4, 7), which is taken first, is wrong; with it, two more are taken, and (6, 7) is not."""
+    ends = list(itertools.combinations(range(PHOTOS), 2))
+    wrong = dict.fromkeys([(3, 7), (4, 7), (5, 7)], 1)
+    chosen = [k for k, (a, b) in enumerate(ends) if b < 7 or a > 2]
+    pairs = [graph(7, wrong)[k] for k in chosen]
+    cells = {(4, 7): 0, (3, 7): 30, (5, 7): 30}
+    shares = np.array([cells.get(ends[k], 1 + (ends[k][0] == 0)) / 1000 for k in chosen])
+    found = judged(pairs, shares)
+    assert {(pair.image0 - 1, pair.image1 - 1) for pair in found if pair.wrong} == wrong.keys()
+
+
+def test_links_on_the_way_between_the_photos_of_a_contradicted_part_are_suspect() -> None:
+    steps = [pair for pair in graph(1, {}) if pair.image1 == pair.image0 + 1]
+    across = [pair for pair in graph(1, {}) if (pair.image0, pair.image1) in ((2, 5), (3, 6), (1, 8))]
+    parts = [Part(number, np.arange(len(pair.points0)), pair) for number, pair in enumerate([*steps, *across])]
+    doubts = Doubts(np.array([5.0] * 7 + [9.0, 1.0, 1.0]), np.full(10, 100.0))  # (1, 8) is no surer than a link
+    assert suspects(parts, doubts, range(7), [7]) == []
+    assert suspects(parts, doubts, range(7), [8, 9])[:1] == [2]
 
 
 def test_points_are_followed_over_several_pairs() -> None:
@@ -94,10 +154,10 @@ def wall(details: list[int]) -> tuple[list[VerifiedPair], dict[int, np.ndarray]]
 
 def test_other_details_in_one_place_are_differences_though_matched() -> None:
     pairs, photos = wall([0, 0, 0, 1, 1, 1])
-    doubts = difference_shares(pairs, photos, lambda: None)
+    doubts = difference_doubts(pairs, photos, lambda: None).each
     same = np.array([(pair.image0 < 3) == (pair.image1 < 3) for pair in pairs])
     assert doubts[~same].min() > 10 * doubts[same].max()
-    assert np.ptp(hole_shares(pairs)) == 0  # the matches alone do not tell
+    assert np.ptp(hole_doubts(pairs).each) == 0  # the matches alone do not tell
 
 
 def database(path: Path, pairs: list[VerifiedPair]) -> None:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 from scipy.spatial import cKDTree
 
-from astr_cli.sfm.repeats.holes import AROUND, COVERED, EMPTY, GRID, HALF, KNOWN, WITHIN, cells
+from astr_cli.sfm.repeats.doubts import Doubts
+from astr_cli.sfm.repeats.holes import AROUND, COVERED, EMPTY, GRID, KNOWN, WITHIN, cells
 from astr_cli.sfm.repeats.looks import Picture, alike, found_near
 from astr_cli.sfm.repeats.pairs import VerifiedPair
 
@@ -32,10 +33,10 @@ class _Side(NamedTuple):
     covered: Mask  # (GRID, GRID) amid matches of the pair
 
 
-def difference_shares(
+def difference_doubts(
     pairs: Sequence[VerifiedPair], photos: Mapping[int, Picture], alive: Callable[[], None]
-) -> Floats:
-    """(P,) the differences of each pair, over what it covers of its two photos. photos: by image; all of the pairs."""
+) -> Doubts:
+    """The differences of each pair, and what it covers of its two photos. photos: by image; all of the pairs."""
     sides = []
     for pair in pairs:
         alive()
@@ -45,12 +46,11 @@ def difference_shares(
         for side in each:
             near.setdefault(side.image, []).append(side.near)
     known = {image: np.sort(shares, axis=0)[-2:].min(0) > KNOWN for image, shares in near.items()}
-    doubts = []
-    for first, second in sides:
-        there, back = _differences(first, second, known, photos), _differences(second, first, known, photos)
-        covered = sum(int((known[side.image] & side.covered).sum()) for side in (first, second))
-        doubts.append((HALF + there + back) / (1 + covered))
-    return np.array(doubts)
+    cells, covered = np.zeros(len(pairs)), np.zeros(len(pairs))
+    for number, (first, second) in enumerate(sides):
+        cells[number] = _differences(first, second, known, photos) + _differences(second, first, known, photos)
+        covered[number] = sum(int((known[side.image] & side.covered).sum()) for side in (first, second))
+    return Doubts(cells, covered)
 
 
 def _sides(pair: VerifiedPair, photo0: Picture, photo1: Picture) -> tuple[_Side, _Side]:

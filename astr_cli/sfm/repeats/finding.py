@@ -11,11 +11,12 @@ from typing import NamedTuple
 import numpy as np
 
 from astr_cli.sfm.database.pair_ids import pair_id
-from astr_cli.sfm.repeats.differences import difference_shares
-from astr_cli.sfm.repeats.holes import hole_shares
-from astr_cli.sfm.repeats.judging import MisledPair, judge
-from astr_cli.sfm.repeats.looks import small_photo
-from astr_cli.sfm.repeats.pairs import verified_pairs
+from astr_cli.sfm.repeats.differences import difference_doubts
+from astr_cli.sfm.repeats.holes import hole_doubts
+from astr_cli.sfm.repeats.judging import MisledPair, any_misled, judge
+from astr_cli.sfm.repeats.looks import Picture, small_photo
+from astr_cli.sfm.repeats.pairs import VerifiedPair, verified_pairs
+from astr_cli.sfm.repeats.parts import coherent_parts
 from astr_cli.wording import counted
 
 NAMED = 10  # pairs that are told; the summary has all
@@ -38,19 +39,29 @@ def find_repeats(connection: sqlite3.Connection, photos: Path | None, alive: Cal
     called regularly.
     """
     pairs = verified_pairs(connection)
-    misled = judge(pairs, hole_shares(pairs), alive)
-    if photos is None or not _any_surely(misled):
-        return misled if _any_surely(misled) else []
+    if not any_misled(pairs, hole_doubts(pairs), alive):
+        return []
+    parts = coherent_parts(pairs)
+    shown = [part.shown for part in parts]
+    pictures = {} if photos is None else _small_photos(connection, photos, pairs, alive)
+    doubts = difference_doubts(shown, pictures, alive) if pictures else hole_doubts(shown)
+    misled = judge(pairs, parts, doubts, alive)
+    return misled if any(pair.surely for pair in misled) else []
+
+
+def _small_photos(
+    connection: sqlite3.Connection, photos: Path, pairs: Sequence[VerifiedPair], alive: Callable[[], None]
+) -> dict[int, Picture]:
+    """The photos of all pairs, by number; none if one cannot be read."""
     names = dict(connection.execute("SELECT image_id, name FROM images"))
     small = {}
     for image in sorted({image for pair in pairs for image in (pair.image0, pair.image1)}):
         alive()
-        small[image] = small_photo(photos / names[image])
-    if any(photo is None for photo in small.values()):
-        return misled
-    pictures = {image: photo for image, photo in small.items() if photo is not None}
-    misled = judge(pairs, difference_shares(pairs, pictures, alive), alive)
-    return misled if _any_surely(misled) else []
+        photo = small_photo(photos / names[image])
+        if photo is None:
+            return {}
+        small[image] = photo
+    return small
 
 
 def check_repeats(
@@ -73,19 +84,15 @@ def check_repeats(
     return tuple(found)
 
 
-def _any_surely(misled: Sequence[MisledPair]) -> bool:
-    return any(pair.surely for pair in misled)
-
-
 def _leave_out(connection: sqlite3.Connection, misled: Sequence[MisledPair]) -> None:
     for pair in misled:
         number = pair_id(pair.image0, pair.image1)
-        if pair.wrong:
+        if not pair.enough:
             connection.execute("DELETE FROM two_view_geometries WHERE pair_id = ?", (number,))
             continue
         query = "SELECT data FROM two_view_geometries WHERE pair_id = ?"
         (data,) = connection.execute(query, (number,)).fetchone()
-        kept = np.frombuffer(data, "<u4").reshape(-1, 2)[~pair.astray]
+        kept = np.frombuffer(data, "<u4").reshape(-1, 2)[pair.kept]
         change = "UPDATE two_view_geometries SET rows = ?, data = ? WHERE pair_id = ?"
         connection.execute(change, (len(kept), kept.tobytes(), number))
 

@@ -8,23 +8,23 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
+from astr_cli.sfm.repeats.doubts import Doubts
 from astr_cli.sfm.repeats.pairs import VerifiedPair
 
 GRID = 40  # cells per long side
 AROUND, WITHIN = 9, 3  # cells: the surroundings of a place, and the place
 COVERED, KNOWN, EMPTY = 0.5, 0.75, 0.25  # shares of cells with matches: around, in other pairs, in this pair
-HALF = 0.5  # of a cell: holes are counted upon it, so that of pairs without any the larger one is the surer
 
 Floats = NDArray[np.float64]
 
 
-def hole_shares(pairs: Sequence[VerifiedPair]) -> Floats:
-    """(P,) the holes of each pair, over what it covers of its two photos."""
+def hole_doubts(pairs: Sequence[VerifiedPair]) -> Doubts:
+    """The holes of each pair, and what it covers of its two photos."""
     seen: dict[int, list[tuple[int, Floats]]] = {}
     for number, pair in enumerate(pairs):
         for image, points in ((pair.image0, pair.points0), (pair.image1, pair.points1)):
             seen.setdefault(image, []).append((number, cells(points)))
-    holes, covered = np.full(len(pairs), HALF), np.ones(len(pairs))
+    holes, covered = np.zeros(len(pairs)), np.zeros(len(pairs))
     for grids in seen.values():
         near = [uniform_filter(grid, WITHIN, mode="constant") for _, grid in grids]
         known = np.sort(near, axis=0)[-2:].min(0) > KNOWN
@@ -32,7 +32,7 @@ def hole_shares(pairs: Sequence[VerifiedPair]) -> Floats:
             area = known & (uniform_filter(grid, AROUND, mode="constant") > COVERED)
             holes[number] += (area & (own < EMPTY)).sum()
             covered[number] += area.sum()
-    return np.asarray(holes / covered)
+    return Doubts(holes, covered)
 
 
 def cells(points: Floats) -> Floats:

@@ -25,8 +25,8 @@ class VerifiedPair(NamedTuple):
     points1: Floats
     """(M, 2) in parts of the long side of image1."""
 
-    def chosen(self, matches: NDArray[np.bool_]) -> VerifiedPair:
-        """The pair with these of its matches; matches: (M,)."""
+    def chosen(self, matches: NDArray[np.bool_] | NDArray[np.intp]) -> VerifiedPair:
+        """The pair with these of its matches; matches: (M,) or their numbers."""
         return self._replace(points0=self.points0[matches], points1=self.points1[matches])
 
 

@@ -29,6 +29,12 @@ class Meeting(NamedTuple):
     elsewhere: Mask
     """They do not: the match puts one thing in two places."""
 
+    @property
+    def counts(self) -> tuple[int, int]:
+        """How many end elsewhere, and how many could be followed."""
+        elsewhere = int(self.elsewhere.sum())
+        return elsewhere, elsewhere + int(self.same.sum())
+
 
 class _Way(NamedTuple):
     """A pair in one of its two directions."""
@@ -48,11 +54,20 @@ class TrustedPairs:
             self.add(pair)
 
     def add(self, pair: VerifiedPair) -> None:
-        """Trusts one more pair."""
-        there = _Way(pair.points0, pair.points1, cKDTree(pair.points0))
-        back = _Way(pair.points1, pair.points0, cKDTree(pair.points1))
-        self._ways.setdefault(pair.image0, {})[pair.image1] = there
-        self._ways.setdefault(pair.image1, {})[pair.image0] = back
+        """Trusts one more pair, or further matches of a pair."""
+        known = self._ways.get(pair.image0, {}).get(pair.image1)
+        points0 = pair.points0 if known is None else np.concatenate([known.starts, pair.points0])
+        points1 = pair.points1 if known is None else np.concatenate([known.ends, pair.points1])
+        self._ways.setdefault(pair.image0, {})[pair.image1] = _Way(points0, points1, cKDTree(points0))
+        self._ways.setdefault(pair.image1, {})[pair.image0] = _Way(points1, points0, cKDTree(points1))
+
+    def connect(self, image0: int, image1: int) -> bool:
+        """Whether trusted pairs lead from one photo to the other, over any number of photos."""
+        reached, last = {image0}, {image0}
+        while last and image1 not in reached:
+            last = {there for here in last for there in self._ways.get(here, {})} - reached
+            reached |= last
+        return image1 in reached
 
     def meeting(self, pair: VerifiedPair) -> Meeting:
         """Follows both ends of the pair's matches, and compares their places in every photo that both reach."""
