@@ -120,15 +120,20 @@ def _split(options: AdaptOptions, model: Path, tell: Callable[[str], None], stop
     """The photos for training and the pairs held back; a run on another model or from other weights is discarded."""
     tell("undistorting the photos")
     split = split_model(model, options.photos, options.folder, stop)
-    run, mark = options.folder / "run", options.folder / "run.key"
     inputs = [
         path.read_bytes() for path in (model / "images.bin", model / "points3D.bin", weights_path(options.weights))
     ]
     key = hashlib.sha256(b"".join(inputs) + str(options.seed).encode()).hexdigest()
-    if not mark.exists() or mark.read_text() != key:
+    keep_run(options.folder, key)
+    return split
+
+
+def keep_run(work: Path, key: str) -> None:
+    """Removes the training in `work` unless it has this key and a checkpoint: one that was killed before has none."""
+    run, mark = work / "run", work / "run.key"
+    if not mark.exists() or mark.read_text() != key or not (run / CHECKPOINT).exists():
         shutil.rmtree(run, ignore_errors=True)
         write_whole(mark, key)
-    return split
 
 
 def _train(options: AdaptOptions, start: Trained, split: Split, tell: Callable[[str], None]) -> Trained:

@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from astr_cli.adapt.adapt import keep_run
 from astr_cli.adapt.split import EVERY, split_model
 from astr_cli.errors import AstrError
 from astr_cli.evaluate.readers.gt_json import read_pose_folder
 from astr_cli.matching.resources.signals import StopFlag
+from astr_cli.train.checkpoint import CHECKPOINT
 from astr_cli.train.colmap_model import load_models
 
 from .model_folder import FOCAL, Plane, plane, write_model
@@ -46,3 +48,18 @@ def test_too_few_pairs_are_refused(tmp_path: Path) -> None:
     write_model(tmp_path / "wall", wide(6))
     with pytest.raises(AstrError, match="but at least 20 are needed; use more photos that overlap"):
         split_model(tmp_path / "wall" / "sparse" / "0", tmp_path / "wall" / "images", tmp_path / "work", StopFlag())
+
+
+def test_a_training_goes_on_from_its_checkpoint_alone(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    keep_run(tmp_path, "key")
+    run.mkdir()
+    (run / "log.csv").touch()  # killed before the first checkpoint
+    keep_run(tmp_path, "key")
+    assert not run.exists()
+    run.mkdir()
+    (run / CHECKPOINT).touch()
+    keep_run(tmp_path, "key")
+    assert run.exists()
+    keep_run(tmp_path, "other")
+    assert not run.exists()
