@@ -157,7 +157,8 @@ def _sigma(model: Any, done: Adjusted) -> float:
 def _photo(model: Any, number: int, found: Any, sigma: float) -> PhotoPrecision:
     image = model.image(number)
     covariance = found.get_cam_cov_from_world(number)
-    if covariance is None or len(covariance) < SIX:  # the frame holds the photo, or a part of it
+    fixed = covariance is None or len(covariance) < SIX  # the frame holds the photo, or a part of it
+    if fixed or not np.isfinite(covariance).all():  # not finite: the photo's points hardly determine its pose
         return PhotoPrecision(image.name, image.num_points3D, None, None)
     pose = image.cam_from_world()
     slopes = centre_slopes(np.asarray(pose.rotation.matrix()), np.asarray(pose.translation))
